@@ -1,0 +1,2 @@
+//! The nearkin command line.
+fn main() {}
