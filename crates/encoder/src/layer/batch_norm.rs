@@ -1,0 +1,81 @@
+//! Batch normalization layer.
+
+use super::Mode;
+use crate::error::Result;
+use crate::host::{Host, is_fused, tensor, with_mut};
+use crate::op::{self, Epilogue, Moments};
+use crate::parameters::{Init, Kind, Scope, Storage};
+use candle_core::{Tensor, Var};
+
+const EPSILON: f32 = 1e-5;
+/// Share of the new batch in the running averages, as in `PyTorch`.
+const MOMENTUM: f32 = 0.1;
+
+/// Batch normalization with running averages; parameters `weight`, `bias`, buffers `running_mean`,
+/// `running_var`, all `[C]`.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    gamma: Tensor,
+    beta: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+}
+
+impl BatchNorm {
+    /// Makes the layer: γ = 1, β = 0, running mean 0 and variance 1.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn new(scope: &Scope, channels: usize) -> Result<Self> {
+        let make = |name: &str, value: f32, kind: Kind| {
+            scope.parameter(name, &[channels], Init::Constant(value), (kind, Storage::Plain))
+        };
+        Ok(Self {
+            gamma: make("weight", 1.0, Kind::Offset)?,
+            beta: make("bias", 0.0, Kind::Offset)?,
+            running_mean: make("running_mean", 0.0, Kind::Buffer)?,
+            running_variance: make("running_var", 1.0, Kind::Buffer)?,
+        })
+    }
+
+    /// Normalizes `[…, C]`, adds the residual, and applies ReLU where the epilogue says so.
+    ///
+    /// # Errors
+    /// The channels differ from the layer's.
+    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
+        let affine = Tensor::stack(&[mode.parameter(&self.gamma), mode.parameter(&self.beta)], 0)?;
+        if mode == Mode::Eval {
+            let (mean, variance) = (self.running_mean.detach(), self.running_variance.detach());
+            return Ok(op::batch_norm_inference(x, &affine, [&mean, &variance], EPSILON, epilogue)?);
+        }
+        let (y, moments) = op::batch_norm(x, &affine, EPSILON, epilogue)?;
+        if mode == Mode::Train {
+            self.update_running(&moments, x.elem_count() / moments.mean.len().max(1))?;
+        }
+        Ok(y)
+    }
+
+    /// Running averages take a tenth of the batch's mean and unbiased variance.
+    fn update_running(&self, moments: &Moments, count: usize) -> Result<()> {
+        let unbias = count as f32 / (count.max(2) - 1) as f32;
+        let unbiased: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();
+        for (running, batch) in [(&self.running_mean, &moments.mean), (&self.running_variance, &unbiased)] {
+            if is_fused(running) {
+                with_mut(running, |average| nearkin_kernels::ema(1.0 - MOMENTUM, batch, average))?;
+            } else {
+                let batch = tensor(batch.clone(), batch.len())?.to_dtype(running.dtype())?;
+                let batch = batch.to_device(running.device())?;
+                op::ema(&Var::from_tensor(running)?, &batch, 1.0 - MOMENTUM)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The running mean and variance, `[C]` each, for tests and reports.
+    ///
+    /// # Errors
+    /// The layer is not in host memory.
+    pub fn running(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        Ok((Host::new(&self.running_mean)?.to_vec(), Host::new(&self.running_variance)?.to_vec()))
+    }
+}

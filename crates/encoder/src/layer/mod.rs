@@ -1,0 +1,31 @@
+//! Layers: parameters with the operation that uses them.
+
+mod batch_norm;
+mod conv2d;
+mod linear;
+
+pub use batch_norm::BatchNorm;
+pub use conv2d::Conv2d;
+pub use linear::Linear;
+
+use candle_core::Tensor;
+
+/// Whether a forward pass is part of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norms use the batch's statistics and update their running averages.
+    Train,
+    /// Batch norms use the batch's statistics and leave their running averages alone: the second
+    /// pass over the same batch, as gradient caching makes it.
+    Replay,
+    /// Batch norms use their running averages, and nothing is recorded for a backward pass.
+    Eval,
+}
+
+impl Mode {
+    /// The parameter as a forward pass in this mode uses it: off the tape where none is recorded,
+    /// so that no intermediate result outlives its use.
+    pub(crate) fn parameter(self, tensor: &Tensor) -> Tensor {
+        if self == Self::Eval { tensor.detach() } else { tensor.clone() }
+    }
+}

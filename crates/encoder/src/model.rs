@@ -1,0 +1,187 @@
+//! The model folder: a network with everything needed to use it.
+//!
+//! ```text
+//! model.safetensors   weights, kernels as PyTorch lays them out
+//! nearkin.json        format version, network, head, input
+//! ```
+//! What training adds (recipe, metrics, model card) lies beside these and is not needed for loading.
+
+use crate::error::{Error, Result};
+use crate::image::ImageInput;
+use crate::network::{Embedder, Head, InputShape, Network};
+use crate::weights;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The newest format of the folder that this version writes and reads.
+pub const FORMAT: u32 = 1;
+/// The file that describes the model.
+pub const CONFIG: &str = "nearkin.json";
+/// The file with the weights.
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// What a model reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Encoded images, prepared so.
+    Image(ImageInput),
+    /// Vectors, scaled by the training data's means and deviations.
+    Features(FeatureInput),
+}
+
+/// How a feature vector becomes the input of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureInput {
+    /// Subtracted from each feature, `[F]`.
+    pub mean: Vec<f32>,
+    /// Divides each feature after that, `[F]`, above zero.
+    pub deviation: Vec<f32>,
+}
+
+impl FeatureInput {
+    /// Scales one vector; numbers beyond the known features are dropped.
+    pub fn prepare(&self, features: &[f32]) -> Vec<f32> {
+        let scale = features.iter().zip(&self.mean).zip(&self.deviation);
+        scale.map(|((x, mean), deviation)| (x - mean) / deviation).collect()
+    }
+}
+
+impl Input {
+    /// The shape that the network sees.
+    pub fn shape(&self) -> InputShape {
+        match self {
+            Self::Image(image) => image.shape(),
+            Self::Features(features) => InputShape::Features { dim: features.mean.len() },
+        }
+    }
+}
+
+/// The description of a model, `nearkin.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Format version of the folder.
+    pub format: u32,
+    /// The network's settings.
+    pub network: Network,
+    /// The last layer's settings.
+    pub head: Head,
+    /// What the model reads.
+    pub input: Input,
+}
+
+/// A network with its description.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The description.
+    pub config: Config,
+    /// The network.
+    pub embedder: Embedder,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+impl Model {
+    /// Makes a model with starting weights.
+    ///
+    /// # Errors
+    /// A setting does not fit the input.
+    pub fn new(network: Network, head: Head, input: Input, seed: u64) -> Result<Self> {
+        let embedder = Embedder::new(&network, &head, input.shape(), seed)?;
+        Ok(Self { config: Config { format: FORMAT, network, head, input }, embedder })
+    }
+
+    /// Writes the description and the weights into an existing folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(CONFIG);
+        let mut text = serde_json::to_string_pretty(&self.config)
+            .map_err(|e| Error::File { path: path.clone(), reason: e.to_string() })?;
+        text.push('\n');
+        weights::write_beside(&path, text.as_bytes())?;
+        weights::save(self.embedder.parameters(), &folder.join(WEIGHTS))
+    }
+
+    /// Reads a model folder.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, of a newer format, or its tensors do not fit the description.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let config = Self::read_config(&folder.join(CONFIG))?;
+        let embedder = Embedder::new(&config.network, &config.head, config.input.shape(), 0)?;
+        weights::load(embedder.parameters(), &folder.join(WEIGHTS))?;
+        Ok(Self { config, embedder })
+    }
+
+    fn read_config(path: &Path) -> Result<Config> {
+        let text = fs_err::read_to_string(path)?;
+        let damaged = |e: serde_json::Error| Error::File { path: path.into(), reason: e.to_string() };
+        // The version comes first: a newer format may have keys that are unknown here.
+        let Versioned { format } = serde_json::from_str(&text).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(Error::Version { path: path.into(), found: format, supported: FORMAT });
+        }
+        serde_json::from_str(&text).map_err(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Mode;
+    use crate::network::{Convnet, Mlp};
+    use candle_core::{DType, Device, Tensor};
+
+    fn model() -> Model {
+        let network = Network::Convnet(Convnet { widths: vec![4], ..Convnet::default() });
+        let input = Input::Image(ImageInput { height: 6, width: 6, ..ImageInput::default() });
+        Model::new(network, Head { dim: 3, normalize: true }, input, 5).unwrap()
+    }
+
+    #[test]
+    fn a_saved_model_gives_the_same_vectors() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = model();
+        one.save(folder.path()).unwrap();
+        let other = Model::load(folder.path()).unwrap();
+        assert_eq!(one.config, other.config);
+        let x = Tensor::arange(0f32, 216., &Device::Cpu).unwrap().reshape((2, 6, 6, 3)).unwrap();
+        let embed = |m: &Model| m.embedder.forward(&x, Mode::Eval).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(embed(&one), embed(&other));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_before_its_keys_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join(CONFIG), r#"{"format": 99, "new_key": 1}"#).unwrap();
+        let error = Model::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("model format 99, this version reads formats up to 1"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_or_damaged_description_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Model::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(CONFIG), "{error}");
+        fs_err::write(folder.path().join(CONFIG), "{\"format\": 1, \"netw").unwrap();
+        let error = Model::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(CONFIG) && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn features_are_scaled_by_the_stored_numbers() {
+        let input = Input::Features(FeatureInput { mean: vec![1.0, 2.0], deviation: vec![2.0, 1.0] });
+        let Input::Features(features) = &input else { unreachable!() };
+        assert_eq!(features.prepare(&[3.0, 2.0]), [1.0, 0.0]);
+        let mlp = Model::new(Network::Mlp(Mlp { hidden: vec![] }), Head::default(), input, 1).unwrap();
+        let x = Tensor::ones((4, 2), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(mlp.embedder.forward(&x, Mode::Eval).unwrap().dims(), [4, 128]);
+    }
+}

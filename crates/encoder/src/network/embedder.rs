@@ -1,0 +1,113 @@
+//! A network with its head: inputs to embeddings.
+
+use super::{Body, InputShape, Network};
+use crate::error::{Error, Result};
+use crate::layer::{Linear, Mode};
+use crate::op::{self, Activation};
+use crate::parameters::{Parameters, Scope};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// The last layer: features to embeddings, `[head]` in a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Head {
+    /// Length of an embedding.
+    pub dim: usize,
+    /// Whether embeddings are scaled to unit length.
+    pub normalize: bool,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { dim: 128, normalize: true }
+    }
+}
+
+/// A network with its parameters: a batch of inputs in, embeddings out.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network, network::Convnet};
+///
+/// let input = InputShape::Image { height: 16, width: 16, channels: 1 };
+/// let network = Network::Convnet(Convnet { widths: vec![8, 8], ..Convnet::default() });
+/// let embedder = Embedder::new(&network, &Head { dim: 4, normalize: true }, input, 7)?;
+/// let images = Tensor::ones((3, 16, 16, 1), DType::F32, &Device::Cpu)?;
+/// assert_eq!(embedder.forward(&images, Mode::Eval)?.dims(), [3, 4]);
+/// # Ok::<(), nearkin_encoder::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Embedder {
+    body: Body,
+    head: Linear,
+    normalize: bool,
+    dim: usize,
+    input: InputShape,
+    parameters: Parameters,
+}
+
+impl Embedder {
+    /// Makes a network in host memory with starting weights that depend on the seed and their names.
+    ///
+    /// # Errors
+    /// A setting is out of range or the network needs a larger input; the message names the layer.
+    pub fn new(network: &Network, head: &Head, input: InputShape, seed: u64) -> Result<Self> {
+        Self::on(network, head, input, &Scope::new(seed, DType::F32, &Device::Cpu))
+    }
+
+    /// The same with the number type and device of `scope`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(network: &Network, head: &Head, input: InputShape, scope: &Scope) -> Result<Self> {
+        if head.dim == 0 || input.numbers() == 0 {
+            return Err(Error::Setting {
+                key: if head.dim == 0 { "head.dim" } else { "input" }.into(),
+                expected: "a size above zero".into(),
+                found: "0".into(),
+            });
+        }
+        let (body, features) = network.build(scope, input)?;
+        let layer = Linear::new(&scope.child("embedding"), features, head.dim, Activation::None)?;
+        let parameters = scope.parameters();
+        Ok(Self { body, head: layer, normalize: head.normalize, dim: head.dim, input, parameters })
+    }
+
+    /// Embeds a batch.
+    ///
+    /// # Shapes
+    /// - `x`: `[N, H, W, C]` or `[N, F]`, as [`Self::input`] says
+    /// - output: `[N, D]`
+    ///
+    /// # Errors
+    /// The batch has another shape.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let expected = self.input.batch(x.dim(0)?);
+        if x.dims() != expected {
+            return Err(Error::Setting {
+                key: "input".into(),
+                expected: format!("a batch of shape {expected:?}"),
+                found: format!("{:?}", x.dims()),
+            });
+        }
+        let features = self.body.forward(x, mode)?;
+        let embeddings = self.head.forward(&features, mode)?;
+        Ok(if self.normalize { op::normalize(&embeddings)? } else { embeddings })
+    }
+
+    /// The shape of one input.
+    pub fn input(&self) -> InputShape {
+        self.input
+    }
+
+    /// The length of an embedding.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The named parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+}

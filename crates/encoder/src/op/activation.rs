@@ -1,0 +1,60 @@
+//! ReLU and GELU.
+
+use crate::host::{Host, contiguous, is_fused, output, tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use nearkin_kernels::{Activation, activate, activate_backward};
+
+/// Applies an activation to every number.
+///
+/// ```text
+/// Relu: y = max(x, 0)        Gelu: y = x · Φ(x)  (Φ the normal distribution function, exact form)
+/// ```
+///
+/// # Shapes
+/// - `x` and the output: any, equal
+///
+/// # Errors
+/// Fails only if memory or the device fails.
+///
+/// # Reference
+/// GELU: Hendrycks and Gimpel 2016, section 2.
+pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
+    if kind == Activation::None {
+        return Ok(x.clone());
+    }
+    if is_fused(x) {
+        return x.contiguous()?.apply_op1(Activate(kind));
+    }
+    composed(x, kind)
+}
+
+/// The same from candle's differentiable operations, for other devices and number types.
+pub(crate) fn composed(x: &Tensor, kind: Activation) -> Result<Tensor> {
+    match kind {
+        Activation::None => Ok(x.clone()),
+        Activation::Relu => x.relu(),
+        Activation::Gelu => x.gelu_erf(),
+    }
+}
+
+struct Activate(Activation);
+
+impl CustomOp1 for Activate {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = contiguous(x, layout)?;
+        let mut y = vec![0.0; x.len()];
+        activate(self.0, x, &mut y);
+        Ok(output(y, layout.shape()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dy = dy.contiguous()?;
+        let mut dx = vec![0.0; x.elem_count()];
+        activate_backward(self.0, &Host::new(x)?, &Host::new(&dy)?, &mut dx);
+        Ok(Some(tensor(dx, x.shape())?))
+    }
+}

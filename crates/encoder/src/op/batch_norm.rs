@@ -1,0 +1,213 @@
+//! Batch normalization with an optional residual sum and ReLU in one tape node.
+
+use super::linear::tracked;
+use super::saved::Saved;
+use crate::host::{Host, contiguous, is_fused, output, tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use nearkin_kernels::{BatchNorm as Kernel, BatchNormGradients, BatchStatistics};
+use std::sync::Arc;
+
+/// Batch statistics of one training pass: mean and biased variance per channel.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Mean over batch and positions, `[C]`.
+    pub mean: Vec<f32>,
+    /// Biased variance over batch and positions, `[C]`.
+    pub variance: Vec<f32>,
+}
+
+/// What follows the normalization in the same pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// Added after the affine map, the shape of `x`.
+    pub residual: Option<&'a Tensor>,
+    /// Whether a ReLU ends the pass.
+    pub relu: bool,
+}
+
+/// Batch normalization over all dimensions but the last, with the statistics of this batch.
+///
+/// ```text
+/// y = relu( γ · (x − μ) / √(σ² + ε) + β + residual )
+/// ```
+///
+/// # Shapes
+/// - `x`, residual and output: `[…, C]`
+/// - `affine`: `[2, C]`, γ then β (one tensor, since a tape node takes three inputs)
+///
+/// Returns the output and the batch's moments, for the running averages.
+///
+/// # Errors
+/// The shapes do not fit.
+///
+/// # Reference
+/// Ioffe and Szegedy 2015, algorithm 1.
+pub fn batch_norm(x: &Tensor, affine: &Tensor, epsilon: f32, epilogue: Epilogue) -> Result<(Tensor, Moments)> {
+    check(x, affine, epilogue.residual)?;
+    if !is_fused(x) {
+        return composed_training(x, affine, epsilon, epilogue);
+    }
+    let moments = Arc::new(Saved::empty());
+    let op = Norm {
+        epsilon,
+        relu: epilogue.relu,
+        statistics: Saved::empty(),
+        moments: moments.clone(),
+        residual_tracked: epilogue.residual.is_some_and(|r| tracked(&[r])),
+    };
+    let (x, affine) = (x.contiguous()?, affine.contiguous()?);
+    let y = match epilogue.residual {
+        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op)?,
+        None => x.apply_op2(&affine, op)?,
+    };
+    Ok((y, moments.take("batch_norm")?))
+}
+
+/// Batch normalization with given (running) statistics, for inference.
+///
+/// # Shapes
+/// As [`batch_norm`]; `mean` and `variance`: `[C]`.
+///
+/// # Errors
+/// The shapes do not fit.
+pub fn batch_norm_inference(
+    x: &Tensor,
+    affine: &Tensor,
+    running: [&Tensor; 2],
+    epsilon: f32,
+    epilogue: Epilogue,
+) -> Result<Tensor> {
+    check(x, affine, epilogue.residual)?;
+    let [mean, variance] = running;
+    let on_tape = tracked(&[x, affine]) || epilogue.residual.is_some_and(|r| tracked(&[r]));
+    if !is_fused(x) || on_tape {
+        return normalize_with(x, affine, running, epsilon, epilogue);
+    }
+    let (x, affine) = (x.contiguous()?, affine.contiguous()?);
+    let packed = Host::new(&affine)?;
+    let (gamma, beta) = packed.split_at(packed.len() / 2);
+    let kernel = Kernel { gamma, beta, epsilon, relu: epilogue.relu };
+    let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
+    let residual = residual.as_ref().map(Host::new).transpose()?;
+    let mut y = vec![0.0; x.elem_count()];
+    kernel.inference(&Host::new(&x)?, &Host::new(mean)?, &Host::new(variance)?, residual.as_deref(), &mut y);
+    tensor(y, x.shape())
+}
+
+fn check(x: &Tensor, affine: &Tensor, residual: Option<&Tensor>) -> Result<()> {
+    let channels = x.dim(candle_core::D::Minus1)?;
+    if affine.dims() != [2, channels] || residual.is_some_and(|r| r.dims() != x.dims()) {
+        candle_core::bail!(
+            "batch_norm: x is {:?}, affine {:?}, residual {:?}; expected [.., C], [2, C], the shape of x",
+            x.dims(),
+            affine.dims(),
+            residual.map(Tensor::dims)
+        );
+    }
+    Ok(())
+}
+
+/// Runs the composed path and reads the moments back.
+fn composed_training(x: &Tensor, affine: &Tensor, epsilon: f32, epilogue: Epilogue) -> Result<(Tensor, Moments)> {
+    let channels = x.dim(candle_core::D::Minus1)?;
+    let rows = x.reshape(((), channels))?;
+    let mean = rows.mean(0)?;
+    let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+    let y = normalize_with(x, affine, [&mean, &variance], epsilon, epilogue)?;
+    let numbers = |t: &Tensor| t.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>();
+    Ok((y, Moments { mean: numbers(&mean)?, variance: numbers(&variance)? }))
+}
+
+fn normalize_with(x: &Tensor, affine: &Tensor, running: [&Tensor; 2], epsilon: f32, epilogue: Epilogue) -> Result<Tensor> {
+    let [mean, variance] = running;
+    let scale = (affine.get(0)? / (variance + f64::from(epsilon))?.sqrt()?)?;
+    let shift = (affine.get(1)? - (mean * &scale)?)?;
+    let mut y = x.broadcast_mul(&scale)?.broadcast_add(&shift)?;
+    if let Some(residual) = epilogue.residual {
+        y = (y + residual)?;
+    }
+    if epilogue.relu { y.relu() } else { Ok(y) }
+}
+
+struct Norm {
+    epsilon: f32,
+    relu: bool,
+    statistics: Saved<BatchStatistics>,
+    moments: Arc<Saved<Moments>>,
+    residual_tracked: bool,
+}
+
+impl Norm {
+    fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+        let (gamma, beta) = affine.split_at(affine.len() / 2);
+        let kernel = Kernel { gamma, beta, epsilon: self.epsilon, relu: self.relu };
+        let mut y = vec![0.0; x.len()];
+        let statistics = kernel.forward(x, residual, &mut y);
+        self.moments.put(Moments { mean: statistics.mean.clone(), variance: statistics.variance.clone() });
+        self.statistics.put(statistics);
+        y
+    }
+
+    /// Gradients of x, affine and residual.
+    fn backward(&self, x: &Tensor, affine: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let packed = Host::new(affine)?;
+        let (gamma, beta) = packed.split_at(packed.len() / 2);
+        let kernel = Kernel { gamma, beta, epsilon: self.epsilon, relu: self.relu };
+        let statistics = self.statistics.take("batch_norm")?;
+        let mut dx = vec![0.0; x.elem_count()];
+        let mut dresidual = self.residual_tracked.then(|| vec![0.0; x.elem_count()]);
+        let mut daffine = vec![0.0; packed.len()];
+        let (dgamma, dbeta) = daffine.split_at_mut(packed.len() / 2);
+        let gradients = BatchNormGradients { dx: &mut dx, dresidual: dresidual.as_deref_mut(), dgamma, dbeta };
+        kernel.backward(&Host::new(x)?, &Host::new(y)?, &Host::new(&dy)?, &statistics, gradients);
+        let dresidual = dresidual.map(|d| tensor(d, x.shape())).transpose()?;
+        Ok((tensor(dx, x.shape())?, tensor(daffine, affine.shape())?, dresidual))
+    }
+}
+
+impl CustomOp2 for Norm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, a: &CpuStorage, al: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(output(self.forward(contiguous(x, xl)?, contiguous(a, al)?, None), xl.shape()))
+    }
+
+    fn bwd(&self, x: &Tensor, a: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, da, _) = self.backward(x, a, y, dy)?;
+        Ok((Some(dx), Some(da)))
+    }
+}
+
+impl CustomOp3 for Norm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        a: &CpuStorage,
+        al: &Layout,
+        r: &CpuStorage,
+        rl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let y = self.forward(contiguous(x, xl)?, contiguous(a, al)?, Some(contiguous(r, rl)?));
+        Ok(output(y, xl.shape()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        _r: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, da, dr) = self.backward(x, a, y, dy)?;
+        Ok((Some(dx), Some(da), dr))
+    }
+}

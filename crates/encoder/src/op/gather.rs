@@ -1,0 +1,54 @@
+//! Embedding gather: rows of a table by index.
+
+use crate::host::{Host, contiguous, is_fused, output, tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use nearkin_kernels::{gather_rows, scatter_add_rows};
+
+/// Picks rows of a table.
+///
+/// ```text
+/// y_i = table[ids_i]
+/// ```
+///
+/// # Shapes
+/// - `table`: `[V, C]`
+/// - `ids`: `N` indices below `V`
+/// - output: `[N, C]`
+///
+/// # Errors
+/// An index is `V` or more.
+pub fn gather(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+    let (rows, _) = table.dims2()?;
+    if let Some(at) = ids.iter().position(|&id| id as usize >= rows) {
+        candle_core::bail!("gather: index {} at position {at} is not below the table's {rows} rows", ids[at]);
+    }
+    if is_fused(table) {
+        return table.contiguous()?.apply_op1(Gather { ids: ids.to_vec() });
+    }
+    table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
+}
+
+struct Gather {
+    ids: Vec<u32>,
+}
+
+impl CustomOp1 for Gather {
+    fn name(&self) -> &'static str {
+        "gather"
+    }
+
+    fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, cols) = layout.shape().dims2()?;
+        let mut y = vec![0.0; self.ids.len() * cols];
+        gather_rows(contiguous(table, layout)?, cols, &self.ids, &mut y);
+        Ok(output(y, (self.ids.len(), cols)))
+    }
+
+    fn bwd(&self, table: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (_, cols) = table.dims2()?;
+        let dy = dy.contiguous()?;
+        let mut dtable = vec![0.0; table.elem_count()];
+        scatter_add_rows(&Host::new(&dy)?, cols, &self.ids, &mut dtable);
+        Ok(Some(tensor(dtable, table.shape())?))
+    }
+}

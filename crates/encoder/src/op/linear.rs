@@ -1,0 +1,116 @@
+//! The linear layer, with its bias and activation in one tape node.
+
+use super::activation;
+use super::saved::Saved;
+use crate::host::{Host, contiguous, is_fused, output, tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use nearkin_kernels::{Activation, Mat, activate, activate_backward, linear as kernel, linear_backward};
+
+/// Linear map of the rows.
+///
+/// ```text
+/// y = act(x wᵀ + b)
+/// ```
+///
+/// # Shapes
+/// - `x`: `[N, in]`
+/// - `w`: `[out, in]`
+/// - `b`: `[out]`
+/// - output: `[N, out]`
+///
+/// # Errors
+/// The shapes do not fit.
+pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor, act: Activation) -> Result<Tensor> {
+    let (_, inputs) = x.dims2()?;
+    let (outputs, w_inputs) = w.dims2()?;
+    if inputs != w_inputs || b.dims() != [outputs] {
+        candle_core::bail!(
+            "linear: x is {:?}, w {:?}, b {:?}; expected [N, in], [out, in], [out]",
+            x.dims(),
+            w.dims(),
+            b.dims()
+        );
+    }
+    if !is_fused(x) {
+        return activation::composed(&x.matmul(&w.t()?)?.broadcast_add(b)?, act);
+    }
+    let op = Linear { act, pre_activation: Saved::empty(), tracked: tracked(&[x, w, b]) };
+    x.contiguous()?.apply_op3(&w.contiguous()?, &b.contiguous()?, op)
+}
+
+/// Whether any of the inputs is on the tape, so that backward may come.
+pub(crate) fn tracked(inputs: &[&Tensor]) -> bool {
+    inputs.iter().any(|t| t.track_op())
+}
+
+struct Linear {
+    act: Activation,
+    pre_activation: Saved<Vec<f32>>,
+    tracked: bool,
+}
+
+fn mat<'a>(data: &'a [f32], shape: &Shape) -> Result<Mat<'a>> {
+    let (rows, cols) = shape.dims2()?;
+    Ok(Mat::new(data, rows, cols))
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = mat(contiguous(x, xl)?, xl.shape())?;
+        let w = mat(contiguous(w, wl)?, wl.shape())?;
+        let mut y = vec![0.0; x.rows * w.rows];
+        kernel(x, w, Some(contiguous(b, bl)?), &mut y);
+        let shape = (x.rows, w.rows);
+        if self.act == Activation::None {
+            return Ok(output(y, shape));
+        }
+        let mut activated = vec![0.0; y.len()];
+        activate(self.act, &y, &mut activated);
+        if self.tracked {
+            self.pre_activation.put(y);
+        }
+        Ok(output(activated, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let upstream = Host::new(&dy)?;
+        let through_activation = if self.act == Activation::None {
+            None
+        } else {
+            let z = self.pre_activation.take("linear")?;
+            let mut dz = vec![0.0; z.len()];
+            activate_backward(self.act, &z, &upstream, &mut dz);
+            Some(dz)
+        };
+        let dz = mat(through_activation.as_deref().unwrap_or(&upstream), dy.shape())?;
+        let (xs, ws) = (Host::new(x)?, Host::new(w)?);
+        let (mut dx, mut dw) = (vec![0.0; xs.len()], vec![0.0; ws.len()]);
+        let mut db = vec![0.0; b.elem_count()];
+        linear_backward(mat(&xs, x.shape())?, mat(&ws, w.shape())?, dz, &mut dx, &mut dw, Some(&mut db));
+        Ok((
+            Some(tensor(dx, x.shape())?),
+            Some(tensor(dw, w.shape())?),
+            Some(tensor(db, b.shape())?),
+        ))
+    }
+}

@@ -1,0 +1,31 @@
+//! Fused differentiable operations on tensors.
+//!
+//! Each operation has two roads with one meaning: on the host in `f32` a fused node, forward and
+//! backward over `nearkin_kernels`; anywhere else, and in `f64`, a composition of candle's
+//! differentiable operations. Model code calls the function and never asks which.
+
+mod activation;
+mod attention;
+mod batch_norm;
+mod conv2d;
+mod gather;
+mod layer_norm;
+mod linear;
+mod normalize;
+mod pool;
+mod saved;
+mod softmax_cross_entropy;
+mod update;
+
+pub use activation::activation;
+pub use attention::{Heads, attention};
+pub use batch_norm::{Epilogue, Moments, batch_norm, batch_norm_inference};
+pub use conv2d::{Window, conv2d};
+pub use gather::gather;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use nearkin_kernels::Activation;
+pub use normalize::normalize;
+pub use pool::{Pooling, global_average, pool2d};
+pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use update::{Rule, State, ema, update};

@@ -1,0 +1,179 @@
+//! Pooling on channels-last maps: maximum, average, L2 and global average.
+
+use super::conv2d::Window;
+use super::saved::Saved;
+use crate::host::{Host, contiguous, is_fused, output, tensor};
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
+use nearkin_kernels::{Pool2d, global_average as kernel_global, global_average_backward};
+
+/// How the numbers of a window become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// `max x`; padding never wins.
+    Max,
+    /// `Σ x / n`, with `n` the numbers of the window inside the map (padding is not counted).
+    Average,
+    /// `√(Σ x²)`, the L2 pooling of FaceNet's networks.
+    L2,
+}
+
+/// Pools windows of a channels-last map.
+///
+/// # Shapes
+/// - `x`: `[N, H, W, C]`
+/// - output: `[N, H', W', C]` with `H' = (H + 2p − k) / s + 1`
+///
+/// # Errors
+/// The padded map is smaller than the window.
+pub fn pool2d(x: &Tensor, kind: Pooling, kernel: [usize; 2], window: Window) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let [ph, pw] = window.padding;
+    if height + 2 * ph < kernel[0] || width + 2 * pw < kernel[1] || 2 * ph > kernel[0] || 2 * pw > kernel[1] {
+        candle_core::bail!(
+            "pool2d: map {height}x{width}, window {kernel:?}, padding {:?}; expected the window within the padded map and padding of at most half the window",
+            window.padding
+        );
+    }
+    let geometry = Pool2d { batch, height, width, channels, kernel, stride: window.stride, padding: window.padding };
+    if is_fused(x) {
+        return x.contiguous()?.apply_op1(Pool { kind, geometry, argmax: Saved::empty() });
+    }
+    composed(x, kind, &geometry)
+}
+
+/// The same from candle's operations: one row selection per place in the window.
+fn composed(x: &Tensor, kind: Pooling, g: &Pool2d) -> Result<Tensor> {
+    let flat = x.reshape((g.batch, g.height * g.width, g.channels))?;
+    let (out_height, out_width) = (g.output_height(), g.output_width());
+    let mut total: Option<Tensor> = None;
+    let mut counts = vec![0.0f64; out_height * out_width];
+    for place in 0..g.kernel[0] * g.kernel[1] {
+        let (ids, inside) = place_ids(g, place);
+        for (count, &is_inside) in counts.iter_mut().zip(&inside) {
+            *count += is_inside;
+        }
+        let ids = Tensor::from_vec(ids, out_height * out_width, x.device())?;
+        let rows = flat.index_select(&ids, 1)?;
+        let mask = Tensor::from_vec(inside, (1, out_height * out_width, 1), x.device())?.to_dtype(x.dtype())?;
+        let term = match kind {
+            // Outside places repeat a place inside, which changes no maximum.
+            Pooling::Max => rows,
+            Pooling::Average => rows.broadcast_mul(&mask)?,
+            Pooling::L2 => rows.sqr()?.broadcast_mul(&mask)?,
+        };
+        total = Some(match (total, kind) {
+            (None, _) => term,
+            (Some(sum), Pooling::Max) => sum.maximum(&term)?,
+            (Some(sum), _) => (sum + term)?,
+        });
+    }
+    let Some(total) = total else { candle_core::bail!("pool2d: empty window") };
+    let pooled = match kind {
+        Pooling::Max => total,
+        Pooling::Average => {
+            let counts = Tensor::from_vec(counts, (1, out_height * out_width, 1), x.device())?;
+            total.broadcast_div(&counts.to_dtype(x.dtype())?)?
+        }
+        Pooling::L2 => total.sqrt()?,
+    };
+    pooled.reshape((g.batch, out_height, out_width, g.channels))
+}
+
+/// For one place of the window: the map position it reads at each output, and 1 where that lies inside.
+fn place_ids(g: &Pool2d, place: usize) -> (Vec<u32>, Vec<f64>) {
+    let (u, v) = (place / g.kernel[1], place % g.kernel[1]);
+    let mut ids = Vec::new();
+    let mut inside = Vec::new();
+    for i in 0..g.output_height() {
+        for j in 0..g.output_width() {
+            let row = (i * g.stride[0] + u).wrapping_sub(g.padding[0]);
+            let col = (j * g.stride[1] + v).wrapping_sub(g.padding[1]);
+            inside.push(if row < g.height && col < g.width { 1.0 } else { 0.0 });
+            let clamp = |at: usize, pad: usize, size: usize| at.saturating_sub(pad).min(size - 1);
+            let row = clamp(i * g.stride[0] + u, g.padding[0], g.height);
+            let col = clamp(j * g.stride[1] + v, g.padding[1], g.width);
+            ids.push((row * g.width + col) as u32);
+        }
+    }
+    (ids, inside)
+}
+
+struct Pool {
+    kind: Pooling,
+    geometry: Pool2d,
+    argmax: Saved<Vec<u32>>,
+}
+
+impl CustomOp1 for Pool {
+    fn name(&self) -> &'static str {
+        "pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = &self.geometry;
+        let x = contiguous(x, layout)?;
+        let shape = (g.batch, g.output_height(), g.output_width(), g.channels);
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
+        match self.kind {
+            Pooling::Max => {
+                let mut argmax = vec![0; y.len()];
+                g.max_forward(x, &mut y, &mut argmax);
+                self.argmax.put(argmax);
+            }
+            Pooling::Average => g.average_forward(x, &mut y),
+            Pooling::L2 => g.l2_forward(x, &mut y),
+        }
+        Ok(output(y, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dy = dy.contiguous()?;
+        let upstream = Host::new(&dy)?;
+        let mut dx = vec![0.0; x.elem_count()];
+        match self.kind {
+            Pooling::Max => self.geometry.max_backward(&upstream, &self.argmax.take("pool2d")?, &mut dx),
+            Pooling::Average => self.geometry.average_backward(&upstream, &mut dx),
+            Pooling::L2 => self.geometry.l2_backward(&Host::new(x)?, &Host::new(y)?, &upstream, &mut dx),
+        }
+        Ok(Some(tensor(dx, x.shape())?))
+    }
+}
+
+/// Average over all positions of a channels-last map.
+///
+/// # Shapes
+/// - `x`: `[N, H, W, C]`
+/// - output: `[N, C]`
+///
+/// # Errors
+/// `x` has not four dimensions.
+pub fn global_average(x: &Tensor) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    if is_fused(x) {
+        return x.contiguous()?.apply_op1(GlobalAverage);
+    }
+    x.reshape((batch, height * width, channels))?.mean(D::Minus2)
+}
+
+struct GlobalAverage;
+
+impl CustomOp1 for GlobalAverage {
+    fn name(&self) -> &'static str {
+        "global_average"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, height, width, channels) = layout.shape().dims4()?;
+        let mut y = vec![0.0; batch * channels];
+        kernel_global(contiguous(x, layout)?, batch, height * width, channels, &mut y);
+        Ok(output(y, (batch, channels)))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (batch, height, width, channels) = x.dims4()?;
+        let dy = dy.contiguous()?;
+        let mut dx = vec![0.0; x.elem_count()];
+        global_average_backward(&Host::new(&dy)?, batch, height * width, channels, &mut dx);
+        Ok(Some(tensor(dx, x.shape())?))
+    }
+}

@@ -1,0 +1,184 @@
+//! Weight files: named tensors as safetensors, written beside and renamed.
+
+use crate::error::{Error, Result};
+use crate::host::tensor;
+use crate::parameters::{Parameters, Storage};
+use candle_core::{DType, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Named tensors in host memory.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Writes the parameters, convolution kernels as `PyTorch` lays them out.
+///
+/// # Errors
+/// The file cannot be written; an older file of that name then stays as it was.
+pub fn save(parameters: &Parameters, path: &Path) -> Result<()> {
+    let stored = parameters.iter().map(|p| {
+        let values = p.var.as_detached_tensor();
+        let values = match p.storage {
+            Storage::Plain => values,
+            Storage::Kernel => values.permute((0, 3, 1, 2))?,
+        };
+        Ok((p.name.clone(), values))
+    });
+    write(&stored.collect::<Result<Tensors>>()?, path)
+}
+
+/// Reads every parameter from a weight file; other tensors in the file are ignored.
+///
+/// # Errors
+/// The file cannot be read, is damaged, lacks a tensor, or holds one of another shape: the first
+/// such tensor is named.
+pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
+    let stored = read(path)?;
+    for p in parameters {
+        let Some(values) = stored.get(&p.name) else {
+            return Err(Error::MissingTensor { path: path.into(), tensor: p.name.clone() });
+        };
+        let values = match p.storage {
+            Storage::Kernel if values.rank() == 4 => values.permute((0, 2, 3, 1))?,
+            _ => values.clone(),
+        };
+        if values.dims() != p.var.dims() {
+            let found = values.dims().to_vec();
+            return Err(Error::TensorShape {
+                path: path.into(),
+                tensor: p.name.clone(),
+                expected: p.var.dims().to_vec(),
+                found,
+            });
+        }
+        p.var.set(&values.contiguous()?.to_dtype(p.var.dtype())?.to_device(p.var.device())?)?;
+    }
+    Ok(())
+}
+
+/// Writes named tensors as `f32`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(tensors: &Tensors, path: &Path) -> Result<()> {
+    let mut stored = Vec::with_capacity(tensors.len());
+    for (name, values) in tensors {
+        let numbers = values.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        stored.push((name, values.dims().to_vec(), bytes));
+    }
+    let damaged = |e: safetensors::SafeTensorError| Error::File { path: path.into(), reason: e.to_string() };
+    let views = stored.iter().map(|(name, shape, bytes)| {
+        Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+    });
+    let views: Vec<_> = views.collect::<std::result::Result<_, _>>().map_err(damaged)?;
+    let bytes = safetensors::serialize(views, None).map_err(damaged)?;
+    write_beside(path, &bytes)
+}
+
+/// Reads the `f32` tensors of a file.
+///
+/// # Errors
+/// The file cannot be read, is damaged or cut short, or holds numbers that are not `f32`.
+pub fn read(path: &Path) -> Result<Tensors> {
+    let bytes = fs_err::read(path)?;
+    let damaged = |reason: String| Error::File { path: path.into(), reason };
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| damaged(format!("not a whole safetensors file ({e}); {} bytes", bytes.len())))?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(format!("tensor \"{name}\" holds {:?}, expected F32", view.dtype())));
+        }
+        let (words, _) = view.data().as_chunks::<4>();
+        let numbers = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+        tensors.insert(name.to_owned(), tensor(numbers, view.shape())?);
+    }
+    Ok(tensors)
+}
+
+/// Writes a file beside its target, flushes it to the disk, and renames it over the target.
+///
+/// # Errors
+/// The disk is full or the folder cannot be written; the old file then stays as it was.
+pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let attempt = || {
+        let mut file = fs_err::File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs_err::rename(&partial, path)
+    };
+    attempt().map_err(|error| {
+        // What is half written is of no use; the failure to remove it would hide the first error.
+        let _ = fs_err::remove_file(&partial);
+        error.into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Convnet, Embedder, Head, InputShape, Network};
+
+    fn embedder(seed: u64) -> Embedder {
+        let network = Network::Convnet(Convnet { widths: vec![3, 5], ..Convnet::default() });
+        let input = InputShape::Image { height: 8, width: 8, channels: 2 };
+        Embedder::new(&network, &Head { dim: 4, normalize: true }, input, seed).unwrap()
+    }
+
+    fn numbers(embedder: &Embedder) -> Vec<Vec<f32>> {
+        let values = |p: &crate::parameters::Parameter| p.var.flatten_all().unwrap().to_vec1().unwrap();
+        embedder.parameters().iter().map(values).collect()
+    }
+
+    #[test]
+    fn saved_parameters_load_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let (one, other) = (embedder(1), embedder(2));
+        assert_ne!(numbers(&one), numbers(&other));
+        save(one.parameters(), &path).unwrap();
+        load(other.parameters(), &path).unwrap();
+        assert_eq!(numbers(&one), numbers(&other));
+    }
+
+    #[test]
+    fn kernels_lie_in_the_file_as_pytorch_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        save(embedder(1).parameters(), &path).unwrap();
+        assert_eq!(read(&path).unwrap()["block1.conv.weight"].dims(), [5, 3, 3, 3]);
+        assert_eq!(read(&path).unwrap()["block0.conv.weight"].dims(), [3, 2, 3, 3]);
+    }
+
+    #[test]
+    fn a_file_cut_short_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        save(embedder(1).parameters(), &path).unwrap();
+        let bytes = fs_err::read(&path).unwrap();
+        for len in [0, 5, 100, bytes.len() - 1] {
+            fs_err::write(&path, &bytes[..len]).unwrap();
+            let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
+            assert!(error.contains("w.safetensors") && error.contains("not a whole safetensors file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_tensor_that_does_not_fit_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let mut tensors = Tensors::new();
+        write(&tensors, &path).unwrap();
+        let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
+        assert!(error.contains("\"block0.conv.weight\" is missing"), "{error}");
+        tensors.insert("block0.conv.weight".into(), tensor(vec![0.0; 18], (1, 2, 3, 3)).unwrap());
+        write(&tensors, &path).unwrap();
+        let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
+        assert!(error.contains("shape [1, 3, 3, 2], expected [3, 3, 3, 2]"), "{error}");
+    }
+}
