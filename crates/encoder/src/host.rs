@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Shape, 
 use std::cell::RefCell;
 use std::ops::Deref;
 
+/// What candle reports when a tensor operation fails.
+pub use candle_core::Error as TensorError;
+
 /// Borrowed `f32` numbers of a contiguous tensor in host memory.
 ///
 /// A tensor's storage stands behind a lock; this guard keeps it read-locked and reads as a slice.

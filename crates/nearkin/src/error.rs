@@ -1,0 +1,83 @@
+//! What can go wrong in training, embedding and evaluating.
+
+use std::path::PathBuf;
+
+/// Error of the nearkin library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe is wrong.
+    #[error(transparent)]
+    Recipe(#[from] crate::recipe::RecipeError),
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// The split does not fit the data.
+    #[error(transparent)]
+    Split(#[from] crate::split::SplitError),
+    /// The batches do not fit the data.
+    #[error(transparent)]
+    Sampler(#[from] crate::sampler::SamplerError),
+    /// The network, an image or the model folder is wrong.
+    #[error(transparent)]
+    Encoder(#[from] nearkin_encoder::Error),
+    /// The embeddings or labels cannot be measured.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// A file of embeddings cannot be read or written.
+    #[error(transparent)]
+    Vectors(#[from] crate::vectors::VectorsError),
+    /// Reading or writing a file failed; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// More images are damaged than the recipe allows.
+    #[error("{found} damaged images, data.damaged allows {allowed}; the last: {last}")]
+    Damaged {
+        /// Damaged items found.
+        found: usize,
+        /// Items that may be damaged.
+        allowed: usize,
+        /// The last one, with what is wrong with it.
+        last: String,
+    },
+    /// The loss refused the batch.
+    #[error("step {step}, loss {loss}: {source}")]
+    Loss {
+        /// The optimizer step, from 1.
+        step: u64,
+        /// The loss's name.
+        loss: String,
+        /// What was wrong.
+        source: nearkin_losses::Error,
+    },
+    /// A number of training became NaN or infinite.
+    #[error(
+        "step {step}, loss {loss}: {tensor} is not finite ({value}); lower the learning rate or set train.clip"
+    )]
+    NotFinite {
+        /// The optimizer step, from 1.
+        step: u64,
+        /// The loss's name.
+        loss: String,
+        /// The tensor at fault.
+        tensor: String,
+        /// The number found.
+        value: f32,
+    },
+    /// A run folder is not what the command needs.
+    #[error("{path}: {reason}")]
+    Run {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was expected and what came.
+        reason: String,
+    },
+}
+
+impl From<nearkin_encoder::host::TensorError> for Error {
+    fn from(error: nearkin_encoder::host::TensorError) -> Self {
+        Self::Encoder(error.into())
+    }
+}
+
+/// Result of the nearkin library.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,112 @@
+//! The recipe: everything that decides a training run, one TOML document.
+//!
+//! The deserialized structs are what runs: a number travels from the document into a field and from
+//! there into its kernel. Every table has defaults, so that a recipe says only what it changes; the
+//! resolved recipe, with all defaults written out, is saved with the model.
+
+mod document;
+mod optimizer;
+mod schedule;
+mod train;
+
+pub use document::{Document, RecipeError};
+pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
+pub use schedule::{Decay, Schedule};
+pub use train::{Select, Train};
+
+use crate::data::Source;
+use crate::sampler::Sampler;
+use crate::split::Split;
+use nearkin_encoder::image::Augment;
+use nearkin_encoder::{Head, ImageInput, Network};
+use nearkin_losses::range::Fraction;
+use nearkin_losses::{Distance, Loss, Miner, Objective};
+use serde::{Deserialize, Serialize};
+
+/// A training run, whole.
+///
+/// ```
+/// let recipe = nearkin::recipe::Document::parse("tiny.toml", r#"
+///     [data.source.bundled]
+///     name = "digits"
+///     [network.mlp]
+///     hidden = [64]
+///     [loss.triplet_margin]
+///     margin = 0.3
+/// "#)?.recipe()?;
+/// assert_eq!(recipe.head.dim, 128);
+/// # Ok::<(), nearkin::recipe::RecipeError>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Decides every random draw: weights, split, batches, augmentation.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where the items come from and which are held out.
+    pub data: Data,
+    /// How images become numbers; features ignore it.
+    #[serde(default)]
+    pub input: ImageInput,
+    /// Random changes to training images.
+    #[serde(default)]
+    pub augment: Augment,
+    /// How batches are drawn.
+    #[serde(default)]
+    pub sampler: Sampler,
+    /// The network.
+    pub network: Network,
+    /// Its last layer.
+    #[serde(default)]
+    pub head: Head,
+    /// What is minimized.
+    pub loss: Loss,
+    /// How far two embeddings are apart; the loss's own distance where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Distance>,
+    /// Which pairs or triplets count; the loss's own choice where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner: Option<Miner>,
+    /// How gradients move the weights.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// How the learning rate changes over the run.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Length of the run, evaluation, checkpoints.
+    #[serde(default)]
+    pub train: Train,
+}
+
+/// Where the items come from and which are held out, `[data]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The reader and its place.
+    pub source: Source,
+    /// Which classes or items train, validate and test.
+    #[serde(default)]
+    pub split: Split,
+    /// The share of damaged images that is tolerated; more stops the run.
+    #[serde(default = "none")]
+    pub damaged: Fraction,
+}
+
+fn none() -> Fraction {
+    Fraction::literal(0.0)
+}
+
+impl Recipe {
+    /// The loss with the distance and the miner that it runs with.
+    pub fn objective(&self) -> Objective {
+        Objective { loss: self.loss.clone(), distance: self.distance.clone(), miner: self.miner.clone() }
+    }
+
+    /// The recipe as a document, every default written out.
+    ///
+    /// # Errors
+    /// A number has no TOML form (TOML's integers end at 2⁶³ − 1).
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|e| RecipeError::Write(e.to_string()))
+    }
+}

@@ -1,0 +1,180 @@
+//! Checkpoints: everything a run needs to go on, bit for bit.
+//!
+//! ```text
+//! RUN/recipe.toml               the resolved recipe
+//! RUN/metrics.jsonl             one line a step, one an evaluation
+//! RUN/checkpoints/step-N/       model, optimizer.safetensors, averages.safetensors, state.json
+//! RUN/checkpoints/best-N/       the model with the best validation so far
+//! RUN/model/                    the finished model
+//! ```
+//! A checkpoint is made in a folder of another name and renamed when whole, so that a folder named
+//! `step-N` is never half written. Sampling and every random draw are functions of the seed and the
+//! step, so that the step's number is all of their state.
+
+use crate::error::{Error, Result};
+use nearkin_encoder::Model;
+use nearkin_encoder::parameters::Parameters;
+use nearkin_encoder::weights::{self, Tensors};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Optimizer steps made.
+    pub step: u64,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// Evaluations since then.
+    pub without_better: usize,
+    /// Threads of the run: the same count gives the same bits.
+    pub threads: usize,
+}
+
+/// The best evaluation of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Steps made when it was measured.
+    pub step: u64,
+    /// MAP@R on the validation items.
+    pub map_at_r: f64,
+}
+
+/// The state of a run beside its progress.
+pub struct State<'a> {
+    /// The network that learns.
+    pub model: &'a Model,
+    /// The optimizer's memory.
+    pub optimizer: Tensors,
+    /// Running averages of the weights, where the recipe asks for them.
+    pub averages: Option<&'a Parameters>,
+}
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+const AVERAGES: &str = "averages.safetensors";
+const STATE: &str = "state.json";
+
+/// The folder of the checkpoints of a run.
+pub fn folder(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// The folder of the best model after `step` steps.
+pub fn best_folder(run: &Path, step: u64) -> PathBuf {
+    folder(run).join(format!("best-{step}"))
+}
+
+/// Writes a checkpoint, then removes the ones before it.
+///
+/// # Errors
+/// A file cannot be written; the older checkpoint is then still there.
+pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
+    let target = folder(run).join(format!("step-{}", progress.step));
+    whole_folder(&target, |partial| {
+        state.model.save(partial)?;
+        weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;
+        if let Some(averages) = state.averages {
+            weights::save(averages, &partial.join(AVERAGES))?;
+        }
+        write_json(&partial.join(STATE), progress)
+    })?;
+    remove_except(run, "step-", progress.step)?;
+    if let Some(best) = progress.best {
+        remove_except(run, "best-", best.step)?;
+    }
+    Ok(target)
+}
+
+/// The newest checkpoint of a run, if there is one.
+///
+/// # Errors
+/// The folder or the state cannot be read.
+pub fn newest(run: &Path) -> Result<Option<(PathBuf, Progress)>> {
+    let Some(step) = numbered(run, "step-")?.into_iter().max() else { return Ok(None) };
+    let path = folder(run).join(format!("step-{step}"));
+    let state = path.join(STATE);
+    let text = fs_err::read_to_string(&state)?;
+    let progress = serde_json::from_str(&text).map_err(|e| Error::Run { path: state, reason: e.to_string() })?;
+    Ok(Some((path, progress)))
+}
+
+/// Reads the weights of a checkpoint into a model, its averages into `averages`, and returns the
+/// optimizer's tensors.
+///
+/// # Errors
+/// A file is missing, damaged, or of another network.
+pub fn restore(path: &Path, model: &Model, averages: Option<&Parameters>) -> Result<Tensors> {
+    weights::load(model.embedder.parameters(), &path.join(nearkin_encoder::model::WEIGHTS))?;
+    if let Some(averages) = averages {
+        weights::load(averages, &path.join(AVERAGES))?;
+    }
+    Ok(weights::read(&path.join(OPTIMIZER))?)
+}
+
+/// Makes a folder in whole: `fill` writes into a folder of another name, which is then renamed.
+///
+/// # Errors
+/// What `fill` reports, or the folder cannot be made or renamed.
+pub fn whole_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let aside = |ending: &str| {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(ending);
+        target.with_file_name(name)
+    };
+    let (partial, old) = (aside(".partial"), aside(".old"));
+    remove_if_there(&partial)?;
+    fs_err::create_dir_all(&partial)?;
+    if let Err(error) = fill(&partial) {
+        // What is half written is of no use; the failure to remove it would hide the first error.
+        let _ = fs_err::remove_dir_all(&partial);
+        return Err(error);
+    }
+    remove_if_there(&old)?;
+    if target.exists() {
+        fs_err::rename(target, &old)?;
+    }
+    fs_err::rename(&partial, target)?;
+    remove_if_there(&old)
+}
+
+/// Writes a value as JSON, beside its target and renamed.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value);
+    let mut text = text.map_err(|e| Error::Run { path: path.into(), reason: e.to_string() })?;
+    text.push('\n');
+    Ok(weights::write_beside(path, text.as_bytes())?)
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    if path.exists() {
+        fs_err::remove_dir_all(path)?;
+    }
+    Ok(())
+}
+
+/// The numbers N of the folders named `{prefix}N`.
+fn numbered(run: &Path, prefix: &str) -> Result<Vec<u64>> {
+    let folder = folder(run);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut numbers = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse().ok());
+        numbers.extend(number);
+    }
+    Ok(numbers)
+}
+
+fn remove_except(run: &Path, prefix: &str, keep: u64) -> Result<()> {
+    for number in numbered(run, prefix)?.into_iter().filter(|&n| n != keep) {
+        fs_err::remove_dir_all(folder(run).join(format!("{prefix}{number}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The journal of a run: `metrics.jsonl`, one JSON object a line.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One optimizer step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// Optimizer steps made, this one included.
+    pub step: u64,
+    /// The loss.
+    pub loss: f32,
+    /// Share of the tuples that push.
+    pub active: f32,
+    /// Pairs or triplets that counted.
+    pub tuples: usize,
+    /// Spread of the batch's embeddings: near 0 they have collapsed to one point.
+    pub spread: f32,
+    /// Euclidean norm of the gradient before clipping.
+    pub gradient_norm: f32,
+    /// Learning rate.
+    pub rate: f32,
+    /// Items a second since the last step.
+    pub items_per_second: f32,
+}
+
+/// One evaluation.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvaluationRecord {
+    /// Optimizer steps made.
+    pub step: u64,
+    /// Which items were measured: `validation` or `test`.
+    pub part: &'static str,
+    /// Recall@1.
+    pub recall_at_1: f64,
+    /// MAP@R.
+    pub map_at_r: f64,
+    /// Whether it is the best so far.
+    pub best: bool,
+}
+
+/// An open journal.
+pub struct Journal {
+    path: PathBuf,
+    file: fs_err::File,
+}
+
+impl Journal {
+    /// Opens the journal of a run, without the lines after `step`.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn open(run: &Path, step: u64) -> Result<Self> {
+        let path = run.join("metrics.jsonl");
+        let old = if path.exists() { fs_err::read_to_string(&path)? } else { String::new() };
+        let mut kept = String::new();
+        for line in old.lines() {
+            // A line cut short by a kill has no step and goes with the lines after the checkpoint.
+            let value: Value = serde_json::from_str(line).unwrap_or_default();
+            if value["step"].as_u64().is_some_and(|s| s <= step) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        nearkin_encoder::weights::write_beside(&path, kept.as_bytes())?;
+        let file = fs_err::OpenOptions::new().append(true).open(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(record);
+        let text = text.map_err(|e| Error::Run { path: self.path.clone(), reason: e.to_string() })?;
+        // One write call a line, so that a kill can cut at most the last line.
+        Ok(self.file.write_all(format!("{text}\n").as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reopening_drops_later_and_broken_lines() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join("metrics.jsonl");
+        fs_err::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
+        let mut journal = Journal::open(run.path(), 2).unwrap();
+        journal.write(&serde_json::json!({"step": 3, "again": true})).unwrap();
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"step\":1}\n{\"step\":2}\n{\"again\":true,\"step\":3}\n");
+    }
+}
