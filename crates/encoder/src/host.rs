@@ -1,7 +1,9 @@
 //! The numbers of a tensor on the host, borrowed.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Shape, Storage, StorageRef, Tensor};
+use candle_core::{
+    CpuStorage, DType, Device, InplaceOp1, Layout, Result, Shape, Storage, StorageRef, Tensor,
+};
 use std::cell::RefCell;
 use std::ops::Deref;
 
@@ -31,7 +33,11 @@ impl<'a> Host<'a> {
             }
             _ => candle_core::bail!("expected a tensor in host memory"),
         };
-        Ok(Self { storage, start, len })
+        Ok(Self {
+            storage,
+            start,
+            len,
+        })
     }
 }
 
@@ -55,7 +61,10 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
-        None => candle_core::bail!("expected a contiguous tensor, found strides {:?}", layout.stride()),
+        None => candle_core::bail!(
+            "expected a contiguous tensor, found strides {:?}",
+            layout.stride()
+        ),
     }
 }
 
@@ -82,7 +91,10 @@ pub(crate) fn output(data: Vec<f32>, shape: impl Into<Shape>) -> (CpuStorage, Sh
 /// # Errors
 /// The tensor is not `f32`, not contiguous, or on another device.
 pub fn with_mut<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-    let visit = Visit { work: RefCell::new(Some(work)), result: RefCell::new(None) };
+    let visit = Visit {
+        work: RefCell::new(Some(work)),
+        result: RefCell::new(None),
+    };
     tensor.inplace_op1(&visit)?;
     let result = visit.result.into_inner();
     result.ok_or_else(|| candle_core::Error::Msg("in-place work did not run".into()))
@@ -103,7 +115,10 @@ impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Visit<F, R> {
             candle_core::bail!("expected f32 numbers, found {:?}", storage.dtype())
         };
         let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("expected a contiguous tensor, found strides {:?}", layout.stride())
+            candle_core::bail!(
+                "expected a contiguous tensor, found strides {:?}",
+                layout.stride()
+            )
         };
         if let Some(work) = self.work.take() {
             self.result.replace(Some(work(&mut data[start..end])));

@@ -76,13 +76,23 @@ pub struct Augment {
 
 impl Default for ImageInput {
     fn default() -> Self {
-        Self { height: 64, width: 64, color: Color::Rgb, fit: Fit::Crop, normalization: Normalization::Centered }
+        Self {
+            height: 64,
+            width: 64,
+            color: Color::Rgb,
+            fit: Fit::Crop,
+            normalization: Normalization::Centered,
+        }
     }
 }
 
 impl Default for Augment {
     fn default() -> Self {
-        Self { flip: false, crop: 1.0, shift: 0.0 }
+        Self {
+            flip: false,
+            crop: 1.0,
+            shift: 0.0,
+        }
     }
 }
 
@@ -109,7 +119,11 @@ impl Normalization {
 impl ImageInput {
     /// The shape of the network's input.
     pub fn shape(&self) -> InputShape {
-        InputShape::Image { height: self.height, width: self.width, channels: self.color.channels() }
+        InputShape::Image {
+            height: self.height,
+            width: self.width,
+            channels: self.color.channels(),
+        }
     }
 
     /// Decodes one image and makes it fit: `[H, W, C]` numbers.
@@ -125,7 +139,13 @@ impl ImageInput {
     ///
     /// # Errors
     /// As [`Self::prepare`].
-    pub fn prepare_augmented(&self, bytes: &[u8], name: &str, augment: &Augment, rng: &mut ChaCha8Rng) -> Result<Vec<f32>> {
+    pub fn prepare_augmented(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        augment: &Augment,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<f32>> {
         let mut image = self.fitted(random_crop(decode(bytes, name)?, augment.crop, rng));
         // Each draw is made whether used or not, so that one switch does not change the others' draws.
         let mirrored = rng.random_bool(0.5);
@@ -136,7 +156,11 @@ impl ImageInput {
             image = image.fliph();
         }
         let numbers = self.numbers(&image);
-        Ok(if dy == 0 && dx == 0 { numbers } else { self.shifted(&numbers, dy, dx) })
+        Ok(if dy == 0 && dx == 0 {
+            numbers
+        } else {
+            self.shifted(&numbers, dy, dx)
+        })
     }
 
     fn fitted(&self, image: DynamicImage) -> DynamicImage {
@@ -167,7 +191,8 @@ impl ImageInput {
     fn shifted(&self, numbers: &[f32], dy: i64, dx: i64) -> Vec<f32> {
         let channels = self.color.channels();
         let mut moved = Vec::with_capacity(numbers.len());
-        let source = |at: usize, by: i64, size: usize| (at as i64 - by).clamp(0, size as i64 - 1) as usize;
+        let source =
+            |at: usize, by: i64, size: usize| (at as i64 - by).clamp(0, size as i64 - 1) as usize;
         for row in 0..self.height {
             for col in 0..self.width {
                 let at = source(row, dy, self.height) * self.width + source(col, dx, self.width);
@@ -180,8 +205,13 @@ impl ImageInput {
 
 /// Decodes an image of any supported format, with bounded memory.
 fn decode(bytes: &[u8], name: &str) -> Result<DynamicImage> {
-    let failed = |reason: String| Error::Image { name: name.to_owned(), reason };
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(e.to_string()))?;
+    let failed = |reason: String| Error::Image {
+        name: name.to_owned(),
+        reason,
+    };
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| failed(e.to_string()))?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE);
     limits.max_image_height = Some(LARGEST_SIDE);
@@ -203,8 +233,12 @@ fn random_crop(image: DynamicImage, share: f32, rng: &mut ChaCha8Rng) -> Dynamic
         return image;
     }
     match image {
-        DynamicImage::ImageLuma8(pixels) => imageops::crop_imm(&pixels, x, y, width, height).to_image().into(),
-        DynamicImage::ImageRgb8(pixels) => imageops::crop_imm(&pixels, x, y, width, height).to_image().into(),
+        DynamicImage::ImageLuma8(pixels) => imageops::crop_imm(&pixels, x, y, width, height)
+            .to_image()
+            .into(),
+        DynamicImage::ImageRgb8(pixels) => imageops::crop_imm(&pixels, x, y, width, height)
+            .to_image()
+            .into(),
         other => other.crop_imm(x, y, width, height),
     }
 }
@@ -222,23 +256,43 @@ mod tests {
     }
 
     fn input(height: usize, width: usize, color: Color) -> ImageInput {
-        ImageInput { height, width, color, normalization: Normalization::Unit, ..ImageInput::default() }
+        ImageInput {
+            height,
+            width,
+            color,
+            normalization: Normalization::Unit,
+            ..ImageInput::default()
+        }
     }
 
     #[test]
     fn pixels_arrive_in_rows_channels_last() {
-        let image = RgbImage::from_fn(2, 2, |x, y| image::Rgb([(x * 255) as u8, (y * 255) as u8, 0]));
-        let numbers = input(2, 2, Color::Rgb).prepare(&png(image), "a.png").unwrap();
-        assert_eq!(numbers, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]);
+        let image = RgbImage::from_fn(2, 2, |x, y| {
+            image::Rgb([(x * 255) as u8, (y * 255) as u8, 0])
+        });
+        let numbers = input(2, 2, Color::Rgb)
+            .prepare(&png(image), "a.png")
+            .unwrap();
+        assert_eq!(
+            numbers,
+            [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+        );
     }
 
     #[test]
     fn crop_keeps_the_shape_and_stretch_does_not() {
         // A gray image twice as wide as high: left quarter and right quarter white.
-        let image = GrayImage::from_fn(16, 8, |x, _| image::Luma([if (4..12).contains(&x) { 0 } else { 255 }]));
-        let crop = input(8, 8, Color::Gray).prepare(&png(image.clone()), "a.png").unwrap();
+        let image = GrayImage::from_fn(16, 8, |x, _| {
+            image::Luma([if (4..12).contains(&x) { 0 } else { 255 }])
+        });
+        let crop = input(8, 8, Color::Gray)
+            .prepare(&png(image.clone()), "a.png")
+            .unwrap();
         assert!(crop.iter().all(|&v| v == 0.0));
-        let stretch = ImageInput { fit: Fit::Stretch, ..input(8, 8, Color::Gray) };
+        let stretch = ImageInput {
+            fit: Fit::Stretch,
+            ..input(8, 8, Color::Gray)
+        };
         let stretched = stretch.prepare(&png(image), "a.png").unwrap();
         assert!(stretched[0] > 0.9 && stretched[4] < 0.1);
     }
@@ -246,7 +300,10 @@ mod tests {
     #[test]
     fn centered_pixels_lie_between_minus_one_and_one() {
         let image = GrayImage::from_fn(2, 1, |x, _| image::Luma([(x * 255) as u8]));
-        let centered = ImageInput { normalization: Normalization::Centered, ..input(1, 2, Color::Gray) };
+        let centered = ImageInput {
+            normalization: Normalization::Centered,
+            ..input(1, 2, Color::Gray)
+        };
         assert_eq!(centered.prepare(&png(image), "a.png").unwrap(), [-1.0, 1.0]);
     }
 
@@ -254,9 +311,15 @@ mod tests {
     fn augmentation_depends_on_the_generator_alone() {
         let image = GrayImage::from_fn(9, 9, |x, y| image::Luma([(x * 20 + y) as u8]));
         let bytes = png(image);
-        let augment = Augment { flip: true, crop: 0.5, shift: 0.3 };
+        let augment = Augment {
+            flip: true,
+            crop: 0.5,
+            shift: 0.3,
+        };
         let draw = |seed| {
-            input(6, 6, Color::Gray).prepare_augmented(&bytes, "a", &augment, &mut named_rng(seed, "x")).unwrap()
+            input(6, 6, Color::Gray)
+                .prepare_augmented(&bytes, "a", &augment, &mut named_rng(seed, "x"))
+                .unwrap()
         };
         assert_eq!(draw(1), draw(1));
         assert!((2..9).any(|seed| draw(seed) != draw(1)));
@@ -264,10 +327,14 @@ mod tests {
 
     #[test]
     fn no_augmentation_is_the_plain_image() {
-        let bytes = png(GrayImage::from_fn(5, 7, |x, y| image::Luma([(x * 20 + y) as u8])));
+        let bytes = png(GrayImage::from_fn(5, 7, |x, y| {
+            image::Luma([(x * 20 + y) as u8])
+        }));
         let plain = input(4, 4, Color::Gray).prepare(&bytes, "a").unwrap();
         let mut rng = named_rng(3, "x");
-        let same = input(4, 4, Color::Gray).prepare_augmented(&bytes, "a", &Augment::default(), &mut rng).unwrap();
+        let same = input(4, 4, Color::Gray)
+            .prepare_augmented(&bytes, "a", &Augment::default(), &mut rng)
+            .unwrap();
         assert_eq!(plain, same);
     }
 
@@ -282,8 +349,14 @@ mod tests {
     fn damaged_and_oversized_images_are_named() {
         let bytes = png(GrayImage::new(8, 8));
         for broken in [&b""[..], b"not an image", &bytes[..bytes.len() / 2]] {
-            let error = input(4, 4, Color::Gray).prepare(broken, "dir/a.png").unwrap_err().to_string();
-            assert!(error.starts_with("dir/a.png: not a readable image"), "{error}");
+            let error = input(4, 4, Color::Gray)
+                .prepare(broken, "dir/a.png")
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("dir/a.png: not a readable image"),
+                "{error}"
+            );
         }
         // A header that claims a side of 30,000 pixels is refused before memory is taken.
         let mut wide = bytes;

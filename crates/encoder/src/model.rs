@@ -44,7 +44,9 @@ impl FeatureInput {
     /// Scales one vector; numbers beyond the known features are dropped.
     pub fn prepare(&self, features: &[f32]) -> Vec<f32> {
         let scale = features.iter().zip(&self.mean).zip(&self.deviation);
-        scale.map(|((x, mean), deviation)| (x - mean) / deviation).collect()
+        scale
+            .map(|((x, mean), deviation)| (x - mean) / deviation)
+            .collect()
     }
 }
 
@@ -53,7 +55,9 @@ impl Input {
     pub fn shape(&self) -> InputShape {
         match self {
             Self::Image(image) => image.shape(),
-            Self::Features(features) => InputShape::Features { dim: features.mean.len() },
+            Self::Features(features) => InputShape::Features {
+                dim: features.mean.len(),
+            },
         }
     }
 }
@@ -93,7 +97,15 @@ impl Model {
     /// A setting does not fit the input.
     pub fn new(network: Network, head: Head, input: Input, seed: u64) -> Result<Self> {
         let embedder = Embedder::new(&network, &head, input.shape(), seed)?;
-        Ok(Self { config: Config { format: FORMAT, network, head, input }, embedder })
+        Ok(Self {
+            config: Config {
+                format: FORMAT,
+                network,
+                head,
+                input,
+            },
+            embedder,
+        })
     }
 
     /// Writes the description and the weights into an existing folder.
@@ -102,8 +114,10 @@ impl Model {
     /// A file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(CONFIG);
-        let mut text = serde_json::to_string_pretty(&self.config)
-            .map_err(|e| Error::File { path: path.clone(), reason: e.to_string() })?;
+        let mut text = serde_json::to_string_pretty(&self.config).map_err(|e| Error::File {
+            path: path.clone(),
+            reason: e.to_string(),
+        })?;
         text.push('\n');
         weights::write_beside(&path, text.as_bytes())?;
         weights::save(self.embedder.parameters(), &folder.join(WEIGHTS))
@@ -122,11 +136,18 @@ impl Model {
 
     fn read_config(path: &Path) -> Result<Config> {
         let text = fs_err::read_to_string(path)?;
-        let damaged = |e: serde_json::Error| Error::File { path: path.into(), reason: e.to_string() };
+        let damaged = |e: serde_json::Error| Error::File {
+            path: path.into(),
+            reason: e.to_string(),
+        };
         // The version comes first: a newer format may have keys that are unknown here.
         let Versioned { format } = serde_json::from_str(&text).map_err(damaged)?;
         if format > FORMAT {
-            return Err(Error::Version { path: path.into(), found: format, supported: FORMAT });
+            return Err(Error::Version {
+                path: path.into(),
+                found: format,
+                supported: FORMAT,
+            });
         }
         serde_json::from_str(&text).map_err(damaged)
     }
@@ -140,9 +161,25 @@ mod tests {
     use candle_core::{DType, Device, Tensor};
 
     fn model() -> Model {
-        let network = Network::Convnet(Convnet { widths: vec![4], ..Convnet::default() });
-        let input = Input::Image(ImageInput { height: 6, width: 6, ..ImageInput::default() });
-        Model::new(network, Head { dim: 3, normalize: true }, input, 5).unwrap()
+        let network = Network::Convnet(Convnet {
+            widths: vec![4],
+            ..Convnet::default()
+        });
+        let input = Input::Image(ImageInput {
+            height: 6,
+            width: 6,
+            ..ImageInput::default()
+        });
+        Model::new(
+            network,
+            Head {
+                dim: 3,
+                normalize: true,
+            },
+            input,
+            5,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -152,17 +189,33 @@ mod tests {
         one.save(folder.path()).unwrap();
         let other = Model::load(folder.path()).unwrap();
         assert_eq!(one.config, other.config);
-        let x = Tensor::arange(0f32, 216., &Device::Cpu).unwrap().reshape((2, 6, 6, 3)).unwrap();
-        let embed = |m: &Model| m.embedder.forward(&x, Mode::Eval).unwrap().to_vec2::<f32>().unwrap();
+        let x = Tensor::arange(0f32, 216., &Device::Cpu)
+            .unwrap()
+            .reshape((2, 6, 6, 3))
+            .unwrap();
+        let embed = |m: &Model| {
+            m.embedder
+                .forward(&x, Mode::Eval)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap()
+        };
         assert_eq!(embed(&one), embed(&other));
     }
 
     #[test]
     fn a_newer_format_is_refused_before_its_keys_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join(CONFIG), r#"{"format": 99, "new_key": 1}"#).unwrap();
+        fs_err::write(
+            folder.path().join(CONFIG),
+            r#"{"format": 99, "new_key": 1}"#,
+        )
+        .unwrap();
         let error = Model::load(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("model format 99, this version reads formats up to 1"), "{error}");
+        assert!(
+            error.contains("model format 99, this version reads formats up to 1"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -172,16 +225,33 @@ mod tests {
         assert!(error.contains(CONFIG), "{error}");
         fs_err::write(folder.path().join(CONFIG), "{\"format\": 1, \"netw").unwrap();
         let error = Model::load(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(CONFIG) && error.contains("line 1"), "{error}");
+        assert!(
+            error.contains(CONFIG) && error.contains("line 1"),
+            "{error}"
+        );
     }
 
     #[test]
     fn features_are_scaled_by_the_stored_numbers() {
-        let input = Input::Features(FeatureInput { mean: vec![1.0, 2.0], deviation: vec![2.0, 1.0] });
-        let Input::Features(features) = &input else { unreachable!() };
+        let input = Input::Features(FeatureInput {
+            mean: vec![1.0, 2.0],
+            deviation: vec![2.0, 1.0],
+        });
+        let Input::Features(features) = &input else {
+            unreachable!()
+        };
         assert_eq!(features.prepare(&[3.0, 2.0]), [1.0, 0.0]);
-        let mlp = Model::new(Network::Mlp(Mlp { hidden: vec![] }), Head::default(), input, 1).unwrap();
+        let mlp = Model::new(
+            Network::Mlp(Mlp { hidden: vec![] }),
+            Head::default(),
+            input,
+            1,
+        )
+        .unwrap();
         let x = Tensor::ones((4, 2), DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(mlp.embedder.forward(&x, Mode::Eval).unwrap().dims(), [4, 128]);
+        assert_eq!(
+            mlp.embedder.forward(&x, Mode::Eval).unwrap().dims(),
+            [4, 128]
+        );
     }
 }

@@ -79,11 +79,16 @@ impl Parameters {
     /// `source` lacks a name or has another shape there.
     pub fn copy_from(&self, source: &Self) -> Result<()> {
         for p in &self.0 {
-            let other = source.0.iter().find(|o| o.name == p.name).ok_or_else(|| Error::Setting {
-                key: p.name.clone(),
-                expected: "a parameter of the same name in the source network".into(),
-                found: "none".into(),
-            })?;
+            let other =
+                source
+                    .0
+                    .iter()
+                    .find(|o| o.name == p.name)
+                    .ok_or_else(|| Error::Setting {
+                        key: p.name.clone(),
+                        expected: "a parameter of the same name in the source network".into(),
+                        found: "none".into(),
+                    })?;
             p.var.set(&other.var.as_detached_tensor().copy()?)?;
         }
         Ok(())
@@ -126,13 +131,22 @@ pub struct Scope {
 impl Scope {
     /// The root of a new network.
     pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
-        Self { prefix: String::new(), seed, dtype, device: device.clone(), made: Rc::default() }
+        Self {
+            prefix: String::new(),
+            seed,
+            dtype,
+            device: device.clone(),
+            made: Rc::default(),
+        }
     }
 
     /// The place `name` below this one.
     #[must_use]
     pub fn child(&self, name: impl std::fmt::Display) -> Self {
-        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+        Self {
+            prefix: format!("{}{name}.", self.prefix),
+            ..self.clone()
+        }
     }
 
     /// The dotted name of this place.
@@ -144,13 +158,26 @@ impl Scope {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn parameter(&self, name: &str, shape: &[usize], init: Init, (kind, storage): (Kind, Storage)) -> Result<Tensor> {
+    pub fn parameter(
+        &self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+        (kind, storage): (Kind, Storage),
+    ) -> Result<Tensor> {
         let name = format!("{}{name}", self.prefix);
         let data = init.sample(shape.iter().product(), &mut named_rng(self.seed, &name));
-        let values = tensor(data, shape)?.to_dtype(self.dtype)?.to_device(&self.device)?;
+        let values = tensor(data, shape)?
+            .to_dtype(self.dtype)?
+            .to_device(&self.device)?;
         let var = Var::from_tensor(&values)?;
         let shared = var.as_tensor().clone();
-        self.made.borrow_mut().push(Parameter { name, var, kind, storage });
+        self.made.borrow_mut().push(Parameter {
+            name,
+            var,
+            kind,
+            storage,
+        });
         Ok(shared)
     }
 
@@ -179,7 +206,9 @@ impl Init {
 
 /// A generator that depends on the seed and a name alone (FNV-1a of the name beside the seed).
 pub fn named_rng(seed: u64, name: &str) -> ChaCha8Rng {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, byte| {
+        (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&hash.to_le_bytes());

@@ -37,7 +37,10 @@ pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
     let stored = read(path)?;
     for p in parameters {
         let Some(values) = stored.get(&p.name) else {
-            return Err(Error::MissingTensor { path: path.into(), tensor: p.name.clone() });
+            return Err(Error::MissingTensor {
+                path: path.into(),
+                tensor: p.name.clone(),
+            });
         };
         let values = match p.storage {
             Storage::Kernel if values.rank() == 4 => values.permute((0, 2, 3, 1))?,
@@ -52,7 +55,12 @@ pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
                 found,
             });
         }
-        p.var.set(&values.contiguous()?.to_dtype(p.var.dtype())?.to_device(p.var.device())?)?;
+        p.var.set(
+            &values
+                .contiguous()?
+                .to_dtype(p.var.dtype())?
+                .to_device(p.var.device())?,
+        )?;
     }
     Ok(())
 }
@@ -64,15 +72,26 @@ pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
 pub fn write(tensors: &Tensors, path: &Path) -> Result<()> {
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, values) in tensors {
-        let numbers = values.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let numbers = values
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         stored.push((name, values.dims().to_vec(), bytes));
     }
-    let damaged = |e: safetensors::SafeTensorError| Error::File { path: path.into(), reason: e.to_string() };
+    let damaged = |e: safetensors::SafeTensorError| Error::File {
+        path: path.into(),
+        reason: e.to_string(),
+    };
     let views = stored.iter().map(|(name, shape, bytes)| {
-        Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        Ok((
+            name.as_str(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes)?,
+        ))
     });
-    let views: Vec<_> = views.collect::<std::result::Result<_, _>>().map_err(damaged)?;
+    let views: Vec<_> = views
+        .collect::<std::result::Result<_, _>>()
+        .map_err(damaged)?;
     let bytes = safetensors::serialize(views, None).map_err(damaged)?;
     write_beside(path, &bytes)
 }
@@ -83,13 +102,23 @@ pub fn write(tensors: &Tensors, path: &Path) -> Result<()> {
 /// The file cannot be read, is damaged or cut short, or holds numbers that are not `f32`.
 pub fn read(path: &Path) -> Result<Tensors> {
     let bytes = fs_err::read(path)?;
-    let damaged = |reason: String| Error::File { path: path.into(), reason };
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| damaged(format!("not a whole safetensors file ({e}); {} bytes", bytes.len())))?;
+    let damaged = |reason: String| Error::File {
+        path: path.into(),
+        reason,
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+        damaged(format!(
+            "not a whole safetensors file ({e}); {} bytes",
+            bytes.len()
+        ))
+    })?;
     let mut tensors = Tensors::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
-            return Err(damaged(format!("tensor \"{name}\" holds {:?}, expected F32", view.dtype())));
+            return Err(damaged(format!(
+                "tensor \"{name}\" holds {:?}, expected F32",
+                view.dtype()
+            )));
         }
         let (words, _) = view.data().as_chunks::<4>();
         let numbers = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
@@ -125,13 +154,30 @@ mod tests {
     use crate::network::{Convnet, Embedder, Head, InputShape, Network};
 
     fn embedder(seed: u64) -> Embedder {
-        let network = Network::Convnet(Convnet { widths: vec![3, 5], ..Convnet::default() });
-        let input = InputShape::Image { height: 8, width: 8, channels: 2 };
-        Embedder::new(&network, &Head { dim: 4, normalize: true }, input, seed).unwrap()
+        let network = Network::Convnet(Convnet {
+            widths: vec![3, 5],
+            ..Convnet::default()
+        });
+        let input = InputShape::Image {
+            height: 8,
+            width: 8,
+            channels: 2,
+        };
+        Embedder::new(
+            &network,
+            &Head {
+                dim: 4,
+                normalize: true,
+            },
+            input,
+            seed,
+        )
+        .unwrap()
     }
 
     fn numbers(embedder: &Embedder) -> Vec<Vec<f32>> {
-        let values = |p: &crate::parameters::Parameter| p.var.flatten_all().unwrap().to_vec1().unwrap();
+        let values =
+            |p: &crate::parameters::Parameter| p.var.flatten_all().unwrap().to_vec1().unwrap();
         embedder.parameters().iter().map(values).collect()
     }
 
@@ -151,8 +197,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         save(embedder(1).parameters(), &path).unwrap();
-        assert_eq!(read(&path).unwrap()["block1.conv.weight"].dims(), [5, 3, 3, 3]);
-        assert_eq!(read(&path).unwrap()["block0.conv.weight"].dims(), [3, 2, 3, 3]);
+        assert_eq!(
+            read(&path).unwrap()["block1.conv.weight"].dims(),
+            [5, 3, 3, 3]
+        );
+        assert_eq!(
+            read(&path).unwrap()["block0.conv.weight"].dims(),
+            [3, 2, 3, 3]
+        );
     }
 
     #[test]
@@ -163,8 +215,13 @@ mod tests {
         let bytes = fs_err::read(&path).unwrap();
         for len in [0, 5, 100, bytes.len() - 1] {
             fs_err::write(&path, &bytes[..len]).unwrap();
-            let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
-            assert!(error.contains("w.safetensors") && error.contains("not a whole safetensors file"), "{error}");
+            let error = load(embedder(1).parameters(), &path)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("w.safetensors") && error.contains("not a whole safetensors file"),
+                "{error}"
+            );
         }
     }
 
@@ -174,11 +231,24 @@ mod tests {
         let path = folder.path().join("w.safetensors");
         let mut tensors = Tensors::new();
         write(&tensors, &path).unwrap();
-        let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
-        assert!(error.contains("\"block0.conv.weight\" is missing"), "{error}");
-        tensors.insert("block0.conv.weight".into(), tensor(vec![0.0; 18], (1, 2, 3, 3)).unwrap());
+        let error = load(embedder(1).parameters(), &path)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("\"block0.conv.weight\" is missing"),
+            "{error}"
+        );
+        tensors.insert(
+            "block0.conv.weight".into(),
+            tensor(vec![0.0; 18], (1, 2, 3, 3)).unwrap(),
+        );
         write(&tensors, &path).unwrap();
-        let error = load(embedder(1).parameters(), &path).unwrap_err().to_string();
-        assert!(error.contains("shape [1, 3, 3, 2], expected [3, 3, 3, 2]"), "{error}");
+        let error = load(embedder(1).parameters(), &path)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("shape [1, 3, 3, 2], expected [3, 3, 3, 2]"),
+            "{error}"
+        );
     }
 }

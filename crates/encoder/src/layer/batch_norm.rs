@@ -28,7 +28,12 @@ impl BatchNorm {
     /// The device is out of memory.
     pub fn new(scope: &Scope, channels: usize) -> Result<Self> {
         let make = |name: &str, value: f32, kind: Kind| {
-            scope.parameter(name, &[channels], Init::Constant(value), (kind, Storage::Plain))
+            scope.parameter(
+                name,
+                &[channels],
+                Init::Constant(value),
+                (kind, Storage::Plain),
+            )
         };
         Ok(Self {
             gamma: make("weight", 1.0, Kind::Offset)?,
@@ -43,10 +48,19 @@ impl BatchNorm {
     /// # Errors
     /// The channels differ from the layer's.
     pub fn forward(&self, x: &Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
-        let affine = Tensor::stack(&[mode.parameter(&self.gamma), mode.parameter(&self.beta)], 0)?;
+        let affine = Tensor::stack(
+            &[mode.parameter(&self.gamma), mode.parameter(&self.beta)],
+            0,
+        )?;
         if mode == Mode::Eval {
             let (mean, variance) = (self.running_mean.detach(), self.running_variance.detach());
-            return Ok(op::batch_norm_inference(x, &affine, [&mean, &variance], EPSILON, epilogue)?);
+            return Ok(op::batch_norm_inference(
+                x,
+                &affine,
+                [&mean, &variance],
+                EPSILON,
+                epilogue,
+            )?);
         }
         let (y, moments) = op::batch_norm(x, &affine, EPSILON, epilogue)?;
         if mode == Mode::Train {
@@ -59,9 +73,14 @@ impl BatchNorm {
     fn update_running(&self, moments: &Moments, count: usize) -> Result<()> {
         let unbias = count as f32 / (count.max(2) - 1) as f32;
         let unbiased: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();
-        for (running, batch) in [(&self.running_mean, &moments.mean), (&self.running_variance, &unbiased)] {
+        for (running, batch) in [
+            (&self.running_mean, &moments.mean),
+            (&self.running_variance, &unbiased),
+        ] {
             if is_fused(running) {
-                with_mut(running, |average| nearkin_kernels::ema(1.0 - MOMENTUM, batch, average))?;
+                with_mut(running, |average| {
+                    nearkin_kernels::ema(1.0 - MOMENTUM, batch, average)
+                })?;
             } else {
                 let batch = tensor(batch.clone(), batch.len())?.to_dtype(running.dtype())?;
                 let batch = batch.to_device(running.device())?;
@@ -76,6 +95,9 @@ impl BatchNorm {
     /// # Errors
     /// The layer is not in host memory.
     pub fn running(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        Ok((Host::new(&self.running_mean)?.to_vec(), Host::new(&self.running_variance)?.to_vec()))
+        Ok((
+            Host::new(&self.running_mean)?.to_vec(),
+            Host::new(&self.running_variance)?.to_vec(),
+        ))
     }
 }

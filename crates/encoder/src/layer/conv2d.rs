@@ -20,12 +20,21 @@ impl Conv2d {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn new(scope: &Scope, [inputs, outputs]: [usize; 2], kernel: usize, window: Window) -> Result<Self> {
+    pub fn new(
+        scope: &Scope,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        window: Window,
+    ) -> Result<Self> {
         let fan_out = (outputs * kernel * kernel).max(1) as f32;
         let init = Init::Normal((2.0 / fan_out).sqrt());
         let shape = [outputs, kernel, kernel, inputs];
         let weight = scope.parameter("weight", &shape, init, (Kind::Weight, Storage::Kernel))?;
-        Ok(Self { name: scope.name().to_owned(), weight, window })
+        Ok(Self {
+            name: scope.name().to_owned(),
+            weight,
+            window,
+        })
     }
 
     /// `[N, H, W, C]` to `[N, H', W', O]`.
@@ -37,7 +46,12 @@ impl Conv2d {
         let kernel = self.weight.dim(1)?;
         let [ph, pw] = self.window.padding;
         if height + 2 * ph < kernel || width + 2 * pw < kernel {
-            return Err(Error::TooSmall { layer: self.name.clone(), height, width, window: kernel });
+            return Err(Error::TooSmall {
+                layer: self.name.clone(),
+                height,
+                width,
+                window: kernel,
+            });
         }
         Ok(op::conv2d(x, &mode.parameter(&self.weight), self.window)?)
     }

@@ -19,11 +19,25 @@ impl Linear {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn new(scope: &Scope, inputs: usize, outputs: usize, activation: Activation) -> Result<Self> {
+    pub fn new(
+        scope: &Scope,
+        inputs: usize,
+        outputs: usize,
+        activation: Activation,
+    ) -> Result<Self> {
         let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
-        let weight = scope.parameter("weight", &[outputs, inputs], init, (Kind::Weight, Storage::Plain))?;
+        let weight = scope.parameter(
+            "weight",
+            &[outputs, inputs],
+            init,
+            (Kind::Weight, Storage::Plain),
+        )?;
         let bias = scope.parameter("bias", &[outputs], init, (Kind::Offset, Storage::Plain))?;
-        Ok(Self { weight, bias, activation })
+        Ok(Self {
+            weight,
+            bias,
+            activation,
+        })
     }
 
     /// `[N, in]` to `[N, out]`.
@@ -31,6 +45,11 @@ impl Linear {
     /// # Errors
     /// The width of `x` is not `in`.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        Ok(op::linear(x, &mode.parameter(&self.weight), &mode.parameter(&self.bias), self.activation)?)
+        Ok(op::linear(
+            x,
+            &mode.parameter(&self.weight),
+            &mode.parameter(&self.bias),
+            self.activation,
+        )?)
     }
 }

@@ -26,6 +26,10 @@ impl Mode {
     /// The parameter as a forward pass in this mode uses it: off the tape where none is recorded,
     /// so that no intermediate result outlives its use.
     pub(crate) fn parameter(self, tensor: &Tensor) -> Tensor {
-        if self == Self::Eval { tensor.detach() } else { tensor.clone() }
+        if self == Self::Eval {
+            tensor.detach()
+        } else {
+            tensor.clone()
+        }
     }
 }

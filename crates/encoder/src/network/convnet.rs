@@ -41,7 +41,10 @@ pub enum Reduce {
 
 impl Default for Convnet {
     fn default() -> Self {
-        Self { widths: vec![64; 4], reduce: Reduce::Flatten }
+        Self {
+            widths: vec![64; 4],
+            reduce: Reduce::Flatten,
+        }
     }
 }
 
@@ -68,9 +71,19 @@ impl Convnet {
             let block = scope.child(format!("block{index}"));
             let (h, w) = (height >> index, width >> index);
             if h < 2 || w < 2 {
-                return Err(Error::TooSmall { layer: format!("{}.pool", block.name()), height: h, width: w, window: 2 });
+                return Err(Error::TooSmall {
+                    layer: format!("{}.pool", block.name()),
+                    height: h,
+                    width: w,
+                    window: 2,
+                });
             }
-            let conv = Conv2d::new(&block.child("conv"), [inputs, outputs], 3, Window::square(1, 1))?;
+            let conv = Conv2d::new(
+                &block.child("conv"),
+                [inputs, outputs],
+                3,
+                Window::square(1, 1),
+            )?;
             blocks.push((conv, BatchNorm::new(&block.child("norm"), outputs)?));
             inputs = outputs;
         }
@@ -78,7 +91,13 @@ impl Convnet {
             Reduce::Flatten => (height >> blocks.len()) * (width >> blocks.len()),
             Reduce::Average => 1,
         };
-        Ok((Body { blocks, reduce: self.reduce }, inputs * positions))
+        Ok((
+            Body {
+                blocks,
+                reduce: self.reduce,
+            },
+            inputs * positions,
+        ))
     }
 }
 
@@ -87,7 +106,14 @@ impl Body {
         let mut x = x.clone();
         for (conv, norm) in &self.blocks {
             let y = conv.forward(&x, mode)?;
-            let y = norm.forward(&y, Epilogue { residual: None, relu: true }, mode)?;
+            let y = norm.forward(
+                &y,
+                Epilogue {
+                    residual: None,
+                    relu: true,
+                },
+                mode,
+            )?;
             x = op::pool2d(&y, Pooling::Max, [2, 2], Window::square(2, 0))?;
         }
         match self.reduce {

@@ -20,7 +20,10 @@ pub struct Head {
 
 impl Default for Head {
     fn default() -> Self {
-        Self { dim: 128, normalize: true }
+        Self {
+            dim: 128,
+            normalize: true,
+        }
     }
 }
 
@@ -53,7 +56,12 @@ impl Embedder {
     /// # Errors
     /// A setting is out of range or the network needs a larger input; the message names the layer.
     pub fn new(network: &Network, head: &Head, input: InputShape, seed: u64) -> Result<Self> {
-        Self::on(network, head, input, &Scope::new(seed, DType::F32, &Device::Cpu))
+        Self::on(
+            network,
+            head,
+            input,
+            &Scope::new(seed, DType::F32, &Device::Cpu),
+        )
     }
 
     /// The same with the number type and device of `scope`.
@@ -69,9 +77,21 @@ impl Embedder {
             });
         }
         let (body, features) = network.build(scope, input)?;
-        let layer = Linear::new(&scope.child("embedding"), features, head.dim, Activation::None)?;
+        let layer = Linear::new(
+            &scope.child("embedding"),
+            features,
+            head.dim,
+            Activation::None,
+        )?;
         let parameters = scope.parameters();
-        Ok(Self { body, head: layer, normalize: head.normalize, dim: head.dim, input, parameters })
+        Ok(Self {
+            body,
+            head: layer,
+            normalize: head.normalize,
+            dim: head.dim,
+            input,
+            parameters,
+        })
     }
 
     /// Embeds a batch.
@@ -93,7 +113,11 @@ impl Embedder {
         }
         let features = self.body.forward(x, mode)?;
         let embeddings = self.head.forward(&features, mode)?;
-        Ok(if self.normalize { op::normalize(&embeddings)? } else { embeddings })
+        Ok(if self.normalize {
+            op::normalize(&embeddings)?
+        } else {
+            embeddings
+        })
     }
 
     /// The shape of one input.

@@ -44,7 +44,11 @@ impl InputShape {
     /// How many numbers one input has.
     pub fn numbers(self) -> usize {
         match self {
-            Self::Image { height, width, channels } => height * width * channels,
+            Self::Image {
+                height,
+                width,
+                channels,
+            } => height * width * channels,
             Self::Features { dim } => dim,
         }
     }
@@ -52,14 +56,22 @@ impl InputShape {
     /// The dimensions of a batch of `count` inputs.
     pub fn batch(self, count: usize) -> Vec<usize> {
         match self {
-            Self::Image { height, width, channels } => vec![count, height, width, channels],
+            Self::Image {
+                height,
+                width,
+                channels,
+            } => vec![count, height, width, channels],
             Self::Features { dim } => vec![count, dim],
         }
     }
 
     fn image(self, key: &str) -> Result<(usize, usize, usize)> {
         match self {
-            Self::Image { height, width, channels } => Ok((height, width, channels)),
+            Self::Image {
+                height,
+                width,
+                channels,
+            } => Ok((height, width, channels)),
             Self::Features { dim } => Err(Error::Setting {
                 key: key.into(),
                 expected: "images as input (use [network.mlp] for features)".into(),

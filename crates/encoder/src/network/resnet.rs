@@ -46,7 +46,11 @@ pub enum Stem {
 
 impl Default for Resnet {
     fn default() -> Self {
-        Self { blocks: vec![2; 4], width: 64, stem: Stem::Small }
+        Self {
+            blocks: vec![2; 4],
+            width: 64,
+            stem: Stem::Small,
+        }
     }
 }
 
@@ -69,7 +73,11 @@ struct Block {
 impl Resnet {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
         let (_, _, channels) = input.image("network.resnet")?;
-        if self.blocks.is_empty() || self.blocks.contains(&0) || self.blocks.len() > 8 || self.width == 0 {
+        if self.blocks.is_empty()
+            || self.blocks.contains(&0)
+            || self.blocks.len() > 8
+            || self.width == 0
+        {
             return Err(Error::Setting {
                 key: "network.resnet".into(),
                 expected: "1 to 8 stages of at least one block, width above zero".into(),
@@ -80,7 +88,12 @@ impl Resnet {
             Stem::Small => (3, Window::square(1, 1)),
             Stem::Large => (7, Window::square(2, 3)),
         };
-        let conv = Conv2d::new(&scope.child("conv1"), [channels, self.width], kernel, window)?;
+        let conv = Conv2d::new(
+            &scope.child("conv1"),
+            [channels, self.width],
+            kernel,
+            window,
+        )?;
         let norm = BatchNorm::new(&scope.child("bn1"), self.width)?;
         let mut blocks = Vec::new();
         let mut inputs = self.width;
@@ -93,14 +106,29 @@ impl Resnet {
                 inputs = outputs;
             }
         }
-        Ok((Body { stem: self.stem, conv, norm, blocks }, inputs))
+        Ok((
+            Body {
+                stem: self.stem,
+                conv,
+                norm,
+                blocks,
+            },
+            inputs,
+        ))
     }
 }
 
 impl Body {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let x = self.conv.forward(x, mode)?;
-        let mut x = self.norm.forward(&x, Epilogue { residual: None, relu: true }, mode)?;
+        let mut x = self.norm.forward(
+            &x,
+            Epilogue {
+                residual: None,
+                relu: true,
+            },
+            mode,
+        )?;
         if self.stem == Stem::Large {
             x = op::pool2d(&x, Pooling::Max, [3, 3], Window::square(2, 1))?;
         }
@@ -122,13 +150,26 @@ impl Block {
         let shortcut = if stride == 1 && inputs == outputs {
             None
         } else {
-            Some(pair("downsample.0", "downsample.1", inputs, 1, Window::square(stride, 0))?)
+            Some(pair(
+                "downsample.0",
+                "downsample.1",
+                inputs,
+                1,
+                Window::square(stride, 0),
+            )?)
         };
-        Ok(Self { first, second, shortcut })
+        Ok(Self {
+            first,
+            second,
+            shortcut,
+        })
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let plain = |relu: bool| Epilogue { residual: None, relu };
+        let plain = |relu: bool| Epilogue {
+            residual: None,
+            relu,
+        };
         let y = self.first.0.forward(x, mode)?;
         let y = self.first.1.forward(&y, plain(true), mode)?;
         let y = self.second.0.forward(&y, mode)?;
@@ -136,6 +177,13 @@ impl Block {
             Some((conv, norm)) => norm.forward(&conv.forward(x, mode)?, plain(false), mode)?,
             None => x.clone(),
         };
-        self.second.1.forward(&y, Epilogue { residual: Some(&shortcut), relu: true }, mode)
+        self.second.1.forward(
+            &y,
+            Epilogue {
+                residual: Some(&shortcut),
+                relu: true,
+            },
+            mode,
+        )
     }
 }

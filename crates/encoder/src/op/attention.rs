@@ -49,23 +49,34 @@ pub fn attention(qkv: &Tensor, heads: &Heads) -> Result<Tensor> {
         );
     }
     if is_fused(qkv) {
-        let op = Attend { heads: heads.clone(), probabilities: Saved::empty(), tracked: tracked(&[qkv]) };
+        let op = Attend {
+            heads: heads.clone(),
+            probabilities: Saved::empty(),
+            tracked: tracked(&[qkv]),
+        };
         return qkv.contiguous()?.apply_op1(op);
     }
     let sequences = heads.offsets.windows(2);
-    let outputs = sequences.map(|pair| one_sequence(&qkv.narrow(0, pair[0], pair[1] - pair[0])?, heads));
+    let outputs =
+        sequences.map(|pair| one_sequence(&qkv.narrow(0, pair[0], pair[1] - pair[0])?, heads));
     Tensor::cat(&outputs.collect::<Result<Vec<_>>>()?, 0)
 }
 
 fn one_sequence(qkv: &Tensor, heads: &Heads) -> Result<Tensor> {
     let (tokens, _) = qkv.dims2()?;
-    let parts = qkv.reshape((tokens, 3, heads.heads, heads.head_dim))?.permute((1, 2, 0, 3))?.contiguous()?;
+    let parts = qkv
+        .reshape((tokens, 3, heads.heads, heads.head_dim))?
+        .permute((1, 2, 0, 3))?
+        .contiguous()?;
     let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
     let scores = (q.matmul(&k.t()?)? / (heads.head_dim as f64).sqrt())?;
     let peak = scores.max_keepdim(D::Minus1)?.detach();
     let weights = scores.broadcast_sub(&peak)?.exp()?;
     let probabilities = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
-    probabilities.matmul(&v)?.permute((1, 0, 2))?.reshape((tokens, heads.heads * heads.head_dim))
+    probabilities
+        .matmul(&v)?
+        .permute((1, 0, 2))?
+        .reshape((tokens, heads.heads * heads.head_dim))
 }
 
 struct Attend {
@@ -95,7 +106,8 @@ impl CustomOp1 for Attend {
         let mut y = vec![0.0; tokens * width / 3];
         let mut probabilities = Vec::new();
         let keep = self.tracked.then_some(&mut probabilities);
-        self.kernel().forward(contiguous(qkv, layout)?, &mut y, keep);
+        self.kernel()
+            .forward(contiguous(qkv, layout)?, &mut y, keep);
         self.probabilities.put(probabilities);
         Ok(output(y, (tokens, width / 3)))
     }
@@ -104,7 +116,12 @@ impl CustomOp1 for Attend {
         let dy = dy.contiguous()?;
         let probabilities = self.probabilities.take("attention")?;
         let mut dqkv = vec![0.0; qkv.elem_count()];
-        self.kernel().backward(&Host::new(qkv)?, &probabilities, &Host::new(&dy)?, &mut dqkv);
+        self.kernel().backward(
+            &Host::new(qkv)?,
+            &probabilities,
+            &Host::new(&dy)?,
+            &mut dqkv,
+        );
         Ok(Some(tensor(dqkv, qkv.shape())?))
     }
 }

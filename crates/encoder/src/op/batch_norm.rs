@@ -42,7 +42,12 @@ pub struct Epilogue<'a> {
 ///
 /// # Reference
 /// Ioffe and Szegedy 2015, algorithm 1.
-pub fn batch_norm(x: &Tensor, affine: &Tensor, epsilon: f32, epilogue: Epilogue) -> Result<(Tensor, Moments)> {
+pub fn batch_norm(
+    x: &Tensor,
+    affine: &Tensor,
+    epsilon: f32,
+    epilogue: Epilogue,
+) -> Result<(Tensor, Moments)> {
     check(x, affine, epilogue.residual)?;
     if !is_fused(x) {
         return composed_training(x, affine, epsilon, epilogue);
@@ -86,11 +91,22 @@ pub fn batch_norm_inference(
     let (x, affine) = (x.contiguous()?, affine.contiguous()?);
     let packed = Host::new(&affine)?;
     let (gamma, beta) = packed.split_at(packed.len() / 2);
-    let kernel = Kernel { gamma, beta, epsilon, relu: epilogue.relu };
+    let kernel = Kernel {
+        gamma,
+        beta,
+        epsilon,
+        relu: epilogue.relu,
+    };
     let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
     let residual = residual.as_ref().map(Host::new).transpose()?;
     let mut y = vec![0.0; x.elem_count()];
-    kernel.inference(&Host::new(&x)?, &Host::new(mean)?, &Host::new(variance)?, residual.as_deref(), &mut y);
+    kernel.inference(
+        &Host::new(&x)?,
+        &Host::new(mean)?,
+        &Host::new(variance)?,
+        residual.as_deref(),
+        &mut y,
+    );
     tensor(y, x.shape())
 }
 
@@ -108,17 +124,34 @@ fn check(x: &Tensor, affine: &Tensor, residual: Option<&Tensor>) -> Result<()> {
 }
 
 /// Runs the composed path and reads the moments back.
-fn composed_training(x: &Tensor, affine: &Tensor, epsilon: f32, epilogue: Epilogue) -> Result<(Tensor, Moments)> {
+fn composed_training(
+    x: &Tensor,
+    affine: &Tensor,
+    epsilon: f32,
+    epilogue: Epilogue,
+) -> Result<(Tensor, Moments)> {
     let channels = x.dim(candle_core::D::Minus1)?;
     let rows = x.reshape(((), channels))?;
     let mean = rows.mean(0)?;
     let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
     let y = normalize_with(x, affine, [&mean, &variance], epsilon, epilogue)?;
     let numbers = |t: &Tensor| t.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>();
-    Ok((y, Moments { mean: numbers(&mean)?, variance: numbers(&variance)? }))
+    Ok((
+        y,
+        Moments {
+            mean: numbers(&mean)?,
+            variance: numbers(&variance)?,
+        },
+    ))
 }
 
-fn normalize_with(x: &Tensor, affine: &Tensor, running: [&Tensor; 2], epsilon: f32, epilogue: Epilogue) -> Result<Tensor> {
+fn normalize_with(
+    x: &Tensor,
+    affine: &Tensor,
+    running: [&Tensor; 2],
+    epsilon: f32,
+    epilogue: Epilogue,
+) -> Result<Tensor> {
     let [mean, variance] = running;
     let scale = (affine.get(0)? / (variance + f64::from(epsilon))?.sqrt()?)?;
     let shift = (affine.get(1)? - (mean * &scale)?)?;
@@ -140,29 +173,63 @@ struct Norm {
 impl Norm {
     fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let (gamma, beta) = affine.split_at(affine.len() / 2);
-        let kernel = Kernel { gamma, beta, epsilon: self.epsilon, relu: self.relu };
+        let kernel = Kernel {
+            gamma,
+            beta,
+            epsilon: self.epsilon,
+            relu: self.relu,
+        };
         let mut y = vec![0.0; x.len()];
         let statistics = kernel.forward(x, residual, &mut y);
-        self.moments.put(Moments { mean: statistics.mean.clone(), variance: statistics.variance.clone() });
+        self.moments.put(Moments {
+            mean: statistics.mean.clone(),
+            variance: statistics.variance.clone(),
+        });
         self.statistics.put(statistics);
         y
     }
 
     /// Gradients of x, affine and residual.
-    fn backward(&self, x: &Tensor, affine: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+    fn backward(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let dy = dy.contiguous()?;
         let packed = Host::new(affine)?;
         let (gamma, beta) = packed.split_at(packed.len() / 2);
-        let kernel = Kernel { gamma, beta, epsilon: self.epsilon, relu: self.relu };
+        let kernel = Kernel {
+            gamma,
+            beta,
+            epsilon: self.epsilon,
+            relu: self.relu,
+        };
         let statistics = self.statistics.take("batch_norm")?;
         let mut dx = vec![0.0; x.elem_count()];
         let mut dresidual = self.residual_tracked.then(|| vec![0.0; x.elem_count()]);
         let mut daffine = vec![0.0; packed.len()];
         let (dgamma, dbeta) = daffine.split_at_mut(packed.len() / 2);
-        let gradients = BatchNormGradients { dx: &mut dx, dresidual: dresidual.as_deref_mut(), dgamma, dbeta };
-        kernel.backward(&Host::new(x)?, &Host::new(y)?, &Host::new(&dy)?, &statistics, gradients);
+        let gradients = BatchNormGradients {
+            dx: &mut dx,
+            dresidual: dresidual.as_deref_mut(),
+            dgamma,
+            dbeta,
+        };
+        kernel.backward(
+            &Host::new(x)?,
+            &Host::new(y)?,
+            &Host::new(&dy)?,
+            &statistics,
+            gradients,
+        );
         let dresidual = dresidual.map(|d| tensor(d, x.shape())).transpose()?;
-        Ok((tensor(dx, x.shape())?, tensor(daffine, affine.shape())?, dresidual))
+        Ok((
+            tensor(dx, x.shape())?,
+            tensor(daffine, affine.shape())?,
+            dresidual,
+        ))
     }
 }
 
@@ -171,11 +238,26 @@ impl CustomOp2 for Norm {
         "batch_norm"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, a: &CpuStorage, al: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(output(self.forward(contiguous(x, xl)?, contiguous(a, al)?, None), xl.shape()))
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        a: &CpuStorage,
+        al: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(output(
+            self.forward(contiguous(x, xl)?, contiguous(a, al)?, None),
+            xl.shape(),
+        ))
     }
 
-    fn bwd(&self, x: &Tensor, a: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, da, _) = self.backward(x, a, y, dy)?;
         Ok((Some(dx), Some(da)))
     }
@@ -195,7 +277,11 @@ impl CustomOp3 for Norm {
         r: &CpuStorage,
         rl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let y = self.forward(contiguous(x, xl)?, contiguous(a, al)?, Some(contiguous(r, rl)?));
+        let y = self.forward(
+            contiguous(x, xl)?,
+            contiguous(a, al)?,
+            Some(contiguous(r, rl)?),
+        );
         Ok(output(y, xl.shape()))
     }
 

@@ -17,7 +17,10 @@ pub struct Window {
 impl Window {
     /// The same stride and padding both ways.
     pub const fn square(stride: usize, padding: usize) -> Self {
-        Self { stride: [stride; 2], padding: [padding; 2] }
+        Self {
+            stride: [stride; 2],
+            padding: [padding; 2],
+        }
     }
 }
 
@@ -37,16 +40,32 @@ impl Window {
 pub fn conv2d(x: &Tensor, w: &Tensor, window: Window) -> Result<Tensor> {
     let geometry = geometry(x, w, window)?;
     if is_fused(x) {
-        return x.contiguous()?.apply_op2(&w.contiguous()?, Conv { geometry, input_tracked: tracked(&[x]) });
+        return x.contiguous()?.apply_op2(
+            &w.contiguous()?,
+            Conv {
+                geometry,
+                input_tracked: tracked(&[x]),
+            },
+        );
     }
     let [ph, pw] = window.padding;
     let padded = x.pad_with_zeros(1, ph, ph)?.pad_with_zeros(2, pw, pw)?;
     if window.stride[0] != window.stride[1] {
-        candle_core::bail!("conv2d: stride {:?} differs by direction; only the host kernel can do that", window.stride);
+        candle_core::bail!(
+            "conv2d: stride {:?} differs by direction; only the host kernel can do that",
+            window.stride
+        );
     }
+    // Rows and columns that no window reaches go first: candle's backward pass expects none.
+    let reach = |out: usize, k: usize, stride: usize| (out - 1) * stride + k;
+    let rows = reach(geometry.output_height(), geometry.kernel[0], window.stride[0]);
+    let cols = reach(geometry.output_width(), geometry.kernel[1], window.stride[1]);
+    let padded = padded.narrow(1, 0, rows)?.narrow(2, 0, cols)?;
     let maps = padded.permute((0, 3, 1, 2))?.contiguous()?;
     let kernels = w.permute((0, 3, 1, 2))?.contiguous()?;
-    maps.conv2d(&kernels, 0, window.stride[0], 1, 1)?.permute((0, 2, 3, 1))?.contiguous()
+    maps.conv2d(&kernels, 0, window.stride[0], 1, 1)?
+        .permute((0, 2, 3, 1))?
+        .contiguous()
 }
 
 fn geometry(x: &Tensor, w: &Tensor, window: Window) -> Result<Conv2d> {
@@ -93,7 +112,10 @@ impl CustomOp2 for Conv {
         let g = &self.geometry;
         let mut y = vec![0.0; g.output_len()];
         g.forward(contiguous(x, xl)?, contiguous(w, wl)?, None, &mut y);
-        Ok(output(y, (g.batch, g.output_height(), g.output_width(), g.out_channels)))
+        Ok(output(
+            y,
+            (g.batch, g.output_height(), g.output_width(), g.out_channels),
+        ))
     }
 
     fn bwd(

@@ -20,7 +20,10 @@ use nearkin_kernels::{gather_rows, scatter_add_rows};
 pub fn gather(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
     let (rows, _) = table.dims2()?;
     if let Some(at) = ids.iter().position(|&id| id as usize >= rows) {
-        candle_core::bail!("gather: index {} at position {at} is not below the table's {rows} rows", ids[at]);
+        candle_core::bail!(
+            "gather: index {} at position {at} is not below the table's {rows} rows",
+            ids[at]
+        );
     }
     if is_fused(table) {
         return table.contiguous()?.apply_op1(Gather { ids: ids.to_vec() });

@@ -20,7 +20,12 @@ use nearkin_kernels::{LayerNorm as Kernel, RowStatistics};
 ///
 /// # Reference
 /// Ba, Kiros and Hinton 2016, equations 3 and 4.
-pub fn layer_norm(x: &Tensor, affine: &Tensor, epsilon: f32, residual: Option<&Tensor>) -> Result<Tensor> {
+pub fn layer_norm(
+    x: &Tensor,
+    affine: &Tensor,
+    epsilon: f32,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
     let channels = x.dim(D::Minus1)?;
     if affine.dims() != [2, channels] || residual.is_some_and(|r| r.dims() != x.dims()) {
         candle_core::bail!(
@@ -33,7 +38,10 @@ pub fn layer_norm(x: &Tensor, affine: &Tensor, epsilon: f32, residual: Option<&T
     if !is_fused(x) {
         return composed(x, affine, epsilon, residual);
     }
-    let op = Norm { epsilon, statistics: Saved::empty() };
+    let op = Norm {
+        epsilon,
+        statistics: Saved::empty(),
+    };
     let (x, affine) = (x.contiguous()?, affine.contiguous()?);
     match residual {
         Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op),
@@ -41,7 +49,12 @@ pub fn layer_norm(x: &Tensor, affine: &Tensor, epsilon: f32, residual: Option<&T
     }
 }
 
-fn composed(x: &Tensor, affine: &Tensor, epsilon: f32, residual: Option<&Tensor>) -> Result<Tensor> {
+fn composed(
+    x: &Tensor,
+    affine: &Tensor,
+    epsilon: f32,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
     let z = match residual {
         Some(residual) => (x + residual)?,
         None => x.clone(),
@@ -49,7 +62,8 @@ fn composed(x: &Tensor, affine: &Tensor, epsilon: f32, residual: Option<&Tensor>
     let centered = z.broadcast_sub(&z.mean_keepdim(D::Minus1)?)?;
     let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
     let unit = centered.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?;
-    unit.broadcast_mul(&affine.get(0)?)?.broadcast_add(&affine.get(1)?)
+    unit.broadcast_mul(&affine.get(0)?)?
+        .broadcast_add(&affine.get(1)?)
 }
 
 struct Norm {
@@ -61,16 +75,33 @@ impl Norm {
     fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let (gamma, beta) = affine.split_at(affine.len() / 2);
         let mut y = vec![0.0; x.len()];
-        self.statistics.put(Kernel { gamma, beta, epsilon: self.epsilon }.forward(x, residual, &mut y));
+        self.statistics.put(
+            Kernel {
+                gamma,
+                beta,
+                epsilon: self.epsilon,
+            }
+            .forward(x, residual, &mut y),
+        );
         y
     }
 
     /// Gradients of `x + residual` and of affine.
-    fn backward(&self, x: &Tensor, affine: &Tensor, residual: Option<&Tensor>, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn backward(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        residual: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
         let dy = dy.contiguous()?;
         let packed = Host::new(affine)?;
         let (gamma, beta) = packed.split_at(packed.len() / 2);
-        let kernel = Kernel { gamma, beta, epsilon: self.epsilon };
+        let kernel = Kernel {
+            gamma,
+            beta,
+            epsilon: self.epsilon,
+        };
         let mut dx = vec![0.0; x.elem_count()];
         let mut daffine = vec![0.0; packed.len()];
         let (dgamma, dbeta) = daffine.split_at_mut(packed.len() / 2);
@@ -81,7 +112,11 @@ impl Norm {
             residual.as_deref(),
             &Host::new(&dy)?,
             &statistics,
-            nearkin_kernels::LayerNormGradients { dx: &mut dx, dgamma, dbeta },
+            nearkin_kernels::LayerNormGradients {
+                dx: &mut dx,
+                dgamma,
+                dbeta,
+            },
         );
         Ok((tensor(dx, x.shape())?, tensor(daffine, affine.shape())?))
     }
@@ -92,11 +127,26 @@ impl CustomOp2 for Norm {
         "layer_norm"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, a: &CpuStorage, al: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok(output(self.forward(contiguous(x, xl)?, contiguous(a, al)?, None), xl.shape()))
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        a: &CpuStorage,
+        al: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(output(
+            self.forward(contiguous(x, xl)?, contiguous(a, al)?, None),
+            xl.shape(),
+        ))
     }
 
-    fn bwd(&self, x: &Tensor, a: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, da) = self.backward(x, a, None, dy)?;
         Ok((Some(dx), Some(da)))
     }
@@ -116,7 +166,11 @@ impl CustomOp3 for Norm {
         r: &CpuStorage,
         rl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let y = self.forward(contiguous(x, xl)?, contiguous(a, al)?, Some(contiguous(r, rl)?));
+        let y = self.forward(
+            contiguous(x, xl)?,
+            contiguous(a, al)?,
+            Some(contiguous(r, rl)?),
+        );
         Ok(output(y, xl.shape()))
     }
 

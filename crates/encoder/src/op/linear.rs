@@ -4,7 +4,9 @@ use super::activation;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use nearkin_kernels::{Activation, Mat, activate, activate_backward, linear as kernel, linear_backward};
+use nearkin_kernels::{
+    Activation, Mat, activate, activate_backward, linear as kernel, linear_backward,
+};
 
 /// Linear map of the rows.
 ///
@@ -34,8 +36,13 @@ pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor, act: Activation) -> Result<Ten
     if !is_fused(x) {
         return activation::composed(&x.matmul(&w.t()?)?.broadcast_add(b)?, act);
     }
-    let op = Linear { act, pre_activation: Saved::empty(), tracked: tracked(&[x, w, b]) };
-    x.contiguous()?.apply_op3(&w.contiguous()?, &b.contiguous()?, op)
+    let op = Linear {
+        act,
+        pre_activation: Saved::empty(),
+        tracked: tracked(&[x, w, b]),
+    };
+    x.contiguous()?
+        .apply_op3(&w.contiguous()?, &b.contiguous()?, op)
 }
 
 /// Whether any of the inputs is on the tape, so that backward may come.
@@ -102,11 +109,21 @@ impl CustomOp3 for Linear {
             activate_backward(self.act, &z, &upstream, &mut dz);
             Some(dz)
         };
-        let dz = mat(through_activation.as_deref().unwrap_or(&upstream), dy.shape())?;
+        let dz = mat(
+            through_activation.as_deref().unwrap_or(&upstream),
+            dy.shape(),
+        )?;
         let (xs, ws) = (Host::new(x)?, Host::new(w)?);
         let (mut dx, mut dw) = (vec![0.0; xs.len()], vec![0.0; ws.len()]);
         let mut db = vec![0.0; b.elem_count()];
-        linear_backward(mat(&xs, x.shape())?, mat(&ws, w.shape())?, dz, &mut dx, &mut dw, Some(&mut db));
+        linear_backward(
+            mat(&xs, x.shape())?,
+            mat(&ws, w.shape())?,
+            dz,
+            &mut dx,
+            &mut dw,
+            Some(&mut db),
+        );
         Ok((
             Some(tensor(dx, x.shape())?),
             Some(tensor(dw, w.shape())?),

@@ -19,7 +19,9 @@ use nearkin_kernels::{normalize_rows, normalize_rows_backward};
 pub fn normalize(x: &Tensor) -> Result<Tensor> {
     x.dims2()?;
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(Normalize { norms: Saved::empty() });
+        return x.contiguous()?.apply_op1(Normalize {
+            norms: Saved::empty(),
+        });
     }
     let norms = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
     x.broadcast_div(&norms)

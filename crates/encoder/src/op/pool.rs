@@ -28,15 +28,31 @@ pub enum Pooling {
 pub fn pool2d(x: &Tensor, kind: Pooling, kernel: [usize; 2], window: Window) -> Result<Tensor> {
     let (batch, height, width, channels) = x.dims4()?;
     let [ph, pw] = window.padding;
-    if height + 2 * ph < kernel[0] || width + 2 * pw < kernel[1] || 2 * ph > kernel[0] || 2 * pw > kernel[1] {
+    if height + 2 * ph < kernel[0]
+        || width + 2 * pw < kernel[1]
+        || 2 * ph > kernel[0]
+        || 2 * pw > kernel[1]
+    {
         candle_core::bail!(
             "pool2d: map {height}x{width}, window {kernel:?}, padding {:?}; expected the window within the padded map and padding of at most half the window",
             window.padding
         );
     }
-    let geometry = Pool2d { batch, height, width, channels, kernel, stride: window.stride, padding: window.padding };
+    let geometry = Pool2d {
+        batch,
+        height,
+        width,
+        channels,
+        kernel,
+        stride: window.stride,
+        padding: window.padding,
+    };
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(Pool { kind, geometry, argmax: Saved::empty() });
+        return x.contiguous()?.apply_op1(Pool {
+            kind,
+            geometry,
+            argmax: Saved::empty(),
+        });
     }
     composed(x, kind, &geometry)
 }
@@ -54,7 +70,8 @@ fn composed(x: &Tensor, kind: Pooling, g: &Pool2d) -> Result<Tensor> {
         }
         let ids = Tensor::from_vec(ids, out_height * out_width, x.device())?;
         let rows = flat.index_select(&ids, 1)?;
-        let mask = Tensor::from_vec(inside, (1, out_height * out_width, 1), x.device())?.to_dtype(x.dtype())?;
+        let mask = Tensor::from_vec(inside, (1, out_height * out_width, 1), x.device())?
+            .to_dtype(x.dtype())?;
         let term = match kind {
             // Outside places repeat a place inside, which changes no maximum.
             Pooling::Max => rows,
@@ -67,7 +84,9 @@ fn composed(x: &Tensor, kind: Pooling, g: &Pool2d) -> Result<Tensor> {
             (Some(sum), _) => (sum + term)?,
         });
     }
-    let Some(total) = total else { candle_core::bail!("pool2d: empty window") };
+    let Some(total) = total else {
+        candle_core::bail!("pool2d: empty window")
+    };
     let pooled = match kind {
         Pooling::Max => total,
         Pooling::Average => {
@@ -88,7 +107,11 @@ fn place_ids(g: &Pool2d, place: usize) -> (Vec<u32>, Vec<f64>) {
         for j in 0..g.output_width() {
             let row = (i * g.stride[0] + u).wrapping_sub(g.padding[0]);
             let col = (j * g.stride[1] + v).wrapping_sub(g.padding[1]);
-            inside.push(if row < g.height && col < g.width { 1.0 } else { 0.0 });
+            inside.push(if row < g.height && col < g.width {
+                1.0
+            } else {
+                0.0
+            });
             let clamp = |at: usize, pad: usize, size: usize| at.saturating_sub(pad).min(size - 1);
             let row = clamp(i * g.stride[0] + u, g.padding[0], g.height);
             let col = clamp(j * g.stride[1] + v, g.padding[1], g.width);
@@ -131,9 +154,15 @@ impl CustomOp1 for Pool {
         let upstream = Host::new(&dy)?;
         let mut dx = vec![0.0; x.elem_count()];
         match self.kind {
-            Pooling::Max => self.geometry.max_backward(&upstream, &self.argmax.take("pool2d")?, &mut dx),
+            Pooling::Max => {
+                self.geometry
+                    .max_backward(&upstream, &self.argmax.take("pool2d")?, &mut dx)
+            }
             Pooling::Average => self.geometry.average_backward(&upstream, &mut dx),
-            Pooling::L2 => self.geometry.l2_backward(&Host::new(x)?, &Host::new(y)?, &upstream, &mut dx),
+            Pooling::L2 => {
+                self.geometry
+                    .l2_backward(&Host::new(x)?, &Host::new(y)?, &upstream, &mut dx)
+            }
         }
         Ok(Some(tensor(dx, x.shape())?))
     }
@@ -152,7 +181,8 @@ pub fn global_average(x: &Tensor) -> Result<Tensor> {
     if is_fused(x) {
         return x.contiguous()?.apply_op1(GlobalAverage);
     }
-    x.reshape((batch, height * width, channels))?.mean(D::Minus2)
+    x.reshape((batch, height * width, channels))?
+        .mean(D::Minus2)
 }
 
 struct GlobalAverage;
@@ -165,7 +195,13 @@ impl CustomOp1 for GlobalAverage {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, height, width, channels) = layout.shape().dims4()?;
         let mut y = vec![0.0; batch * channels];
-        kernel_global(contiguous(x, layout)?, batch, height * width, channels, &mut y);
+        kernel_global(
+            contiguous(x, layout)?,
+            batch,
+            height * width,
+            channels,
+            &mut y,
+        );
         Ok(output(y, (batch, channels)))
     }
 

@@ -21,20 +21,30 @@ use nearkin_kernels::softmax_cross_entropy as kernel;
 pub fn softmax_cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
     if targets.len() != rows || rows == 0 {
-        candle_core::bail!("softmax_cross_entropy: {} targets for {rows} rows of logits", targets.len());
+        candle_core::bail!(
+            "softmax_cross_entropy: {} targets for {rows} rows of logits",
+            targets.len()
+        );
     }
     if let Some(row) = targets.iter().position(|&t| t as usize >= classes) {
-        candle_core::bail!("softmax_cross_entropy: target {} of row {row} is not below {classes} classes", targets[row]);
+        candle_core::bail!(
+            "softmax_cross_entropy: target {} of row {row} is not below {classes} classes",
+            targets[row]
+        );
     }
     if is_fused(logits) {
-        let op = CrossEntropy { targets: targets.to_vec(), gradient: Saved::empty() };
+        let op = CrossEntropy {
+            targets: targets.to_vec(),
+            gradient: Saved::empty(),
+        };
         return logits.contiguous()?.apply_op1(op);
     }
     let target = Tensor::from_slice(targets, (rows, 1), logits.device())?;
     let picked = logits.gather(&target, D::Minus1)?.squeeze(1)?;
     // Subtracting the row maximum (a constant of the derivative) keeps exp in range.
     let peak = logits.max_keepdim(D::Minus1)?.detach();
-    let log_sum = (logits.broadcast_sub(&peak)?.exp()?.sum(D::Minus1)?.log()? + peak.squeeze(1)?)?;
+    let log_sum =
+        (logits.broadcast_sub(&peak)?.exp()?.sum(D::Minus1)?.log()? + peak.squeeze(1)?)?;
     (log_sum - picked)?.mean_all()
 }
 

@@ -40,7 +40,13 @@ impl State {
     /// The device is out of memory.
     pub fn new(rule: &Rule, parameter: &Tensor) -> Result<Self> {
         let zeros = || Tensor::zeros(parameter.shape(), parameter.dtype(), parameter.device());
-        Ok(Self { slots: rule.slots().iter().map(|_| zeros()).collect::<Result<_>>()? })
+        Ok(Self {
+            slots: rule
+                .slots()
+                .iter()
+                .map(|_| zeros())
+                .collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -64,7 +70,11 @@ pub fn update(parameter: &Var, gradient: &Tensor, rule: &Rule, state: &mut State
             rule.slots().len()
         );
     }
-    if is_fused(parameter) { fused(parameter, gradient, rule, state) } else { composed(parameter, gradient, rule, state) }
+    if is_fused(parameter) {
+        fused(parameter, gradient, rule, state)
+    } else {
+        composed(parameter, gradient, rule, state)
+    }
 }
 
 fn fused(parameter: &Var, gradient: &Tensor, rule: &Rule, state: &State) -> Result<()> {
@@ -74,7 +84,9 @@ fn fused(parameter: &Var, gradient: &Tensor, rule: &Rule, state: &State) -> Resu
     with_mut(parameter, |p| match rule {
         Rule::Sgd(sgd) => with_mut(&slots[0], |velocity| sgd.step(p, &g, velocity)),
         Rule::AdaGrad(adagrad) => with_mut(&slots[0], |sum| adagrad.step(p, &g, sum)),
-        Rule::AdamW(adam) => with_mut(&slots[0], |m| with_mut(&slots[1], |v| adam.step(p, &g, m, v)))?,
+        Rule::AdamW(adam) => with_mut(&slots[0], |m| {
+            with_mut(&slots[1], |v| adam.step(p, &g, m, v))
+        })?,
     })?
 }
 
@@ -84,7 +96,11 @@ fn composed(parameter: &Var, gradient: &Tensor, rule: &Rule, state: &mut State) 
         Rule::Sgd(sgd) => {
             let g = (gradient + (&p * f64::from(sgd.weight_decay))?)?;
             let velocity = ((&state.slots[0] * f64::from(sgd.momentum))? + &g)?;
-            let direction = if sgd.nesterov { (g + (&velocity * f64::from(sgd.momentum))?)? } else { velocity.clone() };
+            let direction = if sgd.nesterov {
+                (g + (&velocity * f64::from(sgd.momentum))?)?
+            } else {
+                velocity.clone()
+            };
             state.slots[0] = velocity;
             (p - (direction * f64::from(sgd.learning_rate))?)?
         }
@@ -109,7 +125,8 @@ fn composed_adam(p: &Tensor, g: &Tensor, adam: &AdamW, state: &mut State) -> Res
     let v_hat = (&v / (1.0 - beta2.powf(steps)))?;
     state.slots = vec![m, v];
     let decayed = (p * (1.0 - rate * f64::from(adam.weight_decay)))?;
-    decayed - (m_hat / (v_hat.sqrt()? + f64::from(adam.epsilon))? * rate)?
+    let direction = (m_hat / (v_hat.sqrt()? + f64::from(adam.epsilon))?)?;
+    decayed - (direction * rate)?
 }
 
 /// Moves a running average of a parameter towards it, in place.
@@ -122,7 +139,11 @@ fn composed_adam(p: &Tensor, g: &Tensor, adam: &AdamW, state: &mut State) -> Res
 /// The shapes differ.
 pub fn ema(average: &Var, parameter: &Tensor, decay: f32) -> Result<()> {
     if average.dims() != parameter.dims() {
-        candle_core::bail!("ema: average is {:?}, parameter {:?}", average.dims(), parameter.dims());
+        candle_core::bail!(
+            "ema: average is {:?}, parameter {:?}",
+            average.dims(),
+            parameter.dims()
+        );
     }
     if is_fused(parameter) {
         let parameter = Host::new(parameter)?;

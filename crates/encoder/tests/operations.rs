@@ -1,0 +1,343 @@
+//! Every fused operation against its composed twin in f64 and against central differences.
+
+use nearkin_encoder::op::{
+    Activation, Epilogue, Heads, Pooling, Window, activation, attention, batch_norm,
+    batch_norm_inference, conv2d, gather, global_average, layer_norm, linear, normalize, pool2d,
+    softmax_cross_entropy,
+};
+use nearkin_encoder::{DType, Device, Tensor};
+
+type Function = Box<dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>>;
+
+/// A differentiable operation with the shapes of its inputs.
+struct Case {
+    name: &'static str,
+    shapes: Vec<Vec<usize>>,
+    apply: Function,
+}
+
+fn case(
+    name: &'static str,
+    shapes: &[&[usize]],
+    apply: impl Fn(&[Tensor]) -> candle_core::Result<Tensor> + 'static,
+) -> Case {
+    Case {
+        name,
+        shapes: shapes.iter().map(|s| s.to_vec()).collect(),
+        apply: Box::new(apply),
+    }
+}
+
+/// Numbers without ties and away from the kinks of ReLU and max.
+fn numbers(shape: &[usize], salt: usize) -> Vec<f64> {
+    let count: usize = shape.iter().product();
+    let wave = |i: usize| {
+        ((i * 7 + salt * 13) as f64 * 0.731).sin() * 1.3 + ((i + salt) as f64 * 0.119).cos() * 0.4
+    };
+    (0..count)
+        .map(wave)
+        .map(|x| {
+            if x.abs() < 0.02 {
+                x.signum() * 0.02 + x
+            } else {
+                x
+            }
+        })
+        .collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = layers();
+    cases.extend(convolutions());
+    cases.extend(norms());
+    cases.extend(pools());
+    cases
+}
+
+fn layers() -> Vec<Case> {
+    let heads = || Heads {
+        heads: 2,
+        head_dim: 3,
+        offsets: vec![0, 1, 5, 7],
+    };
+    vec![
+        case("relu", &[&[5, 7]], |x| activation(&x[0], Activation::Relu)),
+        case("gelu", &[&[5, 7]], |x| activation(&x[0], Activation::Gelu)),
+        case("linear", &[&[5, 7], &[4, 7], &[4]], |x| {
+            linear(&x[0], &x[1], &x[2], Activation::None)
+        }),
+        case("linear relu", &[&[5, 7], &[4, 7], &[4]], |x| {
+            linear(&x[0], &x[1], &x[2], Activation::Relu)
+        }),
+        case("linear gelu", &[&[5, 7], &[4, 7], &[4]], |x| {
+            linear(&x[0], &x[1], &x[2], Activation::Gelu)
+        }),
+        case("softmax_cross_entropy", &[&[4, 6]], |x| {
+            softmax_cross_entropy(&x[0], &[1, 5, 0, 1])
+        }),
+        case("gather", &[&[6, 5]], |x| gather(&x[0], &[4, 0, 4, 5])),
+        case("normalize", &[&[5, 6]], |x| normalize(&x[0])),
+        case("attention", &[&[7, 18]], move |x| {
+            attention(&x[0], &heads())
+        }),
+    ]
+}
+
+fn convolutions() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, kernel, stride, padding) in [
+        ("conv 3x3", 3, 1, 1),
+        ("conv 3x3 stride 2", 3, 2, 1),
+        ("conv 1x1 stride 2", 1, 2, 0),
+        ("conv 5x5", 5, 1, 0),
+    ] {
+        cases.push(case(
+            name,
+            &[&[2, 7, 6, 3], &[4, kernel, kernel, 3]],
+            move |x| conv2d(&x[0], &x[1], Window::square(stride, padding)),
+        ));
+    }
+    let uneven = Window {
+        stride: [1, 1],
+        padding: [0, 2],
+    };
+    cases.push(case(
+        "conv 1x5 uneven",
+        &[&[2, 3, 6, 3], &[4, 1, 5, 3]],
+        move |x| conv2d(&x[0], &x[1], uneven),
+    ));
+    cases
+}
+
+fn norms() -> Vec<Case> {
+    let train = |x: &[Tensor], residual: Option<&Tensor>, relu| {
+        Ok(batch_norm(&x[0], &x[1], 1e-5, Epilogue { residual, relu })?.0)
+    };
+    let eval = |x: &[Tensor]| {
+        let fixed = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(x[0].dtype());
+        let (mean, variance) = (fixed(&[0.1, -0.2, 0.3])?, fixed(&[0.5, 1.5, 0.9])?);
+        batch_norm_inference(
+            &x[0],
+            &x[1],
+            [&mean, &variance],
+            1e-5,
+            Epilogue {
+                residual: None,
+                relu: true,
+            },
+        )
+    };
+    vec![
+        case("batch_norm", &[&[4, 5, 3], &[2, 3]], move |x| {
+            train(x, None, false)
+        }),
+        case("batch_norm relu", &[&[4, 5, 3], &[2, 3]], move |x| {
+            train(x, None, true)
+        }),
+        case(
+            "batch_norm residual",
+            &[&[4, 5, 3], &[2, 3], &[4, 5, 3]],
+            move |x| train(x, Some(&x[2]), false),
+        ),
+        case(
+            "batch_norm residual relu",
+            &[&[4, 5, 3], &[2, 3], &[4, 5, 3]],
+            move |x| train(x, Some(&x[2]), true),
+        ),
+        case("batch_norm_inference", &[&[4, 5, 3], &[2, 3]], eval),
+        case("layer_norm", &[&[5, 7], &[2, 7]], |x| {
+            layer_norm(&x[0], &x[1], 1e-5, None)
+        }),
+        case("layer_norm residual", &[&[5, 7], &[2, 7], &[5, 7]], |x| {
+            layer_norm(&x[0], &x[1], 1e-5, Some(&x[2]))
+        }),
+    ]
+}
+
+fn pools() -> Vec<Case> {
+    let mut cases = vec![case("global_average", &[&[3, 4, 5, 2]], |x| {
+        global_average(&x[0])
+    })];
+    for (name, kind) in [
+        ("max pool", Pooling::Max),
+        ("average pool", Pooling::Average),
+        ("l2 pool", Pooling::L2),
+    ] {
+        cases.push(case(name, &[&[2, 6, 7, 3]], move |x| {
+            pool2d(&x[0], kind, [2, 2], Window::square(2, 0))
+        }));
+        cases.push(case(name, &[&[2, 6, 7, 3]], move |x| {
+            pool2d(&x[0], kind, [3, 3], Window::square(2, 1))
+        }));
+    }
+    cases
+}
+
+fn inputs(case: &Case, dtype: DType) -> Vec<candle_core::Var> {
+    let make = |(salt, shape): (usize, &Vec<usize>)| {
+        let values = Tensor::from_vec(numbers(shape, salt), shape.clone(), &Device::Cpu).unwrap();
+        candle_core::Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
+    };
+    case.shapes.iter().enumerate().map(make).collect()
+}
+
+fn flat(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
+}
+
+/// A weighted sum of the outputs, so that every output's gradient differs.
+fn objective(case: &Case, inputs: &[Tensor]) -> Tensor {
+    let y = (case.apply)(inputs).unwrap();
+    let weights = Tensor::from_vec(numbers(y.dims(), 5), y.dims(), &Device::Cpu).unwrap();
+    (&y * weights.to_dtype(y.dtype()).unwrap())
+        .unwrap()
+        .sum_all()
+        .unwrap()
+}
+
+/// Output and gradients of all inputs.
+fn run(case: &Case, dtype: DType) -> (Vec<f64>, Vec<Vec<f64>>) {
+    let vars = inputs(case, dtype);
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let y = flat(&(case.apply)(&tensors).unwrap());
+    let store = objective(case, &tensors).backward().unwrap();
+    let gradients = vars.iter().map(|v| {
+        flat(
+            store
+                .get(v)
+                .unwrap_or_else(|| panic!("{}: no gradient", case.name)),
+        )
+    });
+    (y, gradients.collect())
+}
+
+fn assert_close(what: &str, a: &[f64], b: &[f64], tolerance: f64) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let scale = b.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    for (i, (x, y)) in a.iter().zip(b).enumerate() {
+        assert!(
+            (x - y).abs() <= tolerance * scale,
+            "{what} [{i}]: {x} against {y}"
+        );
+    }
+}
+
+#[test]
+fn fused_outputs_and_gradients_equal_the_composed_ones_in_f64() {
+    for case in cases() {
+        let (fused, fused_gradients) = run(&case, DType::F32);
+        let (composed, composed_gradients) = run(&case, DType::F64);
+        assert_close(case.name, &fused, &composed, 3e-6);
+        for (i, (a, b)) in fused_gradients.iter().zip(&composed_gradients).enumerate() {
+            assert_close(&format!("{} gradient {i}", case.name), a, b, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn composed_gradients_equal_central_differences() {
+    let step = 1e-5;
+    for case in cases() {
+        let (_, gradients) = run(&case, DType::F64);
+        for (which, shape) in case.shapes.iter().enumerate() {
+            let value = |at: usize, by: f64| {
+                let make = |(salt, shape): (usize, &Vec<usize>)| {
+                    let mut values = numbers(shape, salt);
+                    if salt == which {
+                        values[at] += by;
+                    }
+                    Tensor::from_vec(values, shape.clone(), &Device::Cpu).unwrap()
+                };
+                let tensors: Vec<Tensor> = case.shapes.iter().enumerate().map(make).collect();
+                objective(&case, &tensors).to_scalar::<f64>().unwrap()
+            };
+            let count: usize = shape.iter().product();
+            let numeric: Vec<f64> = (0..count)
+                .map(|i| (value(i, step) - value(i, -step)) / (2.0 * step))
+                .collect();
+            assert_close(
+                &format!("{} input {which}", case.name),
+                &gradients[which],
+                &numeric,
+                1e-7,
+            );
+        }
+    }
+}
+
+#[test]
+fn strided_inputs_give_what_contiguous_ones_give() {
+    let x = Tensor::from_vec(numbers(&[7, 5], 1), (7, 5), &Device::Cpu)
+        .unwrap()
+        .to_dtype(DType::F32)
+        .unwrap();
+    let (w, b) = (
+        x.narrow(0, 0, 4).unwrap(),
+        x.narrow(0, 0, 4)
+            .unwrap()
+            .narrow(1, 0, 1)
+            .unwrap()
+            .flatten_all()
+            .unwrap(),
+    );
+    let plain = x.t().unwrap().contiguous().unwrap().t().unwrap();
+    let strided = linear(&plain, &w, &b, Activation::None).unwrap();
+    assert_eq!(
+        flat(&strided),
+        flat(&linear(&x, &w, &b, Activation::None).unwrap())
+    );
+}
+
+#[test]
+fn a_second_backward_pass_is_an_error() {
+    let case = case("batch_norm", &[&[4, 5, 3], &[2, 3]], |x| {
+        Ok(batch_norm(
+            &x[0],
+            &x[1],
+            1e-5,
+            Epilogue {
+                residual: None,
+                relu: false,
+            },
+        )?
+        .0)
+    });
+    let vars = inputs(&case, DType::F32);
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let y = objective(&case, &tensors);
+    y.backward().unwrap();
+    let error = y.backward().unwrap_err().to_string();
+    assert!(error.contains("backward ran twice"), "{error}");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let t = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+    assert!(linear(&t(&[2, 3]), &t(&[4, 5]), &t(&[4]), Activation::None).is_err());
+    assert!(conv2d(&t(&[1, 2, 2, 3]), &t(&[4, 3, 3, 3]), Window::square(1, 0)).is_err());
+    assert!(
+        batch_norm(
+            &t(&[2, 3]),
+            &t(&[2, 4]),
+            1e-5,
+            Epilogue {
+                residual: None,
+                relu: false
+            }
+        )
+        .is_err()
+    );
+    assert!(softmax_cross_entropy(&t(&[2, 3]), &[0, 3]).is_err());
+    assert!(gather(&t(&[2, 3]), &[2]).is_err());
+    let heads = Heads {
+        heads: 1,
+        head_dim: 2,
+        offsets: vec![0, 2, 1, 3],
+    };
+    assert!(attention(&t(&[3, 6]), &heads).is_err());
+}
