@@ -15,6 +15,7 @@ pub mod model;
 pub mod network;
 pub mod op;
 pub mod parameters;
+pub mod profile;
 pub mod weights;
 
 pub use candle_core::{DType, Device, Tensor};

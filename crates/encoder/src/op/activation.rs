@@ -1,6 +1,7 @@
 //! ReLU and GELU.
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{Activation, activate, activate_backward};
 
@@ -46,6 +47,7 @@ impl CustomOp1 for Activate {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("activation forward");
         let x = contiguous(x, layout)?;
         let mut y = vec![0.0; x.len()];
         activate(self.0, x, &mut y);
@@ -53,6 +55,7 @@ impl CustomOp1 for Activate {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("activation backward");
         let dy = dy.contiguous()?;
         let mut dx = vec![0.0; x.elem_count()];
         activate_backward(self.0, &Host::new(x)?, &Host::new(&dy)?, &mut dx);

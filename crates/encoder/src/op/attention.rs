@@ -3,6 +3,7 @@
 use super::linear::tracked;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::Attention as Kernel;
 
@@ -102,6 +103,7 @@ impl CustomOp1 for Attend {
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("attention forward");
         let (tokens, width) = layout.shape().dims2()?;
         let mut y = vec![0.0; tokens * width / 3];
         let mut probabilities = Vec::new();
@@ -113,6 +115,7 @@ impl CustomOp1 for Attend {
     }
 
     fn bwd(&self, qkv: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("attention backward");
         let dy = dy.contiguous()?;
         let probabilities = self.probabilities.take("attention")?;
         let mut dqkv = vec![0.0; qkv.elem_count()];

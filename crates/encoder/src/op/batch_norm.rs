@@ -3,6 +3,7 @@
 use super::linear::tracked;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{BatchNorm as Kernel, BatchNormGradients, BatchStatistics};
 use std::sync::Arc;
@@ -245,6 +246,7 @@ impl CustomOp2 for Norm {
         a: &CpuStorage,
         al: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("batch_norm forward");
         Ok(output(
             self.forward(contiguous(x, xl)?, contiguous(a, al)?, None),
             xl.shape(),
@@ -258,6 +260,7 @@ impl CustomOp2 for Norm {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let _span = span("batch_norm backward");
         let (dx, da, _) = self.backward(x, a, y, dy)?;
         Ok((Some(dx), Some(da)))
     }
@@ -277,6 +280,7 @@ impl CustomOp3 for Norm {
         r: &CpuStorage,
         rl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("batch_norm forward");
         let y = self.forward(
             contiguous(x, xl)?,
             contiguous(a, al)?,
@@ -293,6 +297,7 @@ impl CustomOp3 for Norm {
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let _span = span("batch_norm backward");
         let (dx, da, dr) = self.backward(x, a, y, dy)?;
         Ok((Some(dx), Some(da), dr))
     }

@@ -2,6 +2,7 @@
 
 use super::linear::tracked;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use nearkin_kernels::Conv2d;
 
@@ -58,8 +59,16 @@ pub fn conv2d(x: &Tensor, w: &Tensor, window: Window) -> Result<Tensor> {
     }
     // Rows and columns that no window reaches go first: candle's backward pass expects none.
     let reach = |out: usize, k: usize, stride: usize| (out - 1) * stride + k;
-    let rows = reach(geometry.output_height(), geometry.kernel[0], window.stride[0]);
-    let cols = reach(geometry.output_width(), geometry.kernel[1], window.stride[1]);
+    let rows = reach(
+        geometry.output_height(),
+        geometry.kernel[0],
+        window.stride[0],
+    );
+    let cols = reach(
+        geometry.output_width(),
+        geometry.kernel[1],
+        window.stride[1],
+    );
     let padded = padded.narrow(1, 0, rows)?.narrow(2, 0, cols)?;
     let maps = padded.permute((0, 3, 1, 2))?.contiguous()?;
     let kernels = w.permute((0, 3, 1, 2))?.contiguous()?;
@@ -109,6 +118,7 @@ impl CustomOp2 for Conv {
         w: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("conv2d forward");
         let g = &self.geometry;
         let mut y = vec![0.0; g.output_len()];
         g.forward(contiguous(x, xl)?, contiguous(w, wl)?, None, &mut y);
@@ -125,6 +135,7 @@ impl CustomOp2 for Conv {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let _span = span("conv2d backward");
         let g = &self.geometry;
         let dy = dy.contiguous()?;
         let upstream = Host::new(&dy)?;

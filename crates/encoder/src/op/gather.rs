@@ -1,6 +1,7 @@
 //! Embedding gather: rows of a table by index.
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{gather_rows, scatter_add_rows};
 
@@ -41,6 +42,7 @@ impl CustomOp1 for Gather {
     }
 
     fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("gather forward");
         let (_, cols) = layout.shape().dims2()?;
         let mut y = vec![0.0; self.ids.len() * cols];
         gather_rows(contiguous(table, layout)?, cols, &self.ids, &mut y);
@@ -48,6 +50,7 @@ impl CustomOp1 for Gather {
     }
 
     fn bwd(&self, table: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("gather backward");
         let (_, cols) = table.dims2()?;
         let dy = dy.contiguous()?;
         let mut dtable = vec![0.0; table.elem_count()];

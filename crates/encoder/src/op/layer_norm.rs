@@ -2,6 +2,7 @@
 
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{LayerNorm as Kernel, RowStatistics};
 
@@ -134,6 +135,7 @@ impl CustomOp2 for Norm {
         a: &CpuStorage,
         al: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("layer_norm forward");
         Ok(output(
             self.forward(contiguous(x, xl)?, contiguous(a, al)?, None),
             xl.shape(),
@@ -147,6 +149,7 @@ impl CustomOp2 for Norm {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let _span = span("layer_norm backward");
         let (dx, da) = self.backward(x, a, None, dy)?;
         Ok((Some(dx), Some(da)))
     }
@@ -166,6 +169,7 @@ impl CustomOp3 for Norm {
         r: &CpuStorage,
         rl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("layer_norm forward");
         let y = self.forward(
             contiguous(x, xl)?,
             contiguous(a, al)?,
@@ -182,6 +186,7 @@ impl CustomOp3 for Norm {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let _span = span("layer_norm backward");
         let (dz, da) = self.backward(x, a, Some(r), dy)?;
         Ok((Some(dz.clone()), Some(da), Some(dz)))
     }

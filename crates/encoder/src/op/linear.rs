@@ -3,6 +3,7 @@
 use super::activation;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{
     Activation, Mat, activate, activate_backward, linear as kernel, linear_backward,
@@ -75,6 +76,7 @@ impl CustomOp3 for Linear {
         b: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let _span = span("linear forward");
         let x = mat(contiguous(x, xl)?, xl.shape())?;
         let w = mat(contiguous(w, wl)?, wl.shape())?;
         let mut y = vec![0.0; x.rows * w.rows];
@@ -99,6 +101,7 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let _span = span("linear backward");
         let dy = dy.contiguous()?;
         let upstream = Host::new(&dy)?;
         let through_activation = if self.act == Activation::None {

@@ -2,6 +2,7 @@
 
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{normalize_rows, normalize_rows_backward};
 
@@ -37,6 +38,7 @@ impl CustomOp1 for Normalize {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("normalize forward");
         let (rows, cols) = layout.shape().dims2()?;
         let x = contiguous(x, layout)?;
         let (mut y, mut norms) = (vec![0.0; x.len()], vec![0.0; rows]);
@@ -46,6 +48,7 @@ impl CustomOp1 for Normalize {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("normalize backward");
         let (_, cols) = x.dims2()?;
         let dy = dy.contiguous()?;
         let norms = self.norms.take("normalize")?;

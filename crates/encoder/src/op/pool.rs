@@ -3,6 +3,7 @@
 use super::conv2d::Window;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{Pool2d, global_average as kernel_global, global_average_backward};
 
@@ -133,6 +134,7 @@ impl CustomOp1 for Pool {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("pool forward");
         let g = &self.geometry;
         let x = contiguous(x, layout)?;
         let shape = (g.batch, g.output_height(), g.output_width(), g.channels);
@@ -150,6 +152,7 @@ impl CustomOp1 for Pool {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("pool backward");
         let dy = dy.contiguous()?;
         let upstream = Host::new(&dy)?;
         let mut dx = vec![0.0; x.elem_count()];
@@ -193,6 +196,7 @@ impl CustomOp1 for GlobalAverage {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("pool forward");
         let (batch, height, width, channels) = layout.shape().dims4()?;
         let mut y = vec![0.0; batch * channels];
         kernel_global(
@@ -206,6 +210,7 @@ impl CustomOp1 for GlobalAverage {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("pool backward");
         let (batch, height, width, channels) = x.dims4()?;
         let dy = dy.contiguous()?;
         let mut dx = vec![0.0; x.elem_count()];

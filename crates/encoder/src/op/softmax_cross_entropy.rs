@@ -2,6 +2,7 @@
 
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::profile::span;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::softmax_cross_entropy as kernel;
 
@@ -59,6 +60,7 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn cpu_fwd(&self, z: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let _span = span("softmax_cross_entropy forward");
         let (rows, cols) = layout.shape().dims2()?;
         let z = contiguous(z, layout)?;
         let mut gradient = vec![0.0; z.len()];
@@ -68,6 +70,7 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn bwd(&self, z: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let _span = span("softmax_cross_entropy backward");
         let mut gradient = self.gradient.take("softmax_cross_entropy")?;
         let dy = dy.contiguous()?;
         nearkin_kernels::scale(&mut gradient, Host::new(&dy)?[0]);
