@@ -1,1 +1,38 @@
-//! Part of nearkin.
+//! Deep metric learning: give it labeled items, get a model in which near means kin.
+//!
+//! The central type is the [`recipe::Recipe`]: everything that decides a run, one TOML document.
+//! [`train::Setup`] opens its data, [`train::train`] runs it, and the model folder that it writes is
+//! all that embedding and searching need.
+//!
+//! ```no_run
+//! use nearkin::{Control, Outcome, recipe::Document, train};
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//!
+//! let recipe = Document::read(Path::new("recipe.toml"))?.recipe()?;
+//! let setup = train::Setup::new(recipe)?;
+//! let control = Control { observer: &mut |event| println!("{event:?}"), stop: &AtomicBool::new(false) };
+//! if let Outcome::Finished(report) = train::train(&setup, Path::new("run"), control)? {
+//!     println!("{:?}", report.rows);
+//! }
+//! # Ok::<(), nearkin::Error>(())
+//! ```
+
+pub mod card;
+pub mod data;
+pub mod embed;
+mod error;
+pub mod evaluate;
+pub mod feed;
+pub mod init;
+pub mod optimize;
+mod prefetch;
+pub mod recipe;
+pub mod sampler;
+pub mod search;
+pub mod split;
+pub mod train;
+pub mod vectors;
+
+pub use error::{Error, Result};
+pub use nearkin_encoder::Model;
+pub use train::{Control, Event, Outcome};

@@ -1,0 +1,274 @@
+//! Training: one visible loop from batches to a model folder.
+
+pub mod checkpoint;
+mod finish;
+mod gradient;
+mod journal;
+mod setup;
+
+pub use finish::{Report, Row};
+pub use gradient::spread;
+pub use journal::{EvaluationRecord, StepRecord};
+pub use setup::{Setup, plan_steps};
+
+use crate::embed::embed;
+use crate::error::{Error, Result};
+use crate::evaluate::{self, Evaluation};
+use crate::optimize::{self, Gradients, Optimize};
+use crate::prefetch::Prefetch;
+use checkpoint::{Best, Progress, State};
+use journal::Journal;
+use nearkin_encoder::Model;
+use nearkin_kernels::Mat;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Below this spread of a batch's embeddings the network answers nearly the same to everything.
+const COLLAPSED: f32 = 0.01;
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// An optimizer step is done, of so many.
+    Step(&'a StepRecord, u64),
+    /// The held-out items were measured.
+    Evaluated(&'a EvaluationRecord),
+    /// A checkpoint was written.
+    Checkpoint(&'a Path),
+    /// Something that deserves a look.
+    Warning(String),
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a model.
+    Finished(Box<Report>),
+    /// On request, with a checkpoint after so many steps.
+    Stopped {
+        /// Steps made.
+        step: u64,
+        /// Steps of the recipe.
+        steps: u64,
+    },
+}
+
+/// Who listens to a run, and who may stop it.
+pub struct Control<'a> {
+    /// Is told what happens.
+    pub observer: &'a mut dyn FnMut(Event),
+    /// Once true, the run writes a checkpoint after the current step and returns.
+    pub stop: &'a AtomicBool,
+}
+
+/// A run under way.
+struct Run<'a> {
+    setup: &'a Setup,
+    folder: PathBuf,
+    model: Model,
+    averages: Option<Model>,
+    optimizer: Optimize,
+    progress: Progress,
+    journal: Journal,
+    control: Control<'a>,
+    warned: bool,
+}
+
+/// Trains in a run folder, from its newest checkpoint if it has one, and writes the model.
+///
+/// The same recipe, data and thread count give the same model, bit for bit, also when the process
+/// was killed and started again in between.
+///
+/// # Errors
+/// Data, recipe or disk fail, or a number of training stops being finite; checkpoints written
+/// before then stay.
+pub fn train(setup: &Setup, folder: &Path, control: Control) -> Result<Outcome> {
+    let mut run = Run::open(setup, folder, control)?;
+    if run.steps()? == Ended::OnRequest {
+        let steps = setup.recipe.train.steps.get();
+        return Ok(Outcome::Stopped { step: run.progress.step, steps });
+    }
+    Ok(Outcome::Finished(Box::new(run.finish()?)))
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    AtTheEnd,
+    OnRequest,
+}
+
+impl<'a> Run<'a> {
+    fn open(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Result<Self> {
+        let model = setup.model()?;
+        let averages = setup.recipe.train.ema.map(|_| setup.model()).transpose()?;
+        let mut optimizer = Optimize::new(&setup.recipe, model.embedder.parameters())?;
+        let threads = nearkin_kernels::threads();
+        let mut progress = Progress { threads, ..Progress::default() };
+        if let Some((path, stored)) = checkpoint::newest(folder)? {
+            let averages = averages.as_ref().map(|m| m.embedder.parameters());
+            let tensors = checkpoint::restore(&path, &model, averages)?;
+            let restored = optimizer.restore(&setup.recipe, model.embedder.parameters(), &tensors);
+            restored.map_err(|reason| Error::Run { path: path.clone(), reason })?;
+            if stored.threads != threads {
+                let text = format!("the run began with {} threads and goes on with {threads}", stored.threads);
+                (control.observer)(Event::Warning(format!("{text}: last digits may differ")));
+            }
+            progress = stored;
+        }
+        let journal = Journal::open(folder, progress.step)?;
+        let folder = folder.to_owned();
+        Ok(Self { setup, folder, model, averages, optimizer, progress, journal, control, warned: false })
+    }
+
+    /// The loop: batch → embed → mine → loss → backward → step.
+    fn steps(&mut self) -> Result<Ended> {
+        let (recipe, steps) = (&self.setup.recipe, self.setup.recipe.train.steps.get());
+        let batches = Prefetch::start(self.setup.plan()?, self.progress.step * recipe.train.accumulate.get() as u64);
+        while self.progress.step < steps {
+            if self.control.stop.load(Ordering::Relaxed) {
+                self.checkpoint()?;
+                return Ok(Ended::OnRequest);
+            }
+            let record = self.step(&batches)?;
+            self.journal.write(&record)?;
+            (self.control.observer)(Event::Step(&record, steps));
+            let step = self.progress.step;
+            if step % recipe.train.evaluate_every.get() == 0 || step == steps {
+                self.evaluate()?;
+                self.checkpoint()?;
+                if recipe.train.patience.is_some_and(|p| self.progress.without_better >= p.get()) {
+                    break;
+                }
+            }
+        }
+        Ok(Ended::AtTheEnd)
+    }
+
+    /// One optimizer step.
+    fn step(&mut self, batches: &Prefetch) -> Result<StepRecord> {
+        let started = Instant::now();
+        let recipe = &self.setup.recipe;
+        let parameters = self.model.embedder.parameters();
+        let accumulate = recipe.train.accumulate.get();
+        let mut record = self.blank_record();
+        let mut sum: Option<Gradients> = None;
+        let mut items = 0;
+        for part in 0..accumulate as u64 {
+            let batch = batches.next()?;
+            let number = self.progress.step * accumulate as u64 + part;
+            let measured = gradient::gradient(&self.model, recipe, &batch, number)?;
+            items += batch.items.len();
+            record.loss += measured.value / accumulate as f32;
+            record.active += measured.active / accumulate as f32;
+            record.spread += measured.spread / accumulate as f32;
+            record.tuples += measured.tuples;
+            match &sum {
+                Some(sum) => optimize::accumulate(sum, &measured.gradients)?,
+                None => sum = Some(measured.gradients),
+            }
+        }
+        let gradients = sum.unwrap_or_default();
+        let norm = optimize::norm(parameters, &gradients)?;
+        let norm = norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
+        record.gradient_norm = norm / accumulate as f32;
+        let clip = recipe.train.clip.map_or(1.0, |limit| (limit.get() / record.gradient_norm.max(1e-12)).min(1.0));
+        let factor = clip / accumulate as f32;
+        if factor < 1.0 {
+            optimize::scale(&gradients, factor)?;
+        }
+        self.optimizer.step(recipe, self.progress.step, parameters, &gradients)?;
+        if let (Some(decay), Some(averages)) = (recipe.train.ema, &self.averages) {
+            optimize::average(averages.embedder.parameters(), parameters, self.warm(decay.get()))?;
+        }
+        self.progress.step += 1;
+        record.items_per_second = items as f32 / started.elapsed().as_secs_f32();
+        self.warn_of_collapse(&record);
+        Ok(record)
+    }
+
+    fn blank_record(&self) -> StepRecord {
+        let recipe = &self.setup.recipe;
+        let factor = recipe.schedule.factor(self.progress.step, recipe.train.steps.get());
+        StepRecord {
+            step: self.progress.step + 1,
+            loss: 0.0,
+            active: 0.0,
+            tuples: 0,
+            spread: 0.0,
+            gradient_norm: 0.0,
+            rate: recipe.optimizer.rate() * factor,
+            items_per_second: 0.0,
+        }
+    }
+
+    /// The decay of the running averages: shorter memory at first, since the weights of the start are no good average.
+    fn warm(&self, decay: f32) -> f32 {
+        let steps = self.progress.step as f32;
+        decay.min((1.0 + steps) / (10.0 + steps))
+    }
+
+    fn not_finite(&self, tensor: &str, value: f32) -> Error {
+        let loss = self.setup.recipe.loss.name().to_owned();
+        Error::NotFinite { step: self.progress.step + 1, loss, tensor: tensor.to_owned(), value }
+    }
+
+    fn warn_of_collapse(&mut self, record: &StepRecord) {
+        if record.spread < COLLAPSED && !self.warned {
+            self.warned = true;
+            (self.control.observer)(Event::Warning(format!(
+                "step {}: the embeddings have collapsed (spread {:.4}): the network answers nearly the same to every item; try a lower learning rate, another miner or a loss that uses all negatives",
+                record.step, record.spread
+            )));
+        }
+    }
+
+    /// The weights that are measured and kept.
+    fn kept(&self) -> &Model {
+        self.averages.as_ref().unwrap_or(&self.model)
+    }
+
+    /// Measures the held-out items and keeps the model if it is the best so far.
+    fn evaluate(&mut self) -> Result<()> {
+        let (part, items) = self.setup.watched();
+        let measured = measure(self.setup, self.kept(), items, &evaluate::Options::quick())?;
+        let map_at_r = measured.retrieval.map_at_r.value;
+        let best = self.progress.best.is_none_or(|best| map_at_r > best.map_at_r);
+        if best {
+            let step = self.progress.step;
+            self.progress.best = Some(Best { step, map_at_r });
+            self.progress.without_better = 0;
+            let target = checkpoint::best_folder(&self.folder, step);
+            checkpoint::whole_folder(&target, |partial| Ok(self.kept().save(partial)?))?;
+        } else {
+            self.progress.without_better += 1;
+        }
+        let recall_at_1 = measured.retrieval.recall.first().map_or(0.0, |(_, r)| r.value);
+        let record = EvaluationRecord { step: self.progress.step, part, recall_at_1, map_at_r, best };
+        self.journal.write(&record)?;
+        (self.control.observer)(Event::Evaluated(&record));
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        let parameters = self.model.embedder.parameters();
+        let state = State {
+            model: &self.model,
+            optimizer: self.optimizer.tensors(&self.setup.recipe, parameters),
+            averages: self.averages.as_ref().map(|m| m.embedder.parameters()),
+        };
+        let path = checkpoint::save(&self.folder, &state, &self.progress)?;
+        (self.control.observer)(Event::Checkpoint(&path));
+        Ok(())
+    }
+}
+
+/// Embeds items with a model and measures them.
+///
+/// # Errors
+/// An item cannot be read, or the items cannot be measured.
+pub fn measure(setup: &Setup, model: &Model, items: &[usize], options: &evaluate::Options) -> Result<Evaluation> {
+    let embedded = embed(model, &setup.feed, items, &mut |_| {})?;
+    let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
+    Ok(evaluate::evaluate(matrix, &embedded.labels, options)?)
+}

@@ -1,0 +1,100 @@
+//! From a recipe to what runs: data, split, input, model.
+
+use super::gradient::gradient;
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::feed::{Feed, feature_input};
+use crate::optimize::Optimize;
+use crate::prefetch::{Plan, Prefetch};
+use crate::recipe::Recipe;
+use crate::sampler::Draw;
+use crate::split::Parts;
+use nearkin_encoder::Model;
+use nearkin_encoder::model::Input;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A recipe with its data opened and split.
+pub struct Setup {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The items.
+    pub feed: Feed,
+    /// Which items train, validate and test.
+    pub parts: Parts,
+}
+
+impl Setup {
+    /// Opens the data, splits it, and checks that network, loss and batches fit it.
+    ///
+    /// # Errors
+    /// Whatever does not fit, before any training.
+    pub fn new(recipe: Recipe) -> Result<Self> {
+        let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
+        let parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let input = match dataset.is_features() {
+            Some(_) => Input::Features(feature_input(&dataset, &parts.train)),
+            None => Input::Image(recipe.input.clone()),
+        };
+        let feed = Feed::new(dataset, input, recipe.data.damaged.exact());
+        let setup = Self { recipe, feed, parts };
+        setup.plan()?;
+        setup.model()?;
+        let objective = setup.recipe.objective().check();
+        objective.map_err(|source| crate::Error::Loss { step: 0, loss: setup.recipe.loss.name().into(), source })?;
+        Ok(setup)
+    }
+
+    /// A model with starting weights.
+    ///
+    /// # Errors
+    /// The network does not fit the input.
+    pub fn model(&self) -> Result<Model> {
+        let (network, head) = (self.recipe.network.clone(), self.recipe.head.clone());
+        Ok(Model::new(network, head, self.feed.input().clone(), self.recipe.seed)?)
+    }
+
+    /// The items watched during training: validation, or test where no validation is set apart.
+    pub fn watched(&self) -> (&'static str, &[usize]) {
+        if self.parts.validation.is_empty() {
+            ("test", &self.parts.test)
+        } else {
+            ("validation", &self.parts.validation)
+        }
+    }
+
+    /// What decides the batches.
+    pub(super) fn plan(&self) -> Result<Plan> {
+        let labels: Vec<u32> = self.parts.train.iter().map(|&item| self.feed.dataset().labels[item]).collect();
+        let draw = Draw::new(&self.recipe.sampler, &self.parts.train, &labels, self.recipe.seed)?;
+        Ok(Plan { feed: self.feed.clone(), draw, augment: self.recipe.augment.clone(), seed: self.recipe.seed })
+    }
+}
+
+/// How many steps of the recipe fit a time budget, measured on a few steps that are thrown away.
+///
+/// A tenth of the budget is left for evaluation. The recipe's own count is the upper bound.
+///
+/// # Errors
+/// As training.
+pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
+    const PROBES: u32 = 5;
+    let recipe = &setup.recipe;
+    let model = setup.model()?;
+    let parameters = model.embedder.parameters();
+    let mut optimizer = Optimize::new(recipe, parameters)?;
+    let batches = Prefetch::start(setup.plan()?, 0);
+    let mut timed = Duration::ZERO;
+    for probe in 0..=u64::from(PROBES) {
+        let started = Instant::now();
+        let measured = gradient(&model, recipe, &batches.next()?, probe)?;
+        optimizer.step(recipe, probe, parameters, &measured.gradients)?;
+        // The first step pays for memory and threads.
+        timed += if probe == 0 { Duration::ZERO } else { started.elapsed() };
+    }
+    let step = timed / PROBES * recipe.train.accumulate.get() as u32;
+    let fitting = (budget.as_secs_f64() * 0.9 / step.as_secs_f64().max(1e-9)) as u64;
+    let steps = recipe.train.steps;
+    Ok(NonZeroU64::new(fitting.min(steps.get())).unwrap_or(NonZeroU64::MIN))
+}
