@@ -1,1 +1,69 @@
-//! Part of nearkin.
+//! The CPU kernels of nearkin: plain functions on `f32` slices and row-major matrix views.
+//!
+//! Everything a network's forward and backward pass, an optimizer or an exact search spends its time in is here,
+//! and nothing else: no tensors, no tape, no files. A kernel reads its inputs, overwrites its outputs (the few that
+//! add say so) and keeps no state but per-thread scratch memory.
+//!
+//! - **Layout.** Matrices are row-major, images are `[batch, height, width, channels]` (NHWC) and convolution weights
+//!   `[out, kernel_height, kernel_width, in]`, so that the innermost axis is always contiguous and a multiple of a
+//!   SIMD register in real networks.
+//! - **Threads.** Large calls split over rayon's global pool ([`set_threads`]); small ones stay on the caller's thread.
+//! - **Determinism.** Work is split by size alone and partial sums are added in a fixed order: the same inputs and
+//!   thread count give the same bits.
+//! - **SIMD.** One plain loop per kernel is compiled for AVX-512, for AVX2 + FMA and for the baseline, and the
+//!   processor is asked once ([`cpu`]). `NEARKIN_CPU=portable|avx2|avx512` forces a path.
+//! - **Shapes are the caller's promise.** A slice of the wrong length is a bug in the caller and panics with the
+//!   numbers; no value inside a slice can make a kernel panic, unless its documentation says so.
+//!
+//! ```
+//! use nearkin_kernels::{Beta, Mat, MatMut, gemm};
+//! let a = [1.0, 2.0, 3.0, 4.0]; // [2, 2]
+//! let x = [1.0, 10.0];
+//! let mut y = [0.0; 2];
+//! gemm(MatMut::new(&mut y, 2, 1), Beta::Overwrite, 1.0, Mat::new(&a, 2, 2), Mat::new(&x, 2, 1));
+//! assert_eq!(y, [21.0, 43.0]);
+//! ```
+
+// The one crate of the workspace that may: SIMD dispatch, matrix products over raw parts and disjoint writes.
+#![allow(unsafe_code)]
+// Kernels take the slices they work on; a `# Panics` section says what their lengths must be where it is not plain.
+#![allow(clippy::missing_panics_doc)]
+
+mod activation;
+mod attention;
+mod batch_norm;
+mod conv2d;
+mod dispatch;
+mod exp;
+mod gather;
+mod gemm;
+mod layer_norm;
+mod linear;
+mod normalize;
+mod optimizer;
+mod parallel;
+mod pool;
+mod reduce;
+mod softmax;
+#[cfg(test)]
+mod testing;
+mod top_k;
+mod view;
+
+pub use activation::{Activation, activate, activate_backward, activate_in_place};
+pub use attention::Attention;
+pub use batch_norm::{BatchNorm, BatchNormGradients, BatchStatistics};
+pub use conv2d::Conv2d;
+pub use dispatch::{Cpu, cpu};
+pub use exp::{exp, exp_scalar};
+pub use gather::{gather_rows, scatter_add_rows};
+pub use gemm::{Beta, gemm, gemm_sequential};
+pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
+pub use linear::{column_sums, linear, linear_backward};
+pub use normalize::{normalize_rows, normalize_rows_backward};
+pub use optimizer::{AdaGrad, AdamW, Sgd, ema, first_non_finite, scale, squared_norm};
+pub use parallel::{ThreadsAlreadySet, set_threads, threads};
+pub use pool::{Pool2d, global_average, global_average_backward};
+pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};
+pub use top_k::{Neighbor, finish, top_k};
+pub use view::{Mat, MatMut};

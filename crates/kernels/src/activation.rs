@@ -1,0 +1,233 @@
+//! Elementwise activations.
+
+use crate::dispatch::{dispatch, fma};
+use crate::exp::exp_scalar;
+use crate::parallel::{GRAIN, for_pieces};
+use rayon::prelude::*;
+
+/// An elementwise function after a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x
+    None,
+    /// max(x, 0)
+    Relu,
+    /// x Φ(x), with Φ the normal distribution function (the exact form, not the tanh approximation)
+    Gelu,
+}
+
+/// yᵢ = act(xᵢ); GELU within 1e-6.
+///
+/// # Panics
+/// When the lengths differ.
+///
+/// ```
+/// use nearkin_kernels::{Activation, activate};
+/// let mut y = [0.0; 3];
+/// activate(Activation::Relu, &[-1.0, 0.0, 2.0], &mut y);
+/// assert_eq!(y, [0.0, 0.0, 2.0]);
+/// ```
+pub fn activate(act: Activation, x: &[f32], y: &mut [f32]) {
+    for_pieces(x, y, GRAIN, |x, y| match act {
+        Activation::None => y.copy_from_slice(x),
+        Activation::Relu => relu(x, y),
+        Activation::Gelu => gelu(x, y),
+    });
+}
+
+/// [`activate`] over its own input, for callers that keep no pre-activation.
+pub fn activate_in_place(act: Activation, y: &mut [f32]) {
+    match act {
+        Activation::None => {}
+        Activation::Relu => y.par_chunks_mut(GRAIN).for_each(relu_in_place),
+        Activation::Gelu => y.par_chunks_mut(GRAIN).for_each(gelu_in_place),
+    }
+}
+
+/// dxᵢ = dyᵢ act′(xᵢ), from the input `x` of [`activate`]; the derivative of ReLU at 0 is 0.
+///
+/// For ReLU the output serves as well as the input.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn activate_backward(act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    assert_eq!(
+        (x.len(), dy.len()),
+        (dx.len(), dx.len()),
+        "x, dy and dx differ in length"
+    );
+    let piece = |x: &[f32], dy: &[f32], dx: &mut [f32]| match act {
+        Activation::None => dx.copy_from_slice(dy),
+        Activation::Relu => relu_backward(x, dy, dx),
+        Activation::Gelu => gelu_backward(x, dy, dx),
+    };
+    if dx.len() <= GRAIN {
+        piece(x, dy, dx);
+    } else {
+        let inputs = x.par_chunks(GRAIN).zip(dy.par_chunks(GRAIN));
+        dx.par_chunks_mut(GRAIN)
+            .zip(inputs)
+            .for_each(|(dx, (x, dy))| piece(x, dy, dx));
+    }
+}
+
+dispatch! {
+    fn relu(x: &[f32], y: &mut [f32]) = relu_body;
+    fn relu_in_place(y: &mut [f32]) = relu_in_place_body;
+    fn relu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = relu_backward_body;
+    fn gelu(x: &[f32], y: &mut [f32]) = gelu_body;
+    fn gelu_in_place(y: &mut [f32]) = gelu_in_place_body;
+    fn gelu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = gelu_backward_body;
+}
+
+/// max(x, 0), with NaN kept so that a broken network shows.
+#[inline(always)]
+pub(crate) fn relu_scalar(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn relu_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = relu_scalar(x);
+    }
+}
+
+#[inline(always)]
+fn relu_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = relu_scalar(*y);
+    }
+}
+
+#[inline(always)]
+fn relu_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        *dx = if x > 0.0 { dy } else { 0.0 };
+    }
+}
+
+/// (Φ(x), √(2π) φ(x)): the normal distribution function and its unscaled density.
+///
+/// Φ(−|x|) = ½ erfc(|x| / √2) by Abramowitz & Stegun, *Handbook of Mathematical Functions* (1964), formula 7.1.26,
+/// whose exponential is the density; the error is below 1e-7.
+#[inline(always)]
+fn normal<const FMA: bool>(x: f32) -> (f32, f32) {
+    const P_OVER_SQRT_2: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / fma::<FMA>(P_OVER_SQRT_2, x.abs(), 1.0);
+    let mut p = 1.061_405_4;
+    for a in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        p = fma::<FMA>(p, t, a);
+    }
+    let density = exp_scalar::<FMA>(-0.5 * x * x);
+    let tail = 0.5 * p * t * density;
+    (if x < 0.0 { tail } else { 1.0 - tail }, density)
+}
+
+#[inline(always)]
+fn gelu_scalar<const FMA: bool>(x: f32) -> f32 {
+    // −∞ · 0 is NaN; the limit is 0.
+    x.max(-1e30) * normal::<FMA>(x).0
+}
+
+#[inline(always)]
+fn gelu_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = gelu_scalar::<FMA>(x);
+    }
+}
+
+#[inline(always)]
+fn gelu_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = gelu_scalar::<FMA>(*y);
+    }
+}
+
+#[inline(always)]
+fn gelu_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        let (distribution, density) = normal::<FMA>(x);
+        *dx = dy * fma::<FMA>(x * FRAC_1_SQRT_TAU, density, distribution);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, random, to_f64};
+
+    /// Φ(x) by its Taylor series: ½ + φ(x) (x + x³/3 + x⁵/(3·5) + …).
+    fn normal_distribution(x: f64) -> f64 {
+        let (mut term, mut series, mut k) = (x, 0.0, 1.0);
+        while term.abs() > 1e-18 {
+            series += term;
+            k += 2.0;
+            term *= x * x / k;
+        }
+        0.5 + series * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
+    }
+
+    fn reference(act: Activation, x: f64) -> f64 {
+        match act {
+            Activation::None => x,
+            Activation::Relu => x.max(0.0),
+            Activation::Gelu => x * normal_distribution(x),
+        }
+    }
+
+    const ALL: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Gelu];
+
+    #[test]
+    fn values_agree_with_the_definition_at_every_length() {
+        for n in [0, 1, 15, 33, 40_001] {
+            let x: Vec<f32> = random(n, 1).iter().map(|x| x * 7.0).collect();
+            for act in ALL {
+                let mut y = vec![9.0; n];
+                activate(act, &x, &mut y);
+                let want: Vec<f64> = to_f64(&x).into_iter().map(|x| reference(act, x)).collect();
+                for ((&x, &y), &want) in x.iter().zip(&y).zip(&want) {
+                    assert!(
+                        (f64::from(y) - want).abs() <= 1e-6,
+                        "{act:?}({x}) = {y}, not {want}"
+                    );
+                }
+                let mut in_place = x.clone();
+                activate_in_place(act, &mut in_place);
+                assert_eq!(in_place, y);
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_agree_with_central_differences() {
+        for n in [0, 1, 37, 20_003] {
+            let x: Vec<f32> = random(n, 2).iter().map(|x| x * 6.0).collect();
+            let dy = random(n, 3);
+            for act in ALL {
+                let mut dx = vec![9.0; n];
+                activate_backward(act, &x, &dy, &mut dx);
+                let want: Vec<f64> = to_f64(&x)
+                    .into_iter()
+                    .zip(&dy)
+                    .map(|(x, &dy)| {
+                        f64::from(dy) * (reference(act, x + 1e-5) - reference(act, x - 1e-5)) / 2e-5
+                    })
+                    .collect();
+                assert_close(&dx, &want, 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_have_their_limits() {
+        let x = [f32::NEG_INFINITY, -200.0, 200.0, f32::INFINITY, f32::NAN];
+        for act in [Activation::Relu, Activation::Gelu] {
+            let mut y = [9.0; 5];
+            activate(act, &x, &mut y);
+            assert_eq!(y[..4], [0.0, 0.0, 200.0, f32::INFINITY], "{act:?}");
+            assert!(y[4].is_nan(), "{act:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Threads: rayon's global pool, and how work is cut for it.
+//!
+//! Pieces depend on sizes only, never on timing or on the number of threads, so that sums over pieces are the same
+//! bits in every run.
+
+use rayon::prelude::*;
+
+/// Numbers a piece of work holds: small enough for a core's second-level cache, large enough to hide the hand-over.
+pub(crate) const GRAIN: usize = 1 << 14;
+
+/// Partial sums a reduction keeps at most.
+const MAX_PARTS: usize = 64;
+
+/// [`set_threads`] came too late: the pool was already running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadsAlreadySet;
+
+impl std::fmt::Display for ThreadsAlreadySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the thread pool already runs with {} threads", threads())
+    }
+}
+
+impl std::error::Error for ThreadsAlreadySet {}
+
+/// Starts the global pool with `n` threads (`0`: one per core).
+///
+/// # Errors
+/// [`ThreadsAlreadySet`] when the pool already runs, because it was set before or because a kernel has used it.
+pub fn set_threads(n: usize) -> Result<(), ThreadsAlreadySet> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(n)
+        .build_global()
+        .map_err(|_| ThreadsAlreadySet)
+}
+
+/// Threads the kernels use.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Rows of `cols` numbers that make one piece.
+pub(crate) fn rows_per_piece(cols: usize) -> usize {
+    (GRAIN / cols.max(1)).max(1)
+}
+
+/// Rows in each of the at most [`MAX_PARTS`] parts of a reduction over `rows`.
+pub(crate) fn rows_per_part(rows: usize, cols: usize) -> usize {
+    rows_per_piece(cols).max(rows.div_ceil(MAX_PARTS))
+}
+
+/// `f(x, y)` on matching pieces of `piece` numbers of two slices of one length.
+pub(crate) fn for_pieces(
+    x: &[f32],
+    y: &mut [f32],
+    piece: usize,
+    f: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    assert_eq!(x.len(), y.len(), "input and output lengths differ");
+    if x.len() <= piece {
+        f(x, y);
+    } else {
+        y.par_chunks_mut(piece)
+            .zip(x.par_chunks(piece))
+            .for_each(|(y, x)| f(x, y));
+    }
+}
+
+/// `f(i)` for every `i < n`, in parallel when `parallel` says the work is worth it.
+pub(crate) fn for_each(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
+    if parallel && n > 1 && threads() > 1 {
+        (0..n).into_par_iter().for_each(f);
+    } else {
+        (0..n).for_each(f);
+    }
+}
+
+/// `f(part)` for `n` parts of a reduction; the results come in the parts' order.
+pub(crate) fn map_parts<T: Send>(n: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    if n > 1 {
+        (0..n).into_par_iter().map(f).collect()
+    } else {
+        (0..n).map(f).collect()
+    }
+}
+
+/// A mutable slice that several threads write at places that never overlap.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    pointer: *mut f32,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: access goes through `row`, whose caller promises that places handed out at one time are disjoint.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+        Self {
+            pointer: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: std::marker::PhantomData,
+        }
+    }
+
+    /// The places `start..start + len`.
+    ///
+    /// # Safety
+    /// No two slices that live at one time may overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [f32] {
+        assert!(
+            start + len <= self.len,
+            "{start}..{} of {}",
+            start + len,
+            self.len
+        );
+        // SAFETY: within the slice this was made from; disjointness is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(start), len) }
+    }
+
+    /// The address of place `start`, of which `reach` numbers will be used.
+    pub(crate) fn pointer(&self, start: usize, reach: usize) -> *mut f32 {
+        assert!(
+            start + reach <= self.len,
+            "{start}..{} of {}",
+            start + reach,
+            self.len
+        );
+        // SAFETY: within the slice this was made from.
+        unsafe { self.pointer.add(start) }
+    }
+}
+
+/// `f` with a per-thread buffer of `len` numbers of unknown value, kept for the next call.
+pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
+    thread_local! {
+        static SCRATCH: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+    }
+    // Taken, not borrowed: a nested call finds an empty buffer instead of a locked one.
+    let mut buffer = SCRATCH.take();
+    if buffer.len() < len {
+        buffer = vec![0.0; len];
+    }
+    let out = f(&mut buffer[..len]);
+    SCRATCH.set(buffer);
+    out
+}
