@@ -1,0 +1,45 @@
+//! The cosine distance.
+
+use super::{PairDistance, gram, unit};
+use crate::described::described;
+use crate::kernels::Mat;
+
+described! {
+    /// One minus the cosine of the angle between two embeddings, from 0 to 2; a zero vector is at 1 from everything.
+    ///
+    /// ```text
+    /// S[i][j] = 1 - x_i·x_j / (‖x_i‖ ‖x_j‖)
+    /// ```
+    ///
+    /// # Reference
+    /// X. Wang, X. Han, W. Huang, D. Dong, M. R. Scott, Multi-Similarity Loss, CVPR 2019, §3.1 (as similarity).
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::distance::{Cosine, PairDistance};
+    /// assert_eq!(Cosine {}.reference(&[2.0, 0.0], &[0.0, 7.0]), 1.0);
+    /// ```
+    pub struct Cosine {}
+}
+
+impl PairDistance for Cosine {
+    fn normalize(&self) -> bool {
+        true
+    }
+
+    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+        use rayon::prelude::*;
+        let mut s = gram::products(points, -1.0);
+        s.par_chunks_mut(1 << 13).for_each(|chunk| chunk.iter_mut().for_each(|s| *s += 1.0));
+        s
+    }
+
+    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(&mut s, g, points.rows(), false, |_| 1.0);
+        gram::apply(&s, points, -1.0, out);
+    }
+
+    fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
+        1.0 - unit(x).iter().zip(unit(y)).map(|(x, y)| x * y).sum::<f64>()
+    }
+}

@@ -1,0 +1,46 @@
+//! The dot product as a distance.
+
+use super::{PairDistance, gram, unit};
+use crate::described::described;
+use crate::kernels::Mat;
+
+described! {
+    /// Minus the dot product: a larger product is closer.
+    ///
+    /// ```text
+    /// S[i][j] = -x_i·x_j
+    /// ```
+    ///
+    /// # Reference
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, Eq. 3 (as similarity).
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::distance::{Dot, PairDistance};
+    /// assert_eq!(Dot::default().reference(&[1.0, 2.0], &[3.0, 4.0]), -11.0);
+    /// ```
+    pub struct Dot {
+        /// Divide the embeddings by their L2 norms first; the distance is then the cosine distance minus one.
+        pub normalize: bool = false,
+    }
+}
+
+impl PairDistance for Dot {
+    fn normalize(&self) -> bool {
+        self.normalize
+    }
+
+    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+        gram::products(points, -1.0)
+    }
+
+    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(&mut s, g, points.rows(), false, |_| 1.0);
+        gram::apply(&s, points, -1.0, out);
+    }
+
+    fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
+        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
+        -x.iter().zip(&y).map(|(x, y)| x * y).sum::<f64>()
+    }
+}

@@ -1,0 +1,49 @@
+//! The Euclidean distance.
+
+use super::{PairDistance, gram, unit};
+use crate::described::described;
+use crate::kernels::Mat;
+
+described! {
+    /// The Euclidean distance; its gradient at distance zero, where it has none, is taken as zero.
+    ///
+    /// ```text
+    /// S[i][j] = ‖x_i - x_j‖
+    /// ```
+    ///
+    /// # Reference
+    /// R. Hadsell, S. Chopra, Y. LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 1.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::distance::{L2, PairDistance};
+    /// assert_eq!(L2 { normalize: false }.reference(&[0.0, 3.0], &[4.0, 0.0]), 5.0);
+    /// ```
+    pub struct L2 {
+        /// Divide the embeddings by their L2 norms first.
+        pub normalize: bool = true,
+    }
+}
+
+impl PairDistance for L2 {
+    fn normalize(&self) -> bool {
+        self.normalize
+    }
+
+    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+        use rayon::prelude::*;
+        let mut s = gram::squared_l2(points);
+        s.par_chunks_mut(1 << 13).for_each(|chunk| chunk.iter_mut().for_each(|s| *s = s.sqrt()));
+        s
+    }
+
+    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(&mut s, g, points.rows(), true, |d| if d > 0.0 { 1.0 / d } else { 0.0 });
+        gram::apply(&s, points, -1.0, out);
+    }
+
+    fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
+        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
+        x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+    }
+}

@@ -1,0 +1,47 @@
+//! The squared Euclidean distance.
+
+use super::{PairDistance, gram, unit};
+use crate::described::described;
+use crate::kernels::Mat;
+
+described! {
+    /// The squared Euclidean distance; on unit vectors `2 - 2 cos`, from 0 to 4.
+    ///
+    /// ```text
+    /// S[i][j] = ‖x_i - x_j‖²
+    /// ```
+    ///
+    /// # Reference
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §3.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::distance::{PairDistance, SquaredL2};
+    /// let distance = SquaredL2 { normalize: false };
+    /// assert_eq!(distance.reference(&[0.0, 3.0], &[4.0, 0.0]), 25.0);
+    /// ```
+    pub struct SquaredL2 {
+        /// Divide the embeddings by their L2 norms first.
+        pub normalize: bool = true,
+    }
+}
+
+impl PairDistance for SquaredL2 {
+    fn normalize(&self) -> bool {
+        self.normalize
+    }
+
+    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+        gram::squared_l2(points)
+    }
+
+    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(&mut s, g, points.rows(), true, |_| 1.0);
+        gram::apply(&s, points, -2.0, out);
+    }
+
+    fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
+        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
+        x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum()
+    }
+}

@@ -1,0 +1,168 @@
+//! The multi-class N-pair loss.
+
+use super::{Evaluation, PairLoss};
+use crate::described::described;
+use crate::distance::{Distance, Dot};
+use crate::exact::Exact;
+use crate::kernels::Mat;
+use crate::pairs::{Classes, Pairs};
+use crate::range::NonNegative;
+use crate::tuples::Tuples;
+
+described! {
+    /// Picks the positive out of one example of every other class, as a softmax would.
+    ///
+    /// ```text
+    /// L = 1/N Σ_i log( 1 + Σ_{j≠i} exp( d(f_i, f_i⁺) - d(f_i, f_j⁺) ) )  +  λ/4 (mean ‖f_i‖² + mean ‖f_i⁺‖²)
+    /// ```
+    ///
+    /// A tuplet needs pairs `(f_i, f_i⁺)` of `N` different classes. The first two examples of each class form one such set
+    /// of tuplets, the third and fourth the next, and so on; an odd example is left out, and so is a set of one class,
+    /// which has no negatives. A query is active while some negative is at least as near as its positive.
+    ///
+    /// # Shapes
+    /// - embeddings: `[B, D]`, labels: `[B]`
+    /// - value: a number, gradient: `[B, D]`
+    ///
+    /// # Reference
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, Eq. 7; symmetric form in
+    /// its footnote; norm penalty §3.2.2.
+    ///
+    /// # Differences
+    /// The paper gives no `λ`. Three conventions are in use: TensorFlow's `λ/4 (mean ‖f‖² + mean ‖f⁺‖²)` with 0.002, which
+    /// is taken here; half of it with 0.001 on `½(‖f‖² + ‖f⁺‖²)`, the same number; and pytorch-metric-learning, which has
+    /// none, normalizes by default (`[distance.dot] normalize = true`) and uses only the first pair of each class.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Objective, SeedableRng, ChaCha8Rng, Mat, loss::NPair};
+    /// // Two classes, all four embeddings equal: each softmax is over two equal logits, so log 2, and λ/4 (1 + 1).
+    /// let batch = Mat::new(&[1.0; 4], 4, 1);
+    /// let outcome = Objective::from(NPair::default())
+    ///     .value_and_grad(batch, &[0, 0, 1, 1], &mut ChaCha8Rng::seed_from_u64(0))?;
+    /// assert!((outcome.value - (2_f32.ln() + 0.001)).abs() < 1e-6);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub struct NPair {
+        /// Weight `λ` of the penalty on the squared norms of the embeddings in use.
+        pub norm_penalty: NonNegative = NonNegative::literal(0.002),
+        /// Average with the same loss with `f` and `f⁺` exchanged.
+        pub symmetric: bool = false,
+    }
+}
+
+/// Pairs of different classes: item `i` of either side belongs to the same class.
+struct Tuplets {
+    queries: Vec<usize>,
+    keys: Vec<usize>,
+}
+
+/// The sets of tuplets of a batch.
+fn tuplets(classes: &Classes) -> Vec<Tuplets> {
+    let mut sets: Vec<Tuplets> = Vec::new();
+    for members in classes.iter() {
+        for (k, pair) in members.chunks_exact(2).enumerate() {
+            if k == sets.len() {
+                sets.push(Tuplets { queries: Vec::new(), keys: Vec::new() });
+            }
+            sets[k].queries.push(pair[0]);
+            sets[k].keys.push(pair[1]);
+        }
+    }
+    sets.retain(|set| set.queries.len() > 1);
+    sets
+}
+
+/// A row of the softmax: one query against the keys of its set, `keys[target]` being its positive.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    keys: &'a [usize],
+    target: usize,
+}
+
+impl Query<'_> {
+    /// `log(1 + Σ exp(d(f, f⁺) - d(f, f_j)))`; its slopes times `weight` go to `g`, the query's row of `G`.
+    fn term(self, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation {
+        let Self { keys, target } = self;
+        let positive = row[keys[target]];
+        let nearest = keys.iter().map(|&key| row[key]).fold(f32::INFINITY, f32::min);
+        let mut sum = 0.0;
+        for &key in keys {
+            g[key] = (nearest - row[key]).exp();
+            sum += f64::from(g[key]);
+        }
+        for &key in keys {
+            g[key] *= -weight / sum as f32;
+        }
+        g[keys[target]] += weight;
+        let violated = keys.iter().enumerate().any(|(j, &key)| j != target && row[key] <= positive);
+        Evaluation { value: f64::from(positive - nearest) + sum.ln(), tuples: 1, active: usize::from(violated) }
+    }
+}
+
+impl PairLoss for NPair {
+    fn default_distance(&self) -> Distance {
+        Dot::default().into()
+    }
+
+    fn forms_tuples(&self) -> bool {
+        true
+    }
+
+    fn value_and_grad(&self, pairs: Pairs<'_>, _tuples: &Tuples, g: &mut [f32]) -> Evaluation {
+        let sets = tuplets(pairs.classes());
+        let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.size()];
+        for set in &sets {
+            for target in 0..set.keys.len() {
+                queries[set.queries[target]] = Some(Query { keys: &set.keys, target });
+                if self.symmetric {
+                    queries[set.keys[target]] = Some(Query { keys: &set.queries, target });
+                }
+            }
+        }
+        let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
+        let rows = pairs.each_anchor(g, |a, g| {
+            queries[a].map_or(Evaluation::default(), |query| query.term(pairs.row(a), g, weight as f32))
+        });
+        let sum: Evaluation = rows.into_iter().sum();
+        Evaluation { value: sum.value * weight, ..sum }
+    }
+
+    fn embedding_term(&self, embeddings: Mat<'_>, classes: &Classes, gradient: &mut [f32]) -> f64 {
+        let sets = tuplets(classes);
+        let used: Vec<usize> = sets.iter().flat_map(|set| set.queries.iter().chain(&set.keys).copied()).collect();
+        // 2N embeddings are in use, so mean ‖f‖² + mean ‖f⁺‖² is twice the mean over all of them.
+        let weight = self.norm_penalty.exact() / 2.0 / used.len().max(1) as f64;
+        let (data, d) = (embeddings.data(), embeddings.cols());
+        let mut value = 0.0;
+        for i in used {
+            for k in i * d..(i + 1) * d {
+                value += weight * f64::from(data[k]).powi(2);
+                gradient[k] += 2.0 * weight as f32 * data[k];
+            }
+        }
+        value
+    }
+
+    fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> f64 {
+        let b = batch.size();
+        // rank[i]: how many examples of its class come before example i.
+        let rank: Vec<_> = (0..b).map(|i| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count()).collect();
+        let pair = |i: usize| (0..b).find(|&j| batch.label(j) == batch.label(i) && rank[j] == rank[i] + 1);
+        let queries: Vec<_> = (0..b).filter(|&i| rank[i] % 2 == 0).filter_map(|i| Some((i, pair(i)?))).collect();
+        let (mut terms, mut norms) = (Vec::new(), Vec::new());
+        for &(i, i_plus) in &queries {
+            let others: Vec<_> = queries.iter().filter(|&&(j, _)| j != i && rank[j] == rank[i]).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let sum: f64 = others.iter().map(|&&(_, j_plus)| (batch.d(i, i_plus) - batch.d(i, j_plus)).exp()).sum();
+            let swapped: f64 = others.iter().map(|&&(j, _)| (batch.d(i_plus, i) - batch.d(i_plus, j)).exp()).sum();
+            terms.push(if self.symmetric { f64::midpoint(sum.ln_1p(), swapped.ln_1p()) } else { sum.ln_1p() });
+            let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
+            norms.push(square(i) + square(i_plus));
+        }
+        let n = terms.len().max(1) as f64;
+        terms.iter().sum::<f64>() / n + self.norm_penalty.exact() / 4.0 * norms.iter().sum::<f64>() / n
+    }
+}
