@@ -203,6 +203,27 @@ impl ImageInput {
     }
 }
 
+/// Size and color of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Columns of pixels.
+    pub width: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Whether it has color.
+    pub color: Color,
+}
+
+/// Size and color of an encoded image.
+///
+/// # Errors
+/// The bytes are not an image; the error carries `name`.
+pub fn look(bytes: &[u8], name: &str) -> Result<Look> {
+    let image = decode(bytes, name)?;
+    let color = if image.color().has_color() { Color::Rgb } else { Color::Gray };
+    Ok(Look { width: image.width() as usize, height: image.height() as usize, color })
+}
+
 /// Decodes an image of any supported format, with bounded memory.
 fn decode(bytes: &[u8], name: &str) -> Result<DynamicImage> {
     let failed = |reason: String| Error::Image {

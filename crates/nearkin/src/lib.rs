@@ -36,3 +36,23 @@ pub mod vectors;
 pub use error::{Error, Result};
 pub use nearkin_encoder::Model;
 pub use train::{Control, Event, Outcome};
+pub use nearkin_encoder::{Error as EncoderError, Network, profile};
+pub use nearkin_kernels::{Mat, set_threads, threads};
+
+use std::path::Path;
+
+/// Writes a file beside its target and renames it: the old file stays whole if anything fails.
+///
+/// # Errors
+/// The disk is full or the folder cannot be written.
+pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<()> {
+    Ok(nearkin_encoder::weights::write_beside(path, bytes)?)
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// The folder cannot be made; the message names it.
+pub fn create_folder(path: &Path) -> Result<()> {
+    Ok(fs_err::create_dir_all(path)?)
+}

@@ -1,0 +1,224 @@
+//! The arguments of every command, with the help that teaches them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Deep metric learning: labeled images in, an embedding model out, in which near means kin.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nearkin",
+    version,
+    max_term_width = 100,
+    after_help = "First steps:\n  nearkin quickstart                    train and measure on a bundled set, about a minute\n  nearkin init photos/ -o recipe.toml   write a recipe that fits your class folders\n  nearkin train recipe.toml             train; Ctrl-C stops, --resume goes on\n  nearkin search runs/recipe/model photos/ new.jpg"
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Prints results as JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to compute with; all cores where absent. The same count gives the same bits.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trains on a bundled set and shows what the training was worth.
+    Quickstart(Quickstart),
+    /// Looks at your data and writes a commented recipe that fits it.
+    Init(Init),
+    /// Trains a model from a recipe, or straight from data.
+    Train(Train),
+    /// Measures a model on labeled data.
+    Evaluate(Evaluate),
+    /// Turns images or features into vectors.
+    Embed(Embed),
+    /// Finds the items of a gallery nearest to queries, exactly.
+    Search(Search),
+    /// Lists what a recipe can name.
+    List(List),
+    /// Checks a recipe, or shows it with all defaults written out.
+    Recipe(Recipe),
+}
+
+/// `nearkin quickstart`
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Folder of the run.
+    #[arg(long, value_name = "DIR", default_value = "runs/quickstart")]
+    pub out: PathBuf,
+}
+
+/// `nearkin init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Class folders, a zip of them, a .csv or .tsv table, a .npy matrix, or a bundled set (glyphs, digits).
+    #[arg(value_name = "DATA")]
+    pub data: PathBuf,
+    /// Where to write the recipe; standard output where absent.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `nearkin train`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train --resume --out runs/recipe"
+)]
+pub struct Train {
+    /// A recipe (.toml), or data for which `nearkin init` would write one.
+    #[arg(value_name = "RECIPE|DATA", required_unless_present = "resume")]
+    pub recipe: Option<PathBuf>,
+    /// Changes one key of the recipe before it is read; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the run; runs/NAME where absent.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Goes on from the newest checkpoint of the run, bit for bit.
+    #[arg(long)]
+    pub resume: bool,
+    /// Fits the number of steps to this time, such as 90s, 10m or 2h; the recipe's own is the most.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "resume")]
+    pub budget: Option<Duration>,
+    /// Shows at the end where the time went.
+    #[arg(long)]
+    pub profile: bool,
+}
+
+/// `nearkin evaluate`
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// A model folder.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Labeled data, all of it measured; the test part of the model's own recipe where absent.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `nearkin embed`
+#[derive(Debug, Args)]
+pub struct Embed {
+    /// A model folder.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Images or features: a folder, one image, a zip, a table, a matrix, or a bundled set.
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// The file to write: .npy, .safetensors, .parquet or .jsonl.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `nearkin search`
+#[derive(Debug, Args)]
+pub struct Search {
+    /// A model folder.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What is searched: images, features, or a file that `nearkin embed` has written.
+    #[arg(value_name = "GALLERY")]
+    pub gallery: PathBuf,
+    /// What is looked for: likewise, or a single image.
+    #[arg(value_name = "QUERY")]
+    pub query: PathBuf,
+    /// Neighbors of each query.
+    #[arg(short, long, value_name = "K", default_value = "5")]
+    pub k: NonZeroUsize,
+}
+
+/// `nearkin list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// What to list.
+    #[arg(value_enum)]
+    pub what: Listed,
+    /// Prints the reference page of the losses as Markdown.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// What `nearkin list` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// What training minimizes.
+    Losses,
+    /// Which pairs or triplets count.
+    Miners,
+    /// How far two embeddings are apart.
+    Distances,
+    /// From inputs to features.
+    Networks,
+    /// How gradients move the weights.
+    Optimizers,
+    /// How good embeddings are.
+    Metrics,
+}
+
+/// `nearkin recipe`
+#[derive(Debug, Args)]
+pub struct Recipe {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: RecipeAction,
+}
+
+/// The actions on recipes.
+#[derive(Debug, Subcommand)]
+pub enum RecipeAction {
+    /// Says whether a recipe can run: keys, ranges, data, network, batches.
+    Check(RecipeFile),
+    /// Prints the recipe with every default written out.
+    Show(RecipeFile),
+}
+
+/// A recipe with changes.
+#[derive(Debug, Args)]
+pub struct RecipeFile {
+    /// The recipe.
+    #[arg(value_name = "RECIPE")]
+    pub recipe: PathBuf,
+    /// Changes one key before the recipe is read; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// A time such as `90s`, `10m` or `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("\"{text}\" is no time, expected a number with s, m or h, such as 90s, 10m or 1.5h");
+    let (unit, seconds) = match text.chars().last() {
+        Some('s') => ('s', 1.0),
+        Some('m') => ('m', 60.0),
+        Some('h') => ('h', 3600.0),
+        _ => return Err(expected()),
+    };
+    let number: f64 = text.trim_end_matches(unit).parse().map_err(|_| expected())?;
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())?;
+    if time.is_zero() { Err(expected()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "10", "m", "-3s", "0s", "1x"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

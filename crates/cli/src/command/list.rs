@@ -1,0 +1,88 @@
+//! `nearkin list`
+
+use crate::arguments::{List, Listed};
+use crate::failure::Failure;
+use crate::table;
+use nearkin_losses::catalogue::{self, Entry};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    about: String,
+    settings: String,
+}
+
+/// Prints a catalogue.
+pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
+    if arguments.markdown {
+        if arguments.what != Listed::Losses {
+            return Err(Failure::usage("--markdown goes with `list losses`: its page holds miners and distances too"));
+        }
+        print!("{}", catalogue::markdown());
+        return Ok(());
+    }
+    match arguments.what {
+        Listed::Losses => entries(catalogue::losses(), json),
+        Listed::Miners => entries(catalogue::miners(), json),
+        Listed::Distances => entries(catalogue::distances(), json),
+        Listed::Networks => {
+            let networks = nearkin::Network::catalogue().into_iter();
+            lines(&networks.map(|(name, about, default)| line(name, about, &default)).collect::<Vec<_>>(), json)
+        }
+        Listed::Optimizers => {
+            let optimizers = nearkin::recipe::Optimizer::catalogue().into_iter();
+            lines(&optimizers.map(|(name, about, default)| line(name, about, &default)).collect::<Vec<_>>(), json)
+        }
+        Listed::Metrics => metrics(json),
+    }
+}
+
+fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(entries)?);
+        return Ok(());
+    }
+    let mut table = table::new(&["name", "", "settings"]);
+    for entry in entries {
+        let settings: Vec<String> = entry.parameters.iter().map(|p| format!("{} = {}", p.name, p.default)).collect();
+        table.add_row([entry.name, &entry.summary, &settings.join("\n")]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// A catalogue line from a settings enum: the variant's own table holds the defaults.
+fn line(name: &'static str, about: &str, default: &impl Serialize) -> Line {
+    let value = serde_json::to_value(default).unwrap_or_default();
+    let settings = value.as_object().and_then(|variant| variant.values().next()).and_then(|v| v.as_object());
+    let settings = settings.map(|s| s.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>());
+    Line { name, about: about.to_owned(), settings: settings.unwrap_or_default().join("\n") }
+}
+
+fn lines(lines: &[Line], json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(lines)?);
+        return Ok(());
+    }
+    let mut table = table::new(&["name", "", "settings"]);
+    for line in lines {
+        table.add_row([line.name, &line.about, &line.settings]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn metrics(json: bool) -> Result<(), Failure> {
+    let metrics = nearkin::evaluate::metrics();
+    if json {
+        println!("{}", serde_json::to_string_pretty(metrics)?);
+        return Ok(());
+    }
+    let mut table = table::new(&["name", "definition", "convention"]);
+    for metric in metrics {
+        table.add_row([metric.name, metric.definition, metric.convention]);
+    }
+    println!("{table}");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The commands: each reads its arguments, calls the library, and prints.
+
+pub mod embed;
+pub mod evaluate;
+pub mod init;
+pub mod list;
+pub mod quickstart;
+pub mod recipe;
+pub mod search;
+pub mod train;

@@ -1,0 +1,43 @@
+//! `nearkin quickstart`
+
+use super::train::{print_report, supervised};
+use crate::arguments::Quickstart;
+use crate::failure::Failure;
+use nearkin::recipe::Document;
+use nearkin::train::Setup;
+
+/// The recipe of the quickstart, part of the program.
+pub const RECIPE: &str = include_str!("../../../../recipes/quickstart.toml");
+
+/// Trains on the bundled glyphs and shows what the training was worth.
+pub fn run(arguments: &Quickstart, json: bool) -> Result<(), Failure> {
+    let folder = &arguments.out;
+    if folder.join("model").exists() {
+        return Err(Failure::usage(format!(
+            "{}: a finished run is there already; remove it or name another with --out",
+            folder.display()
+        )));
+    }
+    let setup = Setup::new(Document::parse("recipes/quickstart.toml", RECIPE)?.recipe()?)?;
+    if !json {
+        println!("Characters in 20 typefaces: learning some scripts, then measured on scripts never seen.");
+        let parts = &setup.parts;
+        println!(
+            "{}; {} to train, {} to validate, {} to test",
+            nearkin::data::summary(setup.feed.dataset()),
+            parts.train.len(),
+            parts.validation.len(),
+            parts.test.len()
+        );
+    }
+    let report = supervised(&setup, folder)?;
+    print_report(&report, json)?;
+    if !json {
+        let model = report.model.display();
+        println!("\nNext:");
+        println!("  nearkin search {model} glyphs IMAGE           what an image looks like");
+        println!("  nearkin embed {model} glyphs -o vectors.npy   vectors for your own program");
+        println!("  nearkin init PHOTOS -o recipe.toml            your own class folders");
+    }
+    Ok(())
+}

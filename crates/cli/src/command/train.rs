@@ -1,0 +1,160 @@
+//! `nearkin train`
+
+use crate::arguments::Train;
+use crate::failure::Failure;
+use crate::progress::TrainingBar;
+use crate::table;
+use nearkin::recipe::{Document, Recipe};
+use nearkin::train::{Report, Setup, checkpoint, plan_steps, train};
+use nearkin::{Control, Event, Outcome};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Trains, prints the table, and says what to do next.
+pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
+    let folder = folder(arguments)?;
+    let recipe = if arguments.resume { stored(arguments, &folder)? } else { fresh(arguments, &folder)? };
+    let mut setup = Setup::new(recipe)?;
+    if let Some(budget) = arguments.budget {
+        setup.recipe.train.steps = plan_steps(&setup, budget)?;
+        eprintln!("{} steps fit the budget", setup.recipe.train.steps);
+    }
+    if arguments.profile {
+        nearkin::profile::start();
+    }
+    let started = std::time::Instant::now();
+    let report = supervised(&setup, &folder)?;
+    if arguments.profile {
+        profile(started.elapsed());
+    }
+    print_report(&report, json)
+}
+
+/// Trains with a progress bar until done or stopped by Ctrl-C.
+pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
+    create(folder, &setup.recipe)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = stop.clone();
+    // A second Ctrl-C ends the process at once: the newest checkpoint is whole in any case.
+    let installed = ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    if installed.is_err() {
+        eprintln!("warning: Ctrl-C will end the run without a checkpoint of its last steps");
+    }
+    let bar = TrainingBar::new();
+    let mut observer = |event: Event| bar.show(&event);
+    let outcome = train(setup, folder, Control { observer: &mut observer, stop: &stop });
+    bar.finish();
+    match outcome? {
+        Outcome::Finished(report) => Ok(*report),
+        Outcome::Stopped { step, steps } => Err(Failure::stopped(format!(
+            "stopped after step {step} of {steps}; go on with: nearkin train --resume --out {}",
+            folder.display()
+        ))),
+    }
+}
+
+/// The table of a finished run for people, or the report for machines.
+pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    println!("On the {} part, in percent, with half the 95% bootstrap interval:", report.part);
+    println!("{}", table::report(report));
+    if !report.damaged.is_empty() {
+        println!("{} damaged images were left out: {}", report.damaged.len(), report.damaged.join(", "));
+    }
+    let model = report.model.display();
+    println!("model ({} weights, step {}): {model}", report.selected, report.step);
+    Ok(())
+}
+
+fn folder(arguments: &Train) -> Result<PathBuf, Failure> {
+    match (&arguments.out, &arguments.recipe) {
+        (Some(out), _) => Ok(out.clone()),
+        (None, Some(recipe)) => {
+            let stem = recipe.file_stem().unwrap_or(recipe.as_os_str());
+            Ok(Path::new("runs").join(stem))
+        }
+        (None, None) => Err(Failure::usage("--resume needs the run: --out DIR")),
+    }
+}
+
+/// The recipe of a new run.
+fn fresh(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
+    if folder.join("recipe.toml").exists() {
+        return Err(Failure::usage(format!(
+            "{0}: a run is there already; go on with `nearkin train --resume --out {0}`, or name another with --out",
+            folder.display()
+        )));
+    }
+    let Some(path) = &arguments.recipe else { return Err(Failure::usage("expected a recipe or data")) };
+    read(path, &arguments.set)
+}
+
+/// Reads a recipe, or writes one for data, and applies the changes.
+pub fn read(path: &Path, changes: &[String]) -> Result<Recipe, Failure> {
+    let is_recipe = path.extension().is_some_and(|e| e == "toml");
+    let mut document = if is_recipe {
+        Document::read(path)?
+    } else {
+        Document::parse(&format!("recipe for {}", path.display()), &nearkin::init::recipe_for(path)?)?
+    };
+    for change in changes {
+        document.set(change)?;
+    }
+    Ok(document.recipe()?)
+}
+
+/// The recipe that a run began with.
+fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
+    let path = folder.join("recipe.toml");
+    if !path.exists() {
+        return Err(Failure::usage(format!("{}: no run here, nothing to resume", folder.display())));
+    }
+    let recipe = Document::read(&path)?.recipe()?;
+    if let Some(given) = &arguments.recipe {
+        if read(given, &arguments.set)?.to_toml()? != recipe.to_toml()? {
+            return Err(Failure::usage(format!(
+                "{} is not the recipe that the run began with ({}); leave it out to go on, or name another --out",
+                given.display(),
+                path.display()
+            )));
+        }
+    } else if !arguments.set.is_empty() {
+        return Err(Failure::usage("a run goes on with the recipe it began with: --set cannot change it"));
+    }
+    if checkpoint::newest(folder)?.is_none() {
+        eprintln!("no checkpoint yet: starting from the beginning");
+    }
+    Ok(recipe)
+}
+
+/// Makes the run folder and writes the recipe, once.
+fn create(folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
+    let path = folder.join("recipe.toml");
+    if !path.exists() {
+        nearkin::create_folder(folder)?;
+        nearkin::write_beside(&path, recipe.to_toml()?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn profile(total: std::time::Duration) {
+    let mut table = table::new(&["operation", "seconds", "share"]);
+    let total = total.as_secs_f64();
+    let mut rest = total;
+    for (name, time) in nearkin::profile::spent() {
+        let seconds = time.as_secs_f64();
+        rest -= seconds;
+        table.add_row([name.to_owned(), format!("{seconds:.2}"), format!("{:.1} %", 100.0 * seconds / total)]);
+    }
+    table.add_row(["everything else".into(), format!("{rest:.2}"), format!("{:.1} %", 100.0 * rest / total)]);
+    table::numbers_right(&mut table);
+    eprintln!("{table}");
+}

@@ -1,0 +1,74 @@
+//! Progress bars on standard error.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use nearkin::Event;
+
+/// A bar that follows a training run.
+pub struct TrainingBar {
+    bar: ProgressBar,
+}
+
+impl TrainingBar {
+    /// A bar at step zero; hidden where standard error is no terminal.
+    pub fn new() -> Self {
+        let bar = ProgressBar::new(1);
+        if let Ok(style) = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} steps  {msg}  ETA {eta}") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Shows an event.
+    pub fn show(&self, event: &Event) {
+        match event {
+            Event::Step(record, steps) => {
+                if self.bar.length() != Some(*steps) {
+                    // A resumed run starts in the middle; its rate is that of this process.
+                    self.bar.set_length(*steps);
+                    self.bar.set_position(record.step - 1);
+                    self.bar.reset_eta();
+                }
+                self.bar.set_position(record.step);
+                self.bar.set_message(format!(
+                    "loss {:.4}  active {:.0} %  {:.0} items/s",
+                    record.loss,
+                    record.active * 100.0,
+                    record.items_per_second
+                ));
+            }
+            Event::Evaluated(record) => self.line(&format!(
+                "step {:>6}  {}  Recall@1 {:.3}  MAP@R {:.3}{}",
+                record.step,
+                record.part,
+                record.recall_at_1,
+                record.map_at_r,
+                if record.best { "  best" } else { "" }
+            )),
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
+            Event::Checkpoint(_) => {}
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar that counts items, with rate and time left.
+pub fn items(count: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let template = format!("{what} {{bar:24.cyan/blue}} {{pos}}/{{len}}  {{per_sec}}  ETA {{eta}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}

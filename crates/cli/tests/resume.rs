@@ -1,0 +1,107 @@
+//! A run that is killed at random moments and resumed ends in the same bits as an uninterrupted one.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const RECIPE: &str = r#"
+seed = 11
+[data.source.bundled]
+name = "glyphs"
+[data.split.prefix]
+validation = ["Greek/"]
+test = ["Arabic/"]
+[sampler.pk]
+classes = 8
+per_class = 3
+[input]
+height = 16
+width = 16
+color = "gray"
+[augment]
+crop = 0.8
+shift = 0.1
+[network.convnet]
+widths = [8, 8]
+[head]
+dim = 16
+[loss.triplet_margin]
+[miner.semi_hard]
+[optimizer.adamw]
+[schedule]
+warmup = 5
+[train]
+steps = 120
+evaluate_every = 10
+accumulate = 2
+clip = 1.0
+ema = 0.95
+chunk = 16
+"#;
+
+fn nearkin(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearkin"));
+    command.current_dir(folder).args(["--threads", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn train(folder: &Path, resume: bool) -> Child {
+    let mut command = nearkin(folder);
+    if resume {
+        command.args(["train", "--resume", "--out", "killed"]);
+    } else {
+        command.args(["train", "recipe.toml", "--out", "killed"]);
+    }
+    command.spawn().unwrap()
+}
+
+/// The journal without the one number that depends on the clock.
+fn journal(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("items_per_second");
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
+    let started = Instant::now();
+    let status = nearkin(folder.path()).args(["train", "recipe.toml", "--out", "whole"]).status().unwrap();
+    assert!(status.success());
+    let whole = started.elapsed();
+
+    // Kills at moments spread over the length of the run, each drawn from the clock.
+    let mut kills = 0;
+    let mut child = train(folder.path(), false);
+    loop {
+        let nanos = u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos());
+        sleep(whole.mul_f64(0.15 + 0.35 * (nanos % 1000) as f64 / 1000.0));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "a resumed run failed after {kills} kills");
+            break;
+        }
+        if kills == 8 {
+            assert!(child.wait().unwrap().success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        // A kill before the first checkpoint leaves at most the recipe.
+        let resume = folder.path().join("killed/recipe.toml").exists();
+        child = train(folder.path(), resume);
+    }
+    assert!(kills > 0, "the run ended before it could be killed");
+
+    let read = |run: &str, file: &str| std::fs::read(folder.path().join(run).join(file)).unwrap();
+    for file in ["model/model.safetensors", "model/recipe.toml", "recipe.toml"] {
+        assert_eq!(read("whole", file), read("killed", file), "{file} differs after {kills} kills");
+    }
+    assert_eq!(journal(&folder.path().join("whole")), journal(&folder.path().join("killed")));
+}

@@ -1,0 +1,158 @@
+//! A first recipe for a data set: looks at the data and explains what it chose.
+
+use crate::data::{Bundled, BundledName, Dataset, Features, Folder, Manifest, Missing, Source, Summary, Zip, summary};
+use crate::error::{Error, Result};
+use nearkin_encoder::image::{Color, Look, look};
+use std::path::Path;
+
+/// Images looked at for size and color.
+const SAMPLES: usize = 32;
+
+/// The reader for a path: a folder of class folders, a zip of them, a table of images or of
+/// features, a `.npy` matrix, or the name of a bundled set.
+///
+/// # Errors
+/// Nothing is there, or its kind is unknown.
+pub fn source_of(path: &Path) -> Result<Source> {
+    let name = path.to_string_lossy();
+    let bundled = [("glyphs", BundledName::Glyphs), ("digits", BundledName::Digits)];
+    if let Some((_, name)) = bundled.into_iter().find(|(known, _)| *known == name && !path.exists()) {
+        return Ok(Source::Bundled(Bundled { name }));
+    }
+    let plain = name.strip_suffix(".gz").unwrap_or(&name).to_ascii_lowercase();
+    let ends = |ending: &str| plain.ends_with(ending);
+    if path.is_dir() {
+        Ok(Source::Folder(Folder { path: path.into(), depth: None }))
+    } else if !path.exists() {
+        Err(no_data(path, "no such file or folder; expected class folders, a .zip, .csv, .tsv or .npy, or the name of a bundled set (glyphs, digits)"))
+    } else if ends(".zip") {
+        Ok(Source::Zip(Zip { path: path.into() }))
+    } else if ends(".csv") || ends(".tsv") {
+        Ok(table(path))
+    } else if ends(".npy") {
+        Ok(features(path))
+    } else {
+        Err(no_data(path, "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv or .npy"))
+    }
+}
+
+fn no_data(path: &Path, reason: &str) -> Error {
+    Error::Run { path: path.into(), reason: reason.to_owned() }
+}
+
+/// A table is one of images if it opens as such, otherwise one of features.
+fn table(path: &Path) -> Source {
+    let manifest = Source::Manifest(Manifest {
+        path: path.into(),
+        image_column: "path".into(),
+        label_column: "label".into(),
+        split_column: None,
+        root: None,
+    });
+    if Dataset::open(&manifest).is_ok() { manifest } else { features(path) }
+}
+
+fn features(path: &Path) -> Source {
+    Source::Features(Features {
+        path: path.into(),
+        labels: None,
+        label_column: None,
+        id_column: None,
+        ignore_columns: Vec::new(),
+        header: None,
+        missing: Missing::Error,
+    })
+}
+
+/// Writes a commented recipe that fits the data at `path`.
+///
+/// # Errors
+/// The data cannot be read, or none of the sampled images can be decoded.
+pub fn recipe_for(path: &Path) -> Result<String> {
+    let source = source_of(path)?;
+    let dataset = Dataset::open(&source)?;
+    let facts = summary(&dataset);
+    let (network, input) = match facts.features {
+        Some(_) => ("[network.mlp]\nhidden = [256]\n".to_owned(), String::new()),
+        None => images(&dataset)?,
+    };
+    let source = toml::to_string(&Wrapped { source }).map_err(|e| no_data(path, &e.to_string()))?;
+    let source = source.replace("[source.", "[data.source.");
+    let (split, train_classes) = split(&facts);
+    let (classes, per_class) = batch(&facts, train_classes);
+    Ok(format!(
+        "# {facts}\n# Written by `nearkin init`; every key is explained by `nearkin recipe show`.\n\nseed = 0\n\n\
+         {source}\n{split}\n\
+         # P classes × K items a batch: pairs of one class need K of 2 or more.\n\
+         [sampler.pk]\nclasses = {classes}\nper_class = {per_class}\n\n\
+         {input}{network}\n\
+         [head]\ndim = 128          # numbers an embedding\nnormalize = true   # unit length: dot product = cosine\n\n\
+         # `nearkin list losses` shows the others.\n[loss.multi_similarity]\n\n\
+         [optimizer.adamw]\nrate = 1e-3\n\n\
+         [schedule]\nwarmup = 50\ndecay = \"cosine\"\n\n\
+         [train]\nsteps = 1000\nevaluate_every = 200\n"
+    ))
+}
+
+#[derive(serde::Serialize)]
+struct Wrapped {
+    source: Source,
+}
+
+/// The split and the number of classes that it leaves for training.
+fn split(facts: &Summary) -> (String, usize) {
+    if facts.classes >= 10 {
+        let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
+                    [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.1\n";
+        (text.to_owned(), facts.classes * 6 / 10)
+    } else {
+        let text = "# Fewer than ten classes: items are held out, not classes. The result says nothing of new classes.\n\
+                    [data.split.item_level]\ntest = 0.3\n";
+        (text.to_owned(), facts.classes)
+    }
+}
+
+/// P and K of a batch of about 128.
+fn batch(facts: &Summary, train_classes: usize) -> (usize, usize) {
+    let classes = train_classes.clamp(2, 32);
+    let per_class = (128 / classes).clamp(2, facts.median.max(2)).min(16);
+    (classes, per_class)
+}
+
+/// The network and input tables for images, from a sample of them.
+fn images(dataset: &Dataset) -> Result<(String, String)> {
+    let every = dataset.len().div_ceil(SAMPLES).max(1);
+    let mut looks: Vec<Look> = Vec::new();
+    let mut last = None;
+    for item in (0..dataset.len()).step_by(every) {
+        match look(&dataset.read(item)?, &dataset.names[item]) {
+            Ok(seen) => looks.push(seen),
+            Err(error) => last = Some(error),
+        }
+    }
+    if looks.is_empty() {
+        return Err(last.map_or_else(|| no_data(Path::new(&dataset.name), "no images"), Error::from));
+    }
+    let gray = looks.iter().all(|l| l.color == Color::Gray);
+    let mut shorter: Vec<usize> = looks.iter().map(|l| l.width.min(l.height)).collect();
+    shorter.sort_unstable();
+    let median = shorter[shorter.len() / 2];
+    let same_shape = looks.windows(2).all(|w| w[0].width * w[1].height == w[1].width * w[0].height);
+    // Drawings and characters carry little detail; photographs are worth more pixels and a deeper network.
+    let size = if gray { median.clamp(16, 32) / 4 * 4 } else { median.clamp(32, 64) / 8 * 8 };
+    let (color, normalization) = if gray { ("gray", "centered") } else { ("rgb", "centered") };
+    let fit = if same_shape { "stretch" } else { "crop" };
+    let input = format!(
+        "# Images are {median} pixels on their shorter side (median of {}).\n\
+         [input]\nheight = {size}\nwidth = {size}\ncolor = \"{color}\"\nfit = \"{fit}\"\nnormalization = \"{normalization}\"\n\n\
+         [augment]\nflip = {}       # mirror images of a class must be of that class\ncrop = 0.8         # at least this share of each side\nshift = 0.05       # of each side\n\n",
+        looks.len(),
+        !gray
+    );
+    let network = if gray {
+        "[network.convnet]\nwidths = [64, 64, 64, 64]\n".to_owned()
+    } else {
+        "[network.resnet]\nblocks = [2, 2, 2, 2]   # ResNet-18\nwidth = 32              # 64 is the paper's, four times the work\nstem = \"small\"\n".to_owned()
+    };
+    Ok((network, input))
+}
