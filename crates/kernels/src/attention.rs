@@ -121,7 +121,7 @@ impl Attention<'_> {
                 Mat::new(p, n, n),
                 v,
                 Par::Seq,
-            )
+            );
         }
     }
 

@@ -324,7 +324,7 @@ fn affine_rows_body<const FMA: bool>(
                 }
             }
             None => {
-                row.for_each(|(((y, &x), &scale), &shift)| *y = clip(fma::<FMA>(x, scale, shift)))
+                row.for_each(|(((y, &x), &scale), &shift)| *y = clip(fma::<FMA>(x, scale, shift)));
             }
         }
     }

@@ -190,7 +190,7 @@ impl Conv2d {
         let tile = (TILE / self.patch_len()).max(1);
         let positions = self.positions();
         for_each(positions.div_ceil(tile), true, |i| {
-            f(i * tile, tile.min(positions - i * tile))
+            f(i * tile, tile.min(positions - i * tile));
         });
     }
 

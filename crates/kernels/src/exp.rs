@@ -50,7 +50,10 @@ pub fn exp_scalar<const FMA: bool>(x: f32) -> f32 {
     ] {
         p = fma::<FMA>(p, r, c);
     }
-    let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let n = shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .cast_signed();
     let half = n >> 1;
     p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }

@@ -28,6 +28,14 @@
 #![allow(unsafe_code)]
 // Kernels take the slices they work on; a `# Panics` section says what their lengths must be where it is not plain.
 #![allow(clippy::missing_panics_doc)]
+// Loop bodies must be inlined into the functions that `dispatch!` compiles for each instruction set.
+#![allow(clippy::inline_always)]
+// An output view and a set of gradients are given away, like the `&mut` slices they hold.
+#![allow(clippy::needless_pass_by_value)]
+// ReLU, LeVeque, √head_dim and other names that are not code.
+#![allow(clippy::doc_markdown)]
+// Exact comparisons are meant: ties, zeros, and tests of equal bits.
+#![allow(clippy::float_cmp)]
 
 mod activation;
 mod attention;

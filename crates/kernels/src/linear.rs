@@ -36,12 +36,12 @@ fn fill_rows(row: &[f32], y: &mut [f32]) {
     let piece = rows_per_piece(row.len()) * row.len().max(1);
     let fill = |y: &mut [f32]| {
         y.chunks_mut(row.len().max(1))
-            .for_each(|y| y.copy_from_slice(row))
+            .for_each(|y| y.copy_from_slice(row));
     };
     if y.len() <= piece {
-        fill(y)
+        fill(y);
     } else {
-        y.par_chunks_mut(piece).for_each(fill)
+        y.par_chunks_mut(piece).for_each(fill);
     }
 }
 
@@ -137,7 +137,7 @@ fn add_rows_body<const FMA: bool>(data: &[f32], out: &mut [f32]) {
 /// `y += x` on equal lengths.
 pub(crate) fn add_assign(x: &[f32], y: &mut [f32]) {
     for_pieces(x, y, crate::parallel::GRAIN, |x, y| {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x)
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     });
 }
 

@@ -205,8 +205,9 @@ impl Pool2d {
                     .zip(&x[position * channels..])
                     .for_each(|(y, &x)| *y = add(*y, x));
             }
-            y.iter_mut()
-                .for_each(|y| *y = finish(*y, window.len() as f32));
+            for y in y {
+                *y = finish(*y, window.len() as f32);
+            }
         }
     }
 
@@ -304,7 +305,9 @@ pub fn global_average(x: &[f32], batch: usize, positions: usize, channels: usize
         .zip(y.chunks_exact_mut(channels))
     {
         crate::linear::sum_rows(x, channels, y);
-        y.iter_mut().for_each(|y| *y /= positions as f32);
+        for y in y {
+            *y /= positions as f32;
+        }
     }
 }
 

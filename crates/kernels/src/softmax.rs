@@ -17,7 +17,7 @@ pub fn softmax_rows(x: &[f32], rows: usize, cols: usize, y: &mut [f32]) {
     assert_eq!(x.len(), rows * cols, "x is not [{rows}, {cols}]");
     if cols > 0 {
         for_pieces(x, y, rows_per_piece(cols) * cols, |x, y| {
-            softmax_piece(x, cols, 1.0, y)
+            softmax_piece(x, cols, 1.0, y);
         });
     }
 }
@@ -82,7 +82,7 @@ pub fn softmax_cross_entropy(
     log_sum_exp_rows(logits, rows, cols, &mut losses);
     let scale = 1.0 / rows as f32;
     for_pieces(logits, dlogits, rows_per_piece(cols) * cols, |x, y| {
-        softmax_piece(x, cols, scale, y)
+        softmax_piece(x, cols, scale, y);
     });
     let mut total = 0.0;
     for (i, (&t, log_sum)) in targets.iter().zip(&losses).enumerate() {

@@ -11,7 +11,7 @@ pub struct Neighbor {
 
 impl Neighbor {
     /// Larger score first, then smaller index.
-    fn is_better_than(&self, other: &Self) -> bool {
+    fn is_better_than(self, other: Self) -> bool {
         self.score > other.score || (self.score == other.score && self.index < other.index)
     }
 }
@@ -42,7 +42,7 @@ pub fn top_k(scores: &[f32], first_index: u32, k: usize, heap: &mut Vec<Neighbor
         } else {
             heap[0].score
         };
-        if block.iter().fold(false, |any, &score| any | (score >= bar)) {
+        if block.iter().filter(|&&score| score >= bar).count() > 0 {
             for (i, &score) in block.iter().enumerate() {
                 offer(
                     Neighbor {
@@ -76,7 +76,7 @@ fn offer(item: Neighbor, k: usize, heap: &mut Vec<Neighbor>) {
     if heap.len() < k {
         heap.push(item);
         sift_up(heap);
-    } else if item.is_better_than(&heap[0]) {
+    } else if item.is_better_than(heap[0]) {
         heap[0] = item;
         sift_down(heap);
     }
@@ -86,7 +86,7 @@ fn sift_up(heap: &mut [Neighbor]) {
     let mut child = heap.len() - 1;
     while child > 0 {
         let parent = (child - 1) / 2;
-        if !heap[parent].is_better_than(&heap[child]) {
+        if !heap[parent].is_better_than(heap[child]) {
             return;
         }
         heap.swap(parent, child);
@@ -99,7 +99,7 @@ fn sift_down(heap: &mut [Neighbor]) {
     loop {
         let mut worst = parent;
         for child in [2 * parent + 1, 2 * parent + 2] {
-            if child < heap.len() && heap[worst].is_better_than(&heap[child]) {
+            if child < heap.len() && heap[worst].is_better_than(heap[child]) {
                 worst = child;
             }
         }
