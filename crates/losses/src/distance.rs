@@ -13,7 +13,8 @@ pub use squared_l2::SquaredL2;
 
 use crate::catalogue::family;
 use crate::described::Described;
-use crate::kernels::{Mat, normalize_rows, normalize_rows_backward};
+use crate::scratch;
+use nearkin_kernels::{Mat, normalize_rows, normalize_rows_backward};
 
 family! {
     /// How far apart two embeddings are: smaller is closer, always.
@@ -35,8 +36,8 @@ pub trait PairDistance: Described + Send + Sync {
     /// `S` of shape `[B, B]` from points of shape `[B, D]`.
     fn matrix(&self, points: Mat<'_>) -> Vec<f32>;
 
-    /// Writes `∂L/∂points`, shape `[B, D]`, given `S` (taken as workspace) and `G = ∂L/∂S`.
-    fn gradient(&self, points: Mat<'_>, s: Vec<f32>, g: &[f32], out: &mut [f32]);
+    /// Writes `∂L/∂points`, shape `[B, D]`, given `S` (overwritten as workspace) and `G = ∂L/∂S`.
+    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]);
 
     /// The distance of two raw embeddings, plainly, in `f64`.
     fn reference(&self, x: &[f64], y: &[f64]) -> f64;
@@ -72,20 +73,16 @@ impl<'a> Distances<'a> {
     }
 
     /// `∂L/∂E`, shape `[B, D]`, from `G = ∂L/∂S`; the memory of `S` is reused on the way.
-    pub fn gradient(self, g: &[f32]) -> Vec<f32> {
+    pub fn gradient(mut self, g: &[f32]) -> Vec<f32> {
         let (rows, cols) = (self.points.len() / self.cols, self.cols);
         let mut gradient = vec![0.0; self.points.len()];
-        self.distance.gradient(Mat::new(&self.points, rows, cols), self.s, g, &mut gradient);
+        self.distance.gradient(Mat::new(&self.points, rows, cols), &mut self.s, g, &mut gradient);
+        scratch::keep(self.s);
         if self.norms.is_empty() {
             return gradient;
         }
         let mut through_norm = vec![0.0; gradient.len()];
         normalize_rows_backward(&self.points, &self.norms, cols, &gradient, &mut through_norm);
-        for (row, point) in through_norm.chunks_exact_mut(cols).zip(self.points.chunks_exact(cols)) {
-            if point.iter().all(|&x| x == 0.0) {
-                row.fill(0.0);
-            }
-        }
         through_norm
     }
 }

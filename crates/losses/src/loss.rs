@@ -15,7 +15,6 @@ use crate::catalogue::family;
 use crate::described::Described;
 use crate::distance::Distance;
 use crate::exact::Exact;
-use crate::kernels::Mat;
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::tuples::Tuples;
@@ -92,8 +91,8 @@ pub trait PairLoss: Described + Send + Sync {
     fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation;
 
     /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient
-    /// added to `gradient`, shape `[B, D]`. The embeddings are those of the encoder, before any normalization.
-    fn embedding_term(&self, _embeddings: Mat<'_>, _classes: &Classes, _gradient: &mut [f32]) -> f64 {
+    /// added to `gradient`. Both are `[B, D]`, row-major; the embeddings are as they came, before any normalization.
+    fn embedding_term(&self, _embeddings: &[f32], _classes: &Classes, _gradient: &mut [f32]) -> f64 {
         0.0
     }
 

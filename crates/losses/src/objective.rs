@@ -3,13 +3,16 @@
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::kernels::Mat;
+use nearkin_kernels::Mat;
 use crate::loss::Loss;
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
+use crate::scratch;
 use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What training minimizes: a loss over the tuples that a miner finds by a distance.
 ///
@@ -105,7 +108,8 @@ impl Objective {
     /// Value and gradient for embeddings `[B, D]`, row-major, with one label for each row.
     ///
     /// The same inputs and state of `rng` give the same bits on any number of threads. Only a miner that chooses at random
-    /// draws from `rng`. Memory: two matrices `[B, B]`.
+    /// draws from `rng`. Memory: two matrices `[B, B]`, which the calling
+    /// thread keeps for its next batch.
     ///
     /// # Errors
     /// Labels that do not match the rows, embeddings that are not finite or too large, parts that do not go together: see
@@ -117,22 +121,24 @@ impl Objective {
         rng: &mut ChaCha8Rng,
     ) -> Result<Outcome, Error> {
         self.check()?;
-        check_batch(embeddings, labels)?;
-        if embeddings.data().is_empty() {
+        let dense = dense(embeddings, labels)?;
+        if dense.is_empty() {
             return Ok(Outcome { value: 0.0, gradient: Vec::new(), active: 0.0, tuples: 0 });
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), embeddings.data(), embeddings.cols());
+        let distances = Distances::new(distance.get(), &dense, embeddings.cols);
         let pairs = Pairs::new(distances.s(), &classes);
         let tuples = self.miner().get().mine(pairs, rng);
-        let mut g = vec![0.0; labels.len() * labels.len()];
+        let mut g = scratch::take(labels.len() * labels.len());
+        g.par_chunks_mut(1 << 16).for_each(|chunk| chunk.fill(0.0));
         let evaluation = self.loss.get().value_and_grad(pairs, &tuples, &mut g);
         let mut gradient = distances.gradient(&g);
-        let term = self.loss.get().embedding_term(embeddings, &classes, &mut gradient);
+        scratch::keep(g);
+        let term = self.loss.get().embedding_term(&dense, &classes, &mut gradient);
 
         let value = (evaluation.value + term) as f32;
         if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
-            let largest = embeddings.data().iter().fold(0.0, |m: f32, e| m.max(e.abs()));
+            let largest = dense.iter().fold(0.0, |m: f32, e| m.max(e.abs()));
             return Err(Error::Overflow { largest });
         }
         let active = evaluation.active as f32 / evaluation.tuples.max(1) as f32;
@@ -145,12 +151,12 @@ impl Objective {
     /// As for [`value_and_grad`](Self::value_and_grad).
     pub fn mine(&self, embeddings: Mat<'_>, labels: &[u32], rng: &mut ChaCha8Rng) -> Result<Tuples, Error> {
         self.check()?;
-        check_batch(embeddings, labels)?;
-        if embeddings.data().is_empty() {
+        let dense = dense(embeddings, labels)?;
+        if dense.is_empty() {
             return Ok(Tuples::All);
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), embeddings.data(), embeddings.cols());
+        let distances = Distances::new(distance.get(), &dense, embeddings.cols);
         Ok(self.miner().get().mine(Pairs::new(distances.s(), &classes), rng))
     }
 
@@ -162,17 +168,21 @@ impl Objective {
     }
 }
 
-fn check_batch(embeddings: Mat<'_>, labels: &[u32]) -> Result<(), Error> {
-    let rows = embeddings.rows();
+/// The embeddings row after row, if they are sound.
+fn dense<'a>(embeddings: Mat<'a>, labels: &[u32]) -> Result<Cow<'a, [f32]>, Error> {
+    let Mat { rows, cols, row_stride, col_stride, .. } = embeddings;
     if rows != labels.len() {
         return Err(Error::Labels { rows, labels: labels.len() });
     }
-    match embeddings.data().iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::NonFinite {
-            row: at / embeddings.cols(),
-            column: at % embeddings.cols(),
-            value: embeddings.data()[at],
-        }),
+    let dense = embeddings.as_contiguous().map_or_else(
+        || {
+            let at = |k: usize| embeddings.data[k / cols * row_stride + k % cols * col_stride];
+            (0..rows * cols).map(at).collect()
+        },
+        Cow::Borrowed,
+    );
+    match dense.iter().position(|value| !value.is_finite()) {
+        None => Ok(dense),
+        Some(k) => Err(Error::NonFinite { row: k / cols, column: k % cols, value: dense[k] }),
     }
 }

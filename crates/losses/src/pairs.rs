@@ -32,6 +32,11 @@ impl Classes {
         classes
     }
 
+    /// `B`.
+    pub fn rows(&self) -> usize {
+        self.class_of.len()
+    }
+
     /// The rows of each class, in the order of the classes' first rows.
     pub fn iter(&self) -> impl Iterator<Item = &[usize]> {
         self.bounds.iter().map(|bounds| &self.rows[bounds.clone()])
@@ -64,14 +69,14 @@ impl<'a> Pairs<'a> {
     /// # Panics
     /// When `s` is not `B × B` numbers.
     pub fn new(s: &'a [f32], classes: &'a Classes) -> Self {
-        let b = classes.class_of.len();
+        let b = classes.rows();
         assert_eq!(s.len(), b * b, "S has a row and a column for each label");
         Self { s, classes }
     }
 
     /// `B`.
     pub fn size(&self) -> usize {
-        self.classes.class_of.len()
+        self.classes.rows()
     }
 
     /// The classes of the batch.

@@ -54,7 +54,7 @@ macro_rules! range {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                write!(f, "{:?}", self.0)
             }
         }
 

@@ -2,7 +2,7 @@
 
 use super::{PairDistance, gram, unit};
 use crate::described::described;
-use crate::kernels::Mat;
+use nearkin_kernels::Mat;
 
 described! {
     /// One minus the cosine of the angle between two embeddings, from 0 to 2; a zero vector is at 1 from everything.
@@ -34,9 +34,9 @@ impl PairDistance for Cosine {
         s
     }
 
-    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(&mut s, g, points.rows(), false, |_| 1.0);
-        gram::apply(&s, points, -1.0, out);
+    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(s, g, points.rows, false, |_| 1.0);
+        gram::apply(s, points, -1.0, out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

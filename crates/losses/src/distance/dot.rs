@@ -2,7 +2,7 @@
 
 use super::{PairDistance, gram, unit};
 use crate::described::described;
-use crate::kernels::Mat;
+use nearkin_kernels::Mat;
 
 described! {
     /// Minus the dot product: a larger product is closer.
@@ -34,9 +34,9 @@ impl PairDistance for Dot {
         gram::products(points, -1.0)
     }
 
-    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(&mut s, g, points.rows(), false, |_| 1.0);
-        gram::apply(&s, points, -1.0, out);
+    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(s, g, points.rows, false, |_| 1.0);
+        gram::apply(s, points, -1.0, out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

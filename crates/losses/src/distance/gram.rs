@@ -1,6 +1,7 @@
 //! Distances that are functions of the inner products of the points: two GEMMs and two passes over `S`.
 
-use crate::kernels::{Beta, Mat, MatMut, gemm};
+use crate::scratch;
+use nearkin_kernels::{Beta, Mat, MatMut, gemm};
 use rayon::prelude::*;
 
 /// Below this share of `‖x‖² + ‖y‖²` the Gram form of a squared distance has lost too many digits.
@@ -11,15 +12,15 @@ const TILE: usize = 32;
 
 /// `alpha X Xᵀ`, shape `[B, B]`.
 pub(super) fn products(points: Mat<'_>, alpha: f32) -> Vec<f32> {
-    let b = points.rows();
-    let mut s = vec![0.0; b * b];
+    let b = points.rows;
+    let mut s = scratch::take(b * b);
     gemm(MatMut::new(&mut s, b, b), Beta::Overwrite, alpha, points, points.t());
     s
 }
 
 /// `‖x_i - x_j‖²` as `‖x_i‖² + ‖x_j‖² - 2 x_i·x_j`, and plainly where that cancels: exactly zero between equal rows.
 pub(super) fn squared_l2(points: Mat<'_>) -> Vec<f32> {
-    let (data, b, d) = (points.data(), points.rows(), points.cols());
+    let (data, b, d) = (points.data, points.rows, points.cols);
     let row = |i: usize| &data[i * d..(i + 1) * d];
     let squares: Vec<f32> = (0..b).map(|i| dot(row(i), row(i))).collect();
     let mut s = products(points, -2.0);
@@ -77,7 +78,7 @@ pub(super) fn symmetrize(s: &mut [f32], g: &[f32], b: usize, laplacian: bool, we
 
 /// `alpha H X`, shape `[B, D]`, for `H` of shape `[B, B]`.
 pub(super) fn apply(h: &[f32], points: Mat<'_>, alpha: f32, out: &mut [f32]) {
-    let (b, d) = (points.rows(), points.cols());
+    let (b, d) = (points.rows, points.cols);
     gemm(MatMut::new(out, b, d), Beta::Overwrite, alpha, Mat::new(h, b, b), points);
 }
 

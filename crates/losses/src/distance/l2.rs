@@ -2,7 +2,7 @@
 
 use super::{PairDistance, gram, unit};
 use crate::described::described;
-use crate::kernels::Mat;
+use nearkin_kernels::Mat;
 
 described! {
     /// The Euclidean distance; its gradient at distance zero, where it has none, is taken as zero.
@@ -37,9 +37,9 @@ impl PairDistance for L2 {
         s
     }
 
-    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(&mut s, g, points.rows(), true, |d| if d > 0.0 { 1.0 / d } else { 0.0 });
-        gram::apply(&s, points, -1.0, out);
+    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(s, g, points.rows, true, |d| if d > 0.0 { 1.0 / d } else { 0.0 });
+        gram::apply(s, points, -1.0, out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

@@ -2,7 +2,7 @@
 
 use super::{PairDistance, gram, unit};
 use crate::described::described;
-use crate::kernels::Mat;
+use nearkin_kernels::Mat;
 
 described! {
     /// The squared Euclidean distance; on unit vectors `2 - 2 cos`, from 0 to 4.
@@ -35,9 +35,9 @@ impl PairDistance for SquaredL2 {
         gram::squared_l2(points)
     }
 
-    fn gradient(&self, points: Mat<'_>, mut s: Vec<f32>, g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(&mut s, g, points.rows(), true, |_| 1.0);
-        gram::apply(&s, points, -2.0, out);
+    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
+        gram::symmetrize(s, g, points.rows, true, |_| 1.0);
+        gram::apply(s, points, -2.0, out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

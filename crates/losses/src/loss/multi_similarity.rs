@@ -8,6 +8,10 @@ use crate::miner::{self, Miner};
 use crate::pairs::Pairs;
 use crate::range::{NonNegative, Positive};
 use crate::tuples::{KeptPairs, Tuples};
+use nearkin_kernels::exp;
+
+/// Negatives whose exponentials are taken together.
+const BLOCK: usize = 256;
 
 described! {
     /// Weighs each pair by how badly it is placed, in itself and against the other pairs of its anchor.
@@ -87,9 +91,11 @@ impl MultiSimilarity {
         }
         let mut negatives = f64::from((beta * (nearest - base)).exp());
         kept.negatives(a, |range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&row[range]) {
-                *g = (beta * (nearest - d)).exp();
-                negatives += f64::from(*g);
+            for (g, d) in g[range.clone()].chunks_mut(BLOCK).zip(row[range].chunks(BLOCK)) {
+                let mut exponents = [0.0; BLOCK];
+                exponents.iter_mut().zip(d).for_each(|(x, d)| *x = beta * (nearest - d));
+                exp(&exponents[..d.len()], g);
+                negatives += f64::from(g.iter().sum::<f32>());
             }
         });
 

@@ -4,7 +4,6 @@ use super::{Evaluation, PairLoss};
 use crate::described::described;
 use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
-use crate::kernels::Mat;
 use crate::pairs::{Classes, Pairs};
 use crate::range::NonNegative;
 use crate::tuples::Tuples;
@@ -128,17 +127,18 @@ impl PairLoss for NPair {
         Evaluation { value: sum.value * weight, ..sum }
     }
 
-    fn embedding_term(&self, embeddings: Mat<'_>, classes: &Classes, gradient: &mut [f32]) -> f64 {
+    fn embedding_term(&self, embeddings: &[f32], classes: &Classes, gradient: &mut [f32]) -> f64 {
         let sets = tuplets(classes);
         let used: Vec<usize> = sets.iter().flat_map(|set| set.queries.iter().chain(&set.keys).copied()).collect();
         // 2N embeddings are in use, so mean ‖f‖² + mean ‖f⁺‖² is twice the mean over all of them.
         let weight = self.norm_penalty.exact() / 2.0 / used.len().max(1) as f64;
-        let (data, d) = (embeddings.data(), embeddings.cols());
+        let d = embeddings.len() / classes.rows();
         let mut value = 0.0;
         for i in used {
-            for k in i * d..(i + 1) * d {
-                value += weight * f64::from(data[k]).powi(2);
-                gradient[k] += 2.0 * weight as f32 * data[k];
+            let (x, gradient) = (&embeddings[i * d..][..d], &mut gradient[i * d..][..d]);
+            for (&x, gradient) in x.iter().zip(gradient) {
+                value += weight * f64::from(x).powi(2);
+                *gradient += 2.0 * weight as f32 * x;
             }
         }
         value
