@@ -39,6 +39,16 @@ pub enum Error {
         /// The last one, with what is wrong with it.
         last: String,
     },
+    /// The items are of another kind than the model reads.
+    #[error("{data} holds {found}, the model reads {expected}")]
+    Input {
+        /// The data set.
+        data: String,
+        /// What the model reads.
+        expected: String,
+        /// What the items are.
+        found: String,
+    },
     /// The loss refused the batch.
     #[error("step {step}, loss {loss}: {source}")]
     Loss {

@@ -43,9 +43,21 @@ pub struct Batch {
 
 impl Feed {
     /// Items of `dataset` for a model that reads `input`; up to `share` of the items may be damaged.
-    pub fn new(dataset: Arc<Dataset>, input: Input, share: f64) -> Self {
+    ///
+    /// # Errors
+    /// The model reads images and the items are features, the other way round, or features of another length.
+    pub fn new(dataset: Arc<Dataset>, input: Input, share: f64) -> Result<Self> {
+        let expected = match &input {
+            Input::Image(_) => None,
+            Input::Features(features) => Some(features.mean.len()),
+        };
+        if dataset.is_features() != expected {
+            let describe = |dim: Option<usize>| dim.map_or("images".into(), |dim| format!("rows of {dim} features"));
+            let (expected, found) = (describe(expected), describe(dataset.is_features()));
+            return Err(Error::Input { data: dataset.name.clone(), expected, found });
+        }
         let allowed = (share * dataset.len() as f64).floor() as usize;
-        Self { dataset, input, allowed, damaged: Arc::default() }
+        Ok(Self { dataset, input, allowed, damaged: Arc::default() })
     }
 
     /// The data set.

@@ -1,6 +1,6 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
-use crate::data::{Bundled, BundledName, Dataset, Features, Folder, Manifest, Missing, Source, Summary, Zip, summary};
+use crate::data::{Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Missing, Source, Summary, Zip, summary};
 use crate::error::{Error, Result};
 use nearkin_encoder::image::{Color, Look, look};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub fn source_of(path: &Path) -> Result<Source> {
     } else if !path.exists() {
         Err(no_data(path, "no such file or folder; expected class folders, a .zip, .csv, .tsv or .npy, or the name of a bundled set (glyphs, digits)"))
     } else if ends(".zip") {
-        Ok(Source::Zip(Zip { path: path.into() }))
+        Ok(Source::Zip(Zip { path: path.into(), depth: None }))
     } else if ends(".csv") || ends(".tsv") {
         Ok(table(path))
     } else if ends(".npy") {
@@ -34,6 +34,18 @@ pub fn source_of(path: &Path) -> Result<Source> {
     } else {
         Err(no_data(path, "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv or .npy"))
     }
+}
+
+/// Opens whatever [`source_of`] knows, or a single image as a set of one item.
+///
+/// # Errors
+/// As [`source_of`], or the data cannot be read.
+pub fn open_any(path: &Path) -> Result<Dataset> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
+        return Ok(Dataset::of_image(path));
+    }
+    Ok(Dataset::open(&source_of(path)?)?)
 }
 
 fn no_data(path: &Path, reason: &str) -> Error {

@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use std::path::Path;
-use toml_edit::{DocumentMut, ImDocument, Item, Table, Value};
+use toml_edit::{Document as Parsed, DocumentMut, Item, Table, Value};
 
 /// What is wrong with a recipe.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ impl Document {
     /// The text is not TOML.
     pub fn parse(name: &str, text: &str) -> Result<Self, RecipeError> {
         let document = Self { name: name.to_owned(), text: text.to_owned() };
-        match ImDocument::parse(text) {
+        match Parsed::parse(text) {
             Ok(_) => Ok(document),
             Err(error) => Err(document.at(error.span(), error.message())),
         }
@@ -102,7 +102,7 @@ impl Document {
 
     /// The bytes of the longest written beginning of a dotted key.
     fn span_of(&self, key: &str) -> Option<std::ops::Range<usize>> {
-        let document = ImDocument::parse(self.text.as_str()).ok()?;
+        let document = Parsed::parse(self.text.as_str()).ok()?;
         let mut item = document.as_item();
         let mut span = None;
         for part in key.split('.') {

@@ -20,7 +20,10 @@ use crate::split::Split;
 use nearkin_encoder::image::Augment;
 use nearkin_encoder::{Head, ImageInput, Network};
 use nearkin_losses::range::Fraction;
-use nearkin_losses::{Distance, Loss, Miner, Objective};
+use nearkin_losses::Objective;
+use nearkin_losses::distance::Distance;
+use nearkin_losses::loss::Loss;
+use nearkin_losses::miner::Miner;
 use serde::{Deserialize, Serialize};
 
 /// A training run, whole.

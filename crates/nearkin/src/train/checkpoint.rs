@@ -166,7 +166,7 @@ fn numbered(run: &Path, prefix: &str) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse().ok());
+        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse().ok());
         numbers.extend(number);
     }
     Ok(numbers)

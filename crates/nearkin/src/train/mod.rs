@@ -83,7 +83,7 @@ struct Run<'a> {
 /// # Errors
 /// Data, recipe or disk fail, or a number of training stops being finite; checkpoints written
 /// before then stay.
-pub fn train(setup: &Setup, folder: &Path, control: Control) -> Result<Outcome> {
+pub fn train<'a>(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Result<Outcome> {
     let mut run = Run::open(setup, folder, control)?;
     if run.steps()? == Ended::OnRequest {
         let steps = setup.recipe.train.steps.get();

@@ -37,7 +37,7 @@ impl Setup {
             Some(_) => Input::Features(feature_input(&dataset, &parts.train)),
             None => Input::Image(recipe.input.clone()),
         };
-        let feed = Feed::new(dataset, input, recipe.data.damaged.exact());
+        let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?;
         let setup = Self { recipe, feed, parts };
         setup.plan()?;
         setup.model()?;
