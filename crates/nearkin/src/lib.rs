@@ -1,1 +1,6 @@
 //! Part of nearkin.
+
+pub mod data;
+pub mod sampler;
+pub mod split;
+pub mod vectors;
