@@ -1,0 +1,123 @@
+//! The data set in memory: its index, and the way to each item's bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, zip::Archive};
+
+/// Labeled items: encoded images, or rows of features.
+///
+/// The items are numbered from 0; `labels`, `names` and, where given, `given_split` have one entry an item.
+#[derive(Debug)]
+pub struct Dataset {
+    /// What to call the set in tables: the last parts of its path, or its bundled name.
+    pub name: String,
+    /// The class names in their order; a label is an index into them.
+    pub classes: Vec<String>,
+    /// The class of each item.
+    pub labels: Vec<u32>,
+    /// The item's id as shown to users: a relative path, an id column or a row number.
+    pub names: Vec<String>,
+    /// The part of each item where the source says so.
+    pub given_split: Option<Vec<Part>>,
+    /// What was seen and left out.
+    pub skipped: Skipped,
+    pub(super) items: Items,
+}
+
+/// Where the items' content is.
+#[derive(Debug)]
+pub(super) enum Items {
+    Files(Vec<PathBuf>),
+    Zip {
+        archive: Archive,
+        entries: Vec<usize>,
+    },
+    Features {
+        dim: usize,
+        data: Vec<f32>,
+    },
+}
+
+/// A part of a split data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// What the network learns from.
+    Train,
+    /// What decides between checkpoints.
+    Validation,
+    /// What only the final report looks at.
+    Test,
+}
+
+impl FromStr for Part {
+    type Err = ();
+
+    /// Reads the usual spellings in any case, such as `val`, `valid`, `dev` and `validation`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "train" | "training" => Ok(Self::Train),
+            "validation" | "val" | "valid" | "dev" => Ok(Self::Validation),
+            "test" | "testing" => Ok(Self::Test),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What a reader saw and left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Files that are no images, counted by extension.
+    pub other_files: BTreeMap<String, usize>,
+    /// Feature rows with a missing value, left out because the source says `missing = "skip"`.
+    pub rows: usize,
+}
+
+impl Dataset {
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no item; no reader returns such a set.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The length of a feature row, or `None` where the items are images.
+    pub fn is_features(&self) -> Option<usize> {
+        match self.items {
+            Items::Features { dim, .. } => Some(dim),
+            Items::Files(_) | Items::Zip { .. } => None,
+        }
+    }
+
+    /// The encoded bytes of image `index`, as they lie in the file; may be called from many threads at once.
+    ///
+    /// # Errors
+    /// The file or archive entry cannot be read (it is named), or the set holds features.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn read(&self, index: usize) -> Result<Vec<u8>, DataError> {
+        match &self.items {
+            Items::Files(paths) => Ok(fs_err::read(&paths[index])?),
+            Items::Zip { archive, entries } => archive.read(entries[index]),
+            Items::Features { .. } => Err(DataError::NotImages {
+                name: self.name.clone(),
+            }),
+        }
+    }
+
+    /// The features, row by row (`len × dim`); empty where the items are images.
+    pub fn features(&self) -> &[f32] {
+        match &self.items {
+            Items::Features { data, .. } => data,
+            Items::Files(_) | Items::Zip { .. } => &[],
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A table that lists images with their labels.
+
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+use serde::{Deserialize, Serialize};
+
+use super::class_folders::display_name;
+use super::table::{Column, Table};
+use super::{DataError, Dataset, Part, Skipped, dataset::Items, label_index::label_index};
+
+/// A CSV or TSV table (also `.gz`) with a header, one image a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The table.
+    pub path: PathBuf,
+    /// The column with each image's path.
+    #[serde(default = "default_image_column")]
+    pub image_column: String,
+    /// The column with each image's class.
+    #[serde(default = "default_label_column")]
+    pub label_column: String,
+    /// The column with `train`, `validation` or `test`, for `[data.split.given]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_column: Option<String>,
+    /// The folder that relative image paths start from; without it, the table's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+}
+
+fn default_image_column() -> String {
+    "path".to_owned()
+}
+
+fn default_label_column() -> String {
+    "label".to_owned()
+}
+
+impl Manifest {
+    pub(super) fn open(&self) -> Result<Dataset, DataError> {
+        let mut table = Table::open(&self.path, Some(true))?;
+        let column = |name: &str| table.column(&Column::Name(name.to_owned()));
+        let image = column(&self.image_column)?;
+        let label = column(&self.label_column)?;
+        let split = self.split_column.as_deref().map(column).transpose()?;
+        let root = self
+            .root
+            .as_deref()
+            .or(self.path.parent())
+            .unwrap_or(Path::new(""));
+
+        let (mut names, mut label_texts, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = split.map(|_| Vec::new());
+        let mut row = StringRecord::new();
+        while let Some(line) = table.next_row(&mut row)? {
+            let wrong = |column: usize, expected: &str| DataError::Value {
+                path: self.path.clone(),
+                line,
+                column: table.column_name(column),
+                expected: expected.to_owned(),
+                found: row[column].to_owned(),
+            };
+            let path = root.join(&row[image]);
+            if row[image].is_empty() || !path.is_file() {
+                return Err(wrong(image, &format!("a file below {}", root.display())));
+            }
+            if row[label].is_empty() {
+                return Err(wrong(label, "a label"));
+            }
+            if let (Some(column), Some(parts)) = (split, &mut parts) {
+                let part = row[column].parse::<Part>();
+                parts.push(part.map_err(|()| wrong(column, "train, validation or test"))?);
+            }
+            names.push(row[image].to_owned());
+            label_texts.push(row[label].to_owned());
+            paths.push(path);
+        }
+        if names.is_empty() {
+            return Err(DataError::NoRows {
+                path: self.path.clone(),
+                reason: " after its header".to_owned(),
+            });
+        }
+        let (classes, labels) = label_index(&label_texts);
+        Ok(Dataset {
+            name: display_name(&self.path),
+            classes,
+            labels,
+            names,
+            given_split: parts,
+            skipped: Skipped::default(),
+            items: Items::Files(paths),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(table: &str, options: &str) -> Result<Dataset, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["1.png", "2.png", "3.png"] {
+            fs_err::create_dir_all(folder.path().join("img")).unwrap();
+            fs_err::write(folder.path().join("img").join(file), file).unwrap();
+        }
+        let path = folder.path().join("list.csv");
+        fs_err::write(&path, table).unwrap();
+        let manifest = format!("path = {:?}\n{options}", path.to_str().unwrap());
+        let data = toml::from_str::<Manifest>(&manifest).unwrap().open()?;
+        for index in 0..data.len() {
+            let file = data.names[index].rsplit('/').next().unwrap();
+            assert_eq!(data.read(index).unwrap(), file.as_bytes());
+        }
+        Ok(data)
+    }
+
+    #[test]
+    fn rows_keep_their_order_and_the_split_column_is_read() {
+        let table =
+            "label,part,path\ncat,train,img/2.png\nbird,Val,img/1.png\ncat,test,img/3.png\n";
+        let data = open(table, "split_column = 'part'").unwrap();
+        assert_eq!(data.classes, ["bird", "cat"]);
+        assert_eq!(data.labels, [1, 0, 1]);
+        assert_eq!(
+            data.given_split.unwrap(),
+            [Part::Train, Part::Validation, Part::Test]
+        );
+    }
+
+    #[test]
+    fn without_a_split_column_no_split_is_given_and_the_root_can_be_moved() {
+        assert!(
+            open("path,label\nimg/1.png,a\n", "")
+                .unwrap()
+                .given_split
+                .is_none()
+        );
+        let error = open("path,label\nimg/1.png,a\n", "root = 'elsewhere'")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("a file below elsewhere"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_column_gets_a_suggestion() {
+        let error = open("file,lable\nimg/1.png,a\n", "image_column = 'file'")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("list.csv:1: no column \"label\" (did you mean \"lable\"?)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bad_row_is_named_by_line_column_and_value() {
+        for (table, words) in [
+            (
+                "path,label,part\nimg/1.png,a,train\nimg/9.png,a,test\n",
+                ["list.csv:3", "\"path\"", "img/9.png"],
+            ),
+            (
+                "path,label,part\nimg/1.png,,train\n",
+                ["list.csv:2", "\"label\"", "expected a label"],
+            ),
+            (
+                "path,label,part\nimg/1.png,a,trian\n",
+                ["list.csv:2", "\"part\"", "\"trian\""],
+            ),
+            (
+                "path,label,part\n",
+                ["list.csv", "no rows", "after its header"],
+            ),
+        ] {
+            let error = open(table, "split_column = 'part'")
+                .unwrap_err()
+                .to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+}

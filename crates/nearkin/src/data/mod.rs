@@ -1,0 +1,146 @@
+//! Readers of labeled data: encoded images or rows of features, each with a class.
+//!
+//! A [`Source`] says where the data lies and is written in the recipe as `[data.source.folder]`, `[data.source.zip]`
+//! and so on; [`Dataset::open`] reads its index. Image bytes stay where they are until [`Dataset::read`] asks for one,
+//! so a large archive costs memory for its names only.
+//!
+//! ```
+//! use nearkin::data::{Dataset, Folder, Source};
+//!
+//! let folder = tempfile::tempdir()?;
+//! for file in ["cat/1.png", "cat/2.png", "dog/1.png"] {
+//!     let path = folder.path().join(file);
+//!     std::fs::create_dir_all(path.parent().ok_or("no parent")?)?;
+//!     std::fs::write(path, b"encoded bytes")?;
+//! }
+//! let source = Source::Folder(Folder { path: folder.path().into(), depth: None });
+//! let data = Dataset::open(&source)?;
+//! assert_eq!(data.classes, ["cat", "dog"]);
+//! assert_eq!(data.labels, [0, 0, 1]);
+//! assert_eq!(data.read(2)?, b"encoded bytes");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bundled;
+mod class_folders;
+mod dataset;
+mod error;
+mod features;
+mod folder;
+mod label_index;
+mod manifest;
+mod nearest;
+mod summary;
+mod table;
+mod zip;
+
+pub use bundled::{Bundled, BundledName};
+pub use class_folders::IMAGE_EXTENSIONS;
+pub use dataset::{Dataset, Part, Skipped};
+pub use error::DataError;
+pub use features::{Features, Missing};
+pub use folder::Folder;
+pub use manifest::Manifest;
+pub(crate) use nearest::nearest;
+pub use summary::{Summary, summary};
+pub use table::Column;
+pub use zip::Zip;
+
+use serde::{Deserialize, Serialize};
+
+/// Where labeled data lies, as the recipe writes it.
+///
+/// ```
+/// use nearkin::data::Source;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Data {
+///     source: Source,
+/// }
+/// let data: Data = toml::from_str("[source.zip]\npath = 'images.zip'")?;
+/// assert!(matches!(data.source, Source::Zip(_)));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A folder of class folders.
+    Folder(Folder),
+    /// A zip archive of class folders.
+    Zip(Zip),
+    /// A CSV or TSV table of image paths and labels.
+    Manifest(Manifest),
+    /// Precomputed features: a CSV or TSV table, or a `.npy` matrix.
+    Features(Features),
+    /// A set that is part of the program.
+    Bundled(Bundled),
+}
+
+impl Dataset {
+    /// Reads the index of `source`: names, classes and labels, and the rows themselves where it holds features.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, a source without images, or a table that cannot be read as the source says; the
+    /// message names the file, the line and the column.
+    pub fn open(source: &Source) -> Result<Self, DataError> {
+        match source {
+            Source::Folder(folder) => folder.open(),
+            Source::Zip(zip) => zip.open(),
+            Source::Manifest(manifest) => manifest.open(),
+            Source::Features(features) => features.open(),
+            Source::Bundled(bundled) => bundled.open(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Data {
+        #[allow(dead_code)]
+        source: Source,
+    }
+
+    fn error_of(recipe: &str) -> String {
+        toml::from_str::<Data>(recipe).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_at_its_line() {
+        let message = error_of("[source.folder]\npath = 'a'\ndeepth = 2\n");
+        assert!(
+            message.contains("line 3") && message.contains("deepth"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_bundled_set_is_refused_with_the_known_names() {
+        let message = error_of("[source.bundled]\nname = 'faces'\n");
+        assert!(
+            message.contains("glyphs") && message.contains("digits"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_source_survives_a_round_trip_through_toml() {
+        for recipe in [
+            "[source.folder]\npath = 'a'\ndepth = 1\n",
+            "[source.zip]\npath = 'a.zip'\n",
+            "[source.manifest]\npath = 'a.csv'\nsplit_column = 'part'\n",
+            "[source.features]\npath = 'a.tsv'\nlabel_column = -1\nignore_columns = ['tissue', 3]\nmissing = 'skip'\n",
+            "[source.bundled]\nname = 'digits'\n",
+        ] {
+            let Data { source } = toml::from_str(recipe).unwrap();
+            let written = toml::to_string(&source).unwrap();
+            assert_eq!(
+                toml::from_str::<Source>(&written).unwrap(),
+                source,
+                "{written}"
+            );
+        }
+    }
+}

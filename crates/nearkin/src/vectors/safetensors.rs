@@ -1,0 +1,160 @@
+//! `.safetensors`: the tensor `embeddings`, with ids and labels as JSON in the metadata.
+
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::staged::{Staged, write_f32s};
+use super::{Vectors, VectorsError};
+
+const TENSOR: &str = "embeddings";
+/// One metadata key, since several would be written in no fixed order.
+const METADATA: &str = "nearkin";
+/// The format's own limit.
+const MAX_HEADER: usize = 100_000_000;
+
+#[derive(Serialize, Deserialize)]
+struct Names {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<String>>,
+}
+
+pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
+    let header = header(vectors).map_err(|error| write_error(path, error.to_string()))?;
+    if header.len() > MAX_HEADER {
+        let reason = format!(
+            "ids and labels take {} bytes, more than the format's {MAX_HEADER}: use .parquet",
+            header.len()
+        );
+        return Err(write_error(path, reason));
+    }
+    Staged::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        Ok(write_f32s(file, &vectors.data)?)
+    })?
+    .commit()
+}
+
+/// The JSON header, padded so that the data is aligned to eight bytes.
+fn header(vectors: &Vectors) -> serde_json::Result<String> {
+    let mut header = serde_json::Map::new();
+    if vectors.ids.is_some() || vectors.labels.is_some() {
+        let names = Names {
+            ids: vectors.ids.clone(),
+            labels: vectors.labels.clone(),
+        };
+        let names = serde_json::to_string(&names)?;
+        header.insert(
+            "__metadata__".to_owned(),
+            serde_json::json!({ METADATA: names }),
+        );
+    }
+    let tensor = serde_json::json!({
+        "dtype": "F32",
+        "shape": [vectors.rows, vectors.dim],
+        "data_offsets": [0, 4 * vectors.data.len()],
+    });
+    header.insert(TENSOR.to_owned(), tensor);
+    let mut text = serde_json::to_string(&header)?;
+    let padding = text.len().next_multiple_of(8) - text.len();
+    text.extend(std::iter::repeat_n(' ', padding));
+    Ok(text)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
+    let malformed = |reason: String| VectorsError::Malformed {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = fs_err::read(path)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let tensor = tensors.tensor(TENSOR).map_err(|_| {
+        let mut names = tensors.names();
+        names.sort_unstable();
+        malformed(format!("no tensor {TENSOR:?}; it has {}", names.join(", ")))
+    })?;
+    let [rows, dim] = tensor.shape()[..] else {
+        return Err(malformed(format!(
+            "expected {TENSOR:?} of shape [N, D], found {:?}",
+            tensor.shape()
+        )));
+    };
+    let data = tensor.data();
+    let data = match tensor.dtype() {
+        Dtype::F32 => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
+        Dtype::F64 => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b) as f32)
+            .collect(),
+        other => {
+            return Err(malformed(format!(
+                "expected {TENSOR:?} of type F32 or F64, found {other:?}"
+            )));
+        }
+    };
+    let mut vectors = Vectors::new(rows, dim, data);
+    let (_, metadata) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
+    if let Some(names) = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|texts| texts.get(METADATA))
+    {
+        let names: Names = serde_json::from_str(names)
+            .map_err(|error| malformed(format!("metadata {METADATA:?}: {error}")))?;
+        (vectors.ids, vectors.labels) = (names.ids, names.labels);
+    }
+    Ok(vectors)
+}
+
+fn write_error(path: &Path, reason: String) -> VectorsError {
+    VectorsError::Write {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_program_is_read_or_refused_with_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.safetensors");
+        let doubles: Vec<u8> = [0.5_f64, 2.0]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        for (name, dtype, shape, words) in [
+            ("embeddings", Dtype::F64, vec![1, 2], None),
+            ("vectors", Dtype::F64, vec![1, 2], Some("it has vectors")),
+            ("embeddings", Dtype::F64, vec![2], Some("found [2]")),
+            ("embeddings", Dtype::I32, vec![2, 2], Some("found I32")),
+        ] {
+            let view = TensorView::new(dtype, shape, &doubles).unwrap();
+            fs_err::write(&path, safetensors::serialize([(name, view)], None).unwrap()).unwrap();
+            match words {
+                None => assert_eq!(super::super::read(&path).unwrap().data, [0.5, 2.0]),
+                Some(words) => {
+                    let message = read(&path).unwrap_err().to_string();
+                    assert!(message.contains(words), "{message}");
+                }
+            }
+        }
+    }
+}
