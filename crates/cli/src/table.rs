@@ -4,10 +4,13 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use nearkin::evaluate::{Estimate, Evaluation};
 use nearkin::train::Report;
 
+/// Columns of a terminal that everyone has.
+const WIDTH: u16 = 110;
+
 /// An empty table with these column names.
 pub fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header);
     table
 }

@@ -1,7 +1,7 @@
 //! The data set in memory: its index, and the way to each item's bytes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,20 @@ pub struct Skipped {
 }
 
 impl Dataset {
+    /// A set of one image file, its class unnamed: something to embed or to search for.
+    pub fn of_image(path: &Path) -> Self {
+        let name = path.display().to_string();
+        Self {
+            name: name.clone(),
+            classes: vec![String::new()],
+            labels: vec![0],
+            names: vec![name],
+            given_split: None,
+            skipped: Skipped::default(),
+            items: Items::Files(vec![path.to_owned()]),
+        }
+    }
+
     /// The number of items.
     pub fn len(&self) -> usize {
         self.labels.len()

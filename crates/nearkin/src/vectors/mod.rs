@@ -127,6 +127,14 @@ impl Format {
     }
 }
 
+/// Whether a file of this name can hold vectors.
+///
+/// # Errors
+/// The extension is not one of those that are known.
+pub fn check_extension(path: &Path) -> Result<(), VectorsError> {
+    Format::of(path).map(drop)
+}
+
 /// Writes `vectors` to `path` in the format of its extension, replacing the file only once all is written.
 ///
 /// # Errors
