@@ -40,7 +40,7 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
         let mut cells = vec![(*name).to_owned()];
         cells.extend(retrieval.recall.iter().map(|(_, estimate)| percent(estimate)));
         cells.extend([percent(&retrieval.r_precision), percent(&retrieval.map_at_r)]);
-        cells.push(evaluation.clustering.as_ref().map_or("–".into(), |c| format!("{:.1}", c.nmi.value * 100.0)));
+        cells.push(evaluation.clustering.as_ref().map_or_else(|| "–".into(), |c| format!("{:.1}", c.nmi * 100.0)));
         table.add_row(cells);
     }
     numbers_right(&mut table);

@@ -46,7 +46,7 @@ fn table(report: &Report) -> String {
         let retrieval = &row.evaluation.retrieval;
         let mut cells: Vec<String> = retrieval.recall.iter().map(|(_, e)| e.to_string()).collect();
         cells.extend([retrieval.r_precision.to_string(), retrieval.map_at_r.to_string()]);
-        cells.push(row.evaluation.clustering.as_ref().map_or("–".into(), |c| c.nmi.to_string()));
+        cells.push(row.evaluation.clustering.as_ref().map_or_else(|| "–".into(), |c| format!("{:.3} ± {:.3}", c.nmi, c.nmi_std)));
         let _ = writeln!(text, "| {} | {} |", row.name, cells.join(" | "));
     }
     text

@@ -41,7 +41,6 @@ pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
         Mat::new(&gallery.data, g_rows, dim),
         Similarity::Cosine,
         k,
-        false,
     )?;
     let name = |names: &'_ Option<Vec<String>>, at: usize| names.as_ref().map_or_else(|| at.to_string(), |n| n[at].clone());
     let named: Vec<(String, usize, String, String, f32)> = (0..q_rows)

@@ -1,6 +1,7 @@
 //! One batch: embeddings, loss, and the gradient of every weight.
 
 use crate::error::{Error, Result};
+use crate::evaluate::spread;
 use crate::feed::Batch;
 use crate::optimize::Gradients;
 use crate::recipe::Recipe;
@@ -83,25 +84,6 @@ fn backward(embedder: &Embedder, embedded: &Tensor, rows: Vec<f32>) -> Result<Gr
         None => p.var.zeros_like(),
     });
     Ok(gradients.collect::<std::result::Result<_, _>>()?)
-}
-
-/// How far a set of embeddings is from one point: 0 when all are equal, near 1 when their mean is 0.
-///
-/// ```text
-/// spread = 1 − ‖mean e‖² / mean ‖e‖²
-/// ```
-pub fn spread(embeddings: Mat) -> f32 {
-    let (rows, cols) = (embeddings.rows, embeddings.cols);
-    let mut mean = vec![0.0f64; cols];
-    let mut squares = 0.0f64;
-    for row in embeddings.data.chunks_exact(cols.max(1)) {
-        for (m, &x) in mean.iter_mut().zip(row) {
-            *m += f64::from(x) / rows as f64;
-            squares += f64::from(x).powi(2) / rows as f64;
-        }
-    }
-    let center: f64 = mean.iter().map(|m| m * m).sum();
-    if squares > 0.0 { (1.0 - center / squares) as f32 } else { 0.0 }
 }
 
 /// The recipe key of the loss.

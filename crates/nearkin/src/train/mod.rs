@@ -7,7 +7,6 @@ mod journal;
 mod setup;
 
 pub use finish::{Report, Row};
-pub use gradient::spread;
 pub use journal::{EvaluationRecord, StepRecord};
 pub use setup::{Setup, plan_steps};
 

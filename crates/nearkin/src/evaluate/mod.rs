@@ -1,0 +1,260 @@
+//! How good embeddings are: retrieval and clustering on labeled items, with uncertainty.
+//!
+//! For a query q: R is the number of relevant items (q itself excluded, by index), rel(i) is 1 if
+//! the i-th nearest is relevant, P(i) is the share of relevant ones among the first i. Queries with
+//! R = 0 are excluded from every mean and counted. Ties go to the smaller index.
+
+mod bootstrap;
+mod kmeans;
+mod nmi;
+mod retrieval;
+
+pub use bootstrap::Estimate;
+pub use kmeans::{Clusters, kmeans};
+pub use nmi::normalized_mutual_information;
+pub use retrieval::{Retrieval, retrieval};
+
+use crate::search::Similarity;
+use nearkin_kernels::{Mat, normalize_rows};
+use serde::Serialize;
+
+/// Why embeddings cannot be measured.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvaluateError {
+    /// A number is NaN or infinite.
+    #[error("the embeddings are not finite: row {row}, column {column} is {value}")]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// The number.
+        value: f32,
+    },
+    /// Rows and labels differ in count.
+    #[error("{rows} embeddings but {labels} labels")]
+    Labels {
+        /// Rows.
+        rows: usize,
+        /// Labels.
+        labels: usize,
+    },
+    /// Nothing can be retrieved.
+    #[error("{items} items, none with another of its class: nothing can be retrieved")]
+    NothingRelevant {
+        /// Items.
+        items: usize,
+    },
+    /// Queries and gallery have different widths.
+    #[error("queries have {query} numbers, the gallery {gallery}")]
+    Width {
+        /// Width of a query.
+        query: usize,
+        /// Width of a gallery row.
+        gallery: usize,
+    },
+}
+
+/// What is measured, and how.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Options {
+    /// The K of Recall@K.
+    pub ks: Vec<usize>,
+    /// How alike two embeddings are.
+    pub similarity: Similarity,
+    /// Bootstrap resamples behind an interval; 0 for none.
+    pub resamples: usize,
+    /// Seeds of k-means behind NMI; 0 leaves clustering out.
+    pub cluster_seeds: u64,
+    /// Decides resamples and k-means.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ks: vec![1, 2, 4, 8], similarity: Similarity::Cosine, resamples: 1000, cluster_seeds: 3, seed: 0 }
+    }
+}
+
+impl Options {
+    /// Retrieval alone, without intervals: for evaluations during training.
+    pub fn quick() -> Self {
+        Self { resamples: 0, cluster_seeds: 0, ..Self::default() }
+    }
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// Items.
+    pub items: usize,
+    /// Classes among them.
+    pub classes: usize,
+    /// Numbers an embedding.
+    pub dim: usize,
+    /// How far the embeddings are from one point, see [`spread`].
+    pub spread: f32,
+    /// Nearest neighbors.
+    pub retrieval: Retrieval,
+    /// Agreement of clusters with classes; absent if not asked for.
+    pub clustering: Option<Clustering>,
+}
+
+/// Agreement of clusters with classes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Clustering {
+    /// NMI, mean over the seeds.
+    pub nmi: f64,
+    /// Standard deviation over the seeds.
+    pub nmi_std: f64,
+    /// Clusters, as many as classes.
+    pub clusters: usize,
+    /// Seeds.
+    pub seeds: u64,
+}
+
+/// Measures labeled embeddings.
+///
+/// # Shapes
+/// - `embeddings`: `[N, D]`, `labels`: `N`
+///
+/// # Errors
+/// A number is not finite, the counts differ, or no class has two items.
+///
+/// # Example
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::evaluate::{Options, evaluate};
+/// let points = [1.0, 0.0, 0.9, 0.1, 0.0, 1.0, 0.1, 0.9];
+/// let result = evaluate(Mat::new(&points, 4, 2), &[0, 0, 1, 1], &Options::default())?;
+/// assert_eq!(result.retrieval.map_at_r.value, 1.0);
+/// assert_eq!(result.clustering.map(|c| c.nmi), Some(1.0));
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub fn evaluate(embeddings: Mat, labels: &[u32], options: &Options) -> Result<Evaluation, EvaluateError> {
+    let retrieval = retrieval(embeddings, labels, options)?;
+    let mut distinct = labels.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let clustering = (options.cluster_seeds > 0).then(|| clustering(embeddings, labels, distinct.len(), options));
+    Ok(Evaluation {
+        items: embeddings.rows,
+        classes: distinct.len(),
+        dim: embeddings.cols,
+        spread: spread(embeddings),
+        retrieval,
+        clustering,
+    })
+}
+
+/// K-means with as many clusters as classes, on unit vectors where similarity is the cosine.
+fn clustering(embeddings: Mat, labels: &[u32], clusters: usize, options: &Options) -> Clustering {
+    let mut unit = embeddings.data.to_vec();
+    if options.similarity == Similarity::Cosine {
+        normalize_rows(embeddings.data, embeddings.cols, &mut unit, &mut vec![0.0; embeddings.rows]);
+    }
+    let matrix = Mat::new(&unit, embeddings.rows, embeddings.cols);
+    let score = |seed: u64| normalized_mutual_information(&kmeans(matrix, clusters, options.seed + seed).assigned, labels);
+    let scores: Vec<f64> = (0..options.cluster_seeds).map(score).collect();
+    let count = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / count;
+    let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    Clustering { nmi: mean, nmi_std: variance.sqrt(), clusters, seeds: options.cluster_seeds }
+}
+
+/// How far a set of embeddings is from one point: 0 when all are equal, near 1 when their mean is 0.
+///
+/// ```text
+/// spread = 1 − ‖mean e‖² / mean ‖e‖²
+/// ```
+pub fn spread(embeddings: Mat) -> f32 {
+    let (rows, cols) = (embeddings.rows, embeddings.cols);
+    let mut mean = vec![0.0f64; cols];
+    let mut squares = 0.0f64;
+    for row in embeddings.data.chunks_exact(cols.max(1)) {
+        for (m, &x) in mean.iter_mut().zip(row) {
+            *m += f64::from(x) / rows as f64;
+            squares += f64::from(x).powi(2) / rows as f64;
+        }
+    }
+    let center: f64 = mean.iter().map(|m| m * m).sum();
+    if squares > 0.0 { (1.0 - center / squares) as f32 } else { 0.0 }
+}
+
+/// Names the first number that is not finite.
+pub(crate) fn check_finite(matrix: Mat) -> Result<(), EvaluateError> {
+    match nearkin_kernels::first_non_finite(matrix.data) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, column) = (at / matrix.cols, at % matrix.cols);
+            Err(EvaluateError::NotFinite { row, column, value: matrix.data[at] })
+        }
+    }
+}
+
+/// One line of `nearkin list metrics`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Metric {
+    /// The name in tables.
+    pub name: &'static str,
+    /// What it is, with rel, P and R as in the module's documentation.
+    pub definition: &'static str,
+    /// Where conventions differ, the one used here.
+    pub convention: &'static str,
+}
+
+/// Every metric.
+pub fn metrics() -> &'static [Metric] {
+    &[
+        Metric {
+            name: "Recall@K",
+            definition: "1 if any of the first K is relevant; mean over queries",
+            convention: "metric learning's (CMC@K, hit@K), not relevant found divided by R",
+        },
+        Metric {
+            name: "R-precision",
+            definition: "P(R); mean over queries",
+            convention: "queries with R = 0 are excluded and counted",
+        },
+        Metric {
+            name: "MAP@R",
+            definition: "(1/R) Σ_{i≤R} rel(i) P(i); mean over queries",
+            convention: "searched to the depth of the largest R (Musgrave et al. 2020)",
+        },
+        Metric {
+            name: "NMI",
+            definition: "2 I(clusters; classes) / (H(clusters) + H(classes)), k-means with as many clusters as classes",
+            convention: "arithmetic mean of entropies; mean and deviation over k-means seeds",
+        },
+        Metric {
+            name: "spread",
+            definition: "1 − ‖mean e‖² / mean ‖e‖²",
+            convention: "0 when all embeddings are one point",
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_is_zero_at_a_point_and_one_around_the_origin() {
+        assert!(spread(Mat::new(&[1.0, 2.0, 1.0, 2.0], 2, 2)).abs() < 1e-7);
+        assert!((spread(Mat::new(&[1.0, 2.0, -1.0, -2.0], 2, 2)) - 1.0).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_placed() {
+        let error = evaluate(Mat::new(&[1.0, 2.0, 3.0, f32::INFINITY], 2, 2), &[0, 0], &Options::default());
+        assert_eq!(error.unwrap_err(), EvaluateError::NotFinite { row: 1, column: 1, value: f32::INFINITY });
+    }
+
+    #[test]
+    fn wrong_counts_and_classes_of_one_are_errors() {
+        let matrix = Mat::new(&[1.0, 2.0], 2, 1);
+        let error = |labels: &[u32]| evaluate(matrix, labels, &Options::default()).unwrap_err();
+        assert_eq!(error(&[0]), EvaluateError::Labels { rows: 2, labels: 1 });
+        assert_eq!(error(&[0, 1]), EvaluateError::NothingRelevant { items: 2 });
+    }
+}

@@ -1,0 +1,248 @@
+//! Exact nearest neighbors, in blocks: the whole matrix of similarities is never in memory.
+
+use crate::evaluate::EvaluateError;
+use nearkin_kernels::{Beta, Mat, MatMut, Neighbor, finish, gemm_sequential, normalize_rows, top_k};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Queries of one block: enough rows for an efficient product.
+const QUERIES: usize = 64;
+/// Gallery rows of one block: a block of similarities stays in the cache.
+const GALLERY: usize = 1024;
+
+/// How alike two vectors are; larger is closer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Similarity {
+    /// `q·g / (‖q‖ ‖g‖)`; 0 with a zero vector.
+    #[default]
+    Cosine,
+    /// `q·g`.
+    Dot,
+    /// `−‖q − g‖²`.
+    Euclidean,
+}
+
+/// The nearest gallery rows of each query, the nearest first.
+#[derive(Clone, Debug)]
+pub struct Neighbors(Vec<Vec<Neighbor>>);
+
+impl Neighbors {
+    /// Gallery index and similarity of the neighbors of query `query`.
+    pub fn row(&self, query: usize) -> impl ExactSizeIterator<Item = (usize, f32)> {
+        self.0[query].iter().map(|n| (n.index as usize, n.score))
+    }
+
+    /// The number of queries.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no query.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The `k` nearest gallery rows of every query, exactly; ties go to the smaller index.
+///
+/// # Shapes
+/// - `query`: `[Q, D]`, `gallery`: `[N, D]`
+///
+/// # Errors
+/// The widths differ, or a number is not finite.
+///
+/// # Example
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::search::{Similarity, neighbors};
+/// let gallery = [1.0, 0.0, 0.0, 1.0, 0.6, 0.8];
+/// let found = neighbors(Mat::new(&[2.0, 0.0], 1, 2), Mat::new(&gallery, 3, 2), Similarity::Cosine, 2)?;
+/// assert_eq!(found.row(0).collect::<Vec<_>>(), [(0, 1.0), (2, 0.6)]);
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub fn neighbors(query: Mat, gallery: Mat, similarity: Similarity, k: usize) -> Result<Neighbors, EvaluateError> {
+    let search = Search::new(query, gallery, similarity)?;
+    Ok(Neighbors(search.map(k, Exclude::Nothing, |_, found| found.to_vec())))
+}
+
+/// Whether queries are rows of the gallery that must not find themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exclude {
+    /// Queries are other items.
+    Nothing,
+    /// Query i is gallery row i.
+    Itself,
+}
+
+/// A search made ready: vectors as the similarity needs them.
+pub(crate) struct Search {
+    query: Prepared,
+    gallery: Prepared,
+    dim: usize,
+    similarity: Similarity,
+}
+
+/// Rows with their squared norms.
+struct Prepared {
+    rows: Vec<f32>,
+    squares: Vec<f32>,
+    count: usize,
+}
+
+impl Search {
+    pub fn new(query: Mat, gallery: Mat, similarity: Similarity) -> Result<Self, EvaluateError> {
+        if query.cols != gallery.cols {
+            return Err(EvaluateError::Width { query: query.cols, gallery: gallery.cols });
+        }
+        crate::evaluate::check_finite(query)?;
+        crate::evaluate::check_finite(gallery)?;
+        let dim = query.cols;
+        let (query, gallery) = (Prepared::new(query, similarity), Prepared::new(gallery, similarity));
+        Ok(Self { query, gallery, dim, similarity })
+    }
+
+    /// Calls `work` with each query and its `k` neighbors, in parallel; results in the order of queries.
+    pub fn map<T: Send>(&self, k: usize, exclude: Exclude, work: impl Fn(usize, &[Neighbor]) -> T + Sync) -> Vec<T> {
+        let blocks = (0..self.query.count).step_by(QUERIES).collect::<Vec<_>>();
+        let results = blocks.into_par_iter().map(|first| {
+            let heaps = self.block(first, k + usize::from(exclude == Exclude::Itself));
+            let each = heaps.into_iter().enumerate().map(|(at, mut heap)| {
+                finish(&mut heap);
+                if exclude == Exclude::Itself {
+                    heap.retain(|n| n.index as usize != first + at);
+                    heap.truncate(k);
+                }
+                work(first + at, &heap)
+            });
+            each.collect::<Vec<_>>()
+        });
+        results.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
+    /// The best `k` of each query of a block, as heaps.
+    fn block(&self, first: usize, k: usize) -> Vec<Vec<Neighbor>> {
+        let queries = QUERIES.min(self.query.count - first);
+        let rows = &self.query.rows[first * self.dim..(first + queries) * self.dim];
+        let mut heaps = vec![Vec::with_capacity(k.min(self.gallery.count)); queries];
+        let mut scores = vec![0.0; queries * GALLERY];
+        for start in (0..self.gallery.count).step_by(GALLERY) {
+            let width = GALLERY.min(self.gallery.count - start);
+            let gallery = &self.gallery.rows[start * self.dim..(start + width) * self.dim];
+            let product = MatMut::new(&mut scores[..queries * width], queries, width);
+            let (a, b) = (Mat::new(rows, queries, self.dim), Mat::new(gallery, width, self.dim));
+            gemm_sequential(product, Beta::Overwrite, 1.0, a, b.t());
+            for (at, heap) in heaps.iter_mut().enumerate() {
+                let scores = &mut scores[at * width..(at + 1) * width];
+                if self.similarity == Similarity::Euclidean {
+                    let own = self.query.squares[first + at];
+                    let squares = &self.gallery.squares[start..start + width];
+                    scores.iter_mut().zip(squares).for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
+                }
+                top_k(scores, start as u32, k, heap);
+            }
+        }
+        heaps
+    }
+}
+
+impl Prepared {
+    fn new(matrix: Mat, similarity: Similarity) -> Self {
+        let mut rows = matrix.data.to_vec();
+        let mut squares = Vec::new();
+        match similarity {
+            Similarity::Cosine => {
+                normalize_rows(matrix.data, matrix.cols, &mut rows, &mut vec![0.0; matrix.rows]);
+            }
+            Similarity::Euclidean => {
+                squares = rows.chunks_exact(matrix.cols).map(|row| row.iter().map(|x| x * x).sum()).collect();
+            }
+            Similarity::Dot => {}
+        }
+        Self { rows, squares, count: matrix.rows }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearkin_encoder::parameters::named_rng;
+    use rand::RngExt;
+
+    fn random(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
+        let mut rng = named_rng(seed, "search");
+        (0..rows * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// Slow and plain: every similarity in f64, sorted.
+    fn reference(query: &[f32], gallery: &[f32], dim: usize, similarity: Similarity) -> Vec<Vec<(usize, f64)>> {
+        let score = |q: &[f32], g: &[f32]| {
+            let sum = |f: &dyn Fn(f64, f64) -> f64| q.iter().zip(g).map(|(&a, &b)| f(a.into(), b.into())).sum::<f64>();
+            match similarity {
+                Similarity::Dot => sum(&|a, b| a * b),
+                Similarity::Cosine => sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt(),
+                Similarity::Euclidean => -sum(&|a, b| (a - b) * (a - b)),
+            }
+        };
+        let ranked = query.chunks(dim).map(|q| {
+            let mut all: Vec<(usize, f64)> = gallery.chunks(dim).map(|g| score(q, g)).enumerate().collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            all
+        });
+        ranked.collect()
+    }
+
+    #[test]
+    fn blocks_give_the_neighbors_of_a_full_sort() {
+        let dim = 7;
+        let (query, gallery) = (random(70, dim, 1), random(2100, dim, 2));
+        for similarity in [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean] {
+            let found = neighbors(Mat::new(&query, 70, dim), Mat::new(&gallery, 2100, dim), similarity, 9).unwrap();
+            for (at, expected) in reference(&query, &gallery, dim, similarity).iter().enumerate() {
+                for ((index, score), (wanted, value)) in found.row(at).zip(expected) {
+                    assert_eq!(index, *wanted, "{similarity:?}, query {at}");
+                    assert!((f64::from(score) - value).abs() < 1e-5, "{similarity:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_vectors_tie_wherever_they_lie_and_go_by_index() {
+        // Three copies of each of 700 vectors: copies fall into different blocks and into their edges.
+        let (dim, distinct) = (13, 700);
+        let base = random(distinct, dim, 3);
+        let gallery = [base.clone(), base.clone(), base.clone()].concat();
+        let (rows, query) = (3 * distinct, random(65, dim, 4));
+        let search = Search::new(Mat::new(&query, 65, dim), Mat::new(&gallery, rows, dim), Similarity::Cosine).unwrap();
+        let lists = search.map(9, Exclude::Nothing, |_, found| found.iter().map(|n| n.index as usize).collect::<Vec<_>>());
+        for list in lists {
+            for triple in list.chunks(3) {
+                assert_eq!([triple[1], triple[2]], [triple[0] + distinct, triple[0] + 2 * distinct], "{list:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_is_excluded_by_index_and_not_its_double() {
+        let gallery = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+        let matrix = Mat::new(&gallery, 3, 2);
+        let search = Search::new(matrix, matrix, Similarity::Cosine).unwrap();
+        let first = search.map(1, Exclude::Itself, |_, found| found[0].index);
+        assert_eq!(first, [1, 0, 0]);
+    }
+
+    #[test]
+    fn more_neighbors_than_items_are_all_items() {
+        let matrix = Mat::new(&[1.0, 2.0, 3.0], 3, 1);
+        assert_eq!(neighbors(matrix, matrix, Similarity::Euclidean, 10).unwrap().row(1).len(), 3);
+    }
+
+    #[test]
+    fn widths_and_numbers_are_checked() {
+        let (a, b) = ([1.0, 2.0], [f32::NAN]);
+        assert!(neighbors(Mat::new(&a, 1, 2), Mat::new(&a, 2, 1), Similarity::Dot, 1).is_err());
+        let error = neighbors(Mat::new(&b, 1, 1), Mat::new(&a, 2, 1), Similarity::Dot, 1).unwrap_err().to_string();
+        assert!(error.contains("row 0, column 0"), "{error}");
+    }
+}
