@@ -27,7 +27,8 @@ described! {
     /// without its factor ½ as in K. Sohn, NIPS 2016, Eq. 1.
     ///
     /// # Differences
-    /// The papers sum over pairs (`reduction = "sum"`). pytorch-metric-learning has no squares (`squared = false`) and
+    /// Distances are raw by default, as in the papers, and a margin of 1 presumes embeddings of about that size. The
+    /// papers sum over pairs (`reduction = "sum"`). pytorch-metric-learning has no squares (`squared = false`) and
     /// normalizes; sentence-transformers has cosine distance, margin 0.5 and takes its pairs from the data. Eq. 6 of the
     /// quadruplet paper is `squared = false` over `squared_l2`.
     ///
