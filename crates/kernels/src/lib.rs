@@ -45,6 +45,7 @@ mod dispatch;
 mod exp;
 mod gather;
 mod gemm;
+mod im2col;
 mod layer_norm;
 mod linear;
 mod normalize;
@@ -57,6 +58,7 @@ mod softmax;
 mod testing;
 mod top_k;
 mod view;
+mod winograd;
 
 pub use activation::{Activation, activate, activate_backward, activate_in_place};
 pub use attention::Attention;

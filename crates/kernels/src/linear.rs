@@ -33,15 +33,24 @@ pub fn linear(x: Mat, w: Mat, bias: Option<&[f32]>, y: &mut [f32]) {
 
 /// Every row of `y` becomes `row`.
 fn fill_rows(row: &[f32], y: &mut [f32]) {
-    let piece = rows_per_piece(row.len()) * row.len().max(1);
-    let fill = |y: &mut [f32]| {
-        y.chunks_mut(row.len().max(1))
-            .for_each(|y| y.copy_from_slice(row));
-    };
+    for_rows(row.len(), y, |y| y.copy_from_slice(row));
+}
+
+/// `row` is added to every row of `y`.
+pub(crate) fn add_to_rows(row: &[f32], y: &mut [f32]) {
+    for_rows(row.len(), y, |y| {
+        y.iter_mut().zip(row).for_each(|(y, x)| *y += x)
+    });
+}
+
+fn for_rows(cols: usize, y: &mut [f32], f: impl Fn(&mut [f32]) + Sync) {
+    let cols = cols.max(1);
+    let piece = rows_per_piece(cols) * cols;
+    let each = |y: &mut [f32]| y.chunks_exact_mut(cols).for_each(&f);
     if y.len() <= piece {
-        fill(y);
+        each(y);
     } else {
-        y.par_chunks_mut(piece).for_each(fill);
+        y.par_chunks_mut(piece).for_each(each);
     }
 }
 

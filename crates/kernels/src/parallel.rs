@@ -4,6 +4,7 @@
 //! bits in every run.
 
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// Numbers a piece of work holds: small enough for a core's second-level cache, large enough to hide the hand-over.
 pub(crate) const GRAIN: usize = 1 << 14;
@@ -138,14 +139,14 @@ impl<'a> Shared<'a> {
 /// `f` with a per-thread buffer of `len` numbers of unknown value, kept for the next call.
 pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
     thread_local! {
-        static SCRATCH: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+        // One buffer for each depth of nesting; the last one given back is the first one taken.
+        static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     }
-    // Taken, not borrowed: a nested call finds an empty buffer instead of a locked one.
-    let mut buffer = SCRATCH.take();
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer = vec![0.0; len];
     }
     let out = f(&mut buffer[..len]);
-    SCRATCH.set(buffer);
+    SCRATCH.with_borrow_mut(|stack| stack.push(buffer));
     out
 }

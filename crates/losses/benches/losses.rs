@@ -18,14 +18,18 @@ fn main() {
 
 fn embeddings(b: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    (0..b * D).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
+    (0..b * D)
+        .map(|_| rng.random::<f32>() * 2.0 - 1.0)
+        .collect()
 }
 
 fn bench(bencher: Bencher, b: usize, objective: impl Into<Objective>) {
     let (objective, embeddings) = (objective.into(), embeddings(b));
     let labels: Vec<u32> = (0..b).map(|i| (i / 4) as u32).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    bencher.bench_local(|| objective.value_and_grad(Mat::new(&embeddings, b, D), black_box(&labels), &mut rng));
+    bencher.bench_local(|| {
+        objective.value_and_grad(Mat::new(&embeddings, b, D), black_box(&labels), &mut rng)
+    });
 }
 
 #[divan::bench(args = SIZES)]
@@ -35,23 +39,41 @@ fn two_gemms(bencher: Bencher, b: usize) {
     bencher.bench_local(|| {
         let e = black_box(Mat::new(&e, b, D));
         gemm(MatMut::new(&mut s, b, b), Beta::Overwrite, 1.0, e, e.t());
-        gemm(MatMut::new(&mut de, b, D), Beta::Overwrite, 1.0, Mat::new(&s, b, b), e);
+        gemm(
+            MatMut::new(&mut de, b, D),
+            Beta::Overwrite,
+            1.0,
+            Mat::new(&s, b, b),
+            e,
+        );
     });
 }
 
 #[divan::bench(args = SIZES)]
 fn triplet_margin_semi_hard(bencher: Bencher, b: usize) {
-    bench(bencher, b, Objective::from(TripletMargin::default()).with_miner(SemiHard::default()));
+    bench(
+        bencher,
+        b,
+        Objective::from(TripletMargin::default()).with_miner(SemiHard::default()),
+    );
 }
 
 #[divan::bench(args = SIZES)]
 fn triplet_margin_all(bencher: Bencher, b: usize) {
-    bench(bencher, b, Objective::from(TripletMargin::default()).with_miner(All {}));
+    bench(
+        bencher,
+        b,
+        Objective::from(TripletMargin::default()).with_miner(All {}),
+    );
 }
 
 #[divan::bench(args = SIZES)]
 fn triplet_margin_batch_hard(bencher: Bencher, b: usize) {
-    bench(bencher, b, Objective::from(TripletMargin::default()).with_miner(BatchHard {}));
+    bench(
+        bencher,
+        b,
+        Objective::from(TripletMargin::default()).with_miner(BatchHard {}),
+    );
 }
 
 #[divan::bench(args = SIZES)]

@@ -37,8 +37,17 @@ impl Entry {
         let text = described.text();
         Self {
             name,
-            summary: text.split("\n\n").next().unwrap_or_default().replace('\n', " "),
-            formula: text.split("```text\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap_or("").into(),
+            summary: text
+                .split("\n\n")
+                .next()
+                .unwrap_or_default()
+                .replace('\n', " "),
+            formula: text
+                .split("```text\n")
+                .nth(1)
+                .and_then(|rest| rest.split("\n```").next())
+                .unwrap_or("")
+                .into(),
             reference: section(&text, "Reference"),
             parameters: described.parameters(),
             targets: "",
@@ -51,7 +60,10 @@ impl Entry {
 
 /// The body of a section of a doc comment, on one line.
 fn section(text: &str, title: &str) -> String {
-    let lines = text.lines().skip_while(|line| line.strip_prefix("# ") != Some(title)).skip(1);
+    let lines = text
+        .lines()
+        .skip_while(|line| line.strip_prefix("# ") != Some(title))
+        .skip(1);
     let body: Vec<_> = lines.take_while(|line| !line.starts_with("# ")).collect();
     body.join(" ").trim().into()
 }
@@ -72,15 +84,22 @@ pub fn losses() -> &'static [Entry] {
 
 /// Every miner.
 pub fn miners() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> =
-        LazyLock::new(|| Miner::defaults().iter().map(|miner| Entry::new(miner.name(), miner.get())).collect());
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+        Miner::defaults()
+            .iter()
+            .map(|miner| Entry::new(miner.name(), miner.get()))
+            .collect()
+    });
     &ENTRIES
 }
 
 /// Every distance.
 pub fn distances() -> &'static [Entry] {
     static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        Distance::defaults().iter().map(|distance| Entry::new(distance.name(), distance.get())).collect()
+        Distance::defaults()
+            .iter()
+            .map(|distance| Entry::new(distance.name(), distance.get()))
+            .collect()
     });
     &ENTRIES
 }
@@ -93,15 +112,28 @@ pub fn markdown() -> String {
          A recipe names one loss, and may name a distance and a miner in place of the loss's own:\n\n\
          ```toml\n[loss.triplet_margin]\nmargin = 0.2\n\n[miner.batch_hard]\n\n[distance.cosine]\n```\n",
     );
-    for (title, table, entries) in
-        [("Losses", "loss", losses()), ("Miners", "miner", miners()), ("Distances", "distance", distances())]
-    {
+    for (title, table, entries) in [
+        ("Losses", "loss", losses()),
+        ("Miners", "miner", miners()),
+        ("Distances", "distance", distances()),
+    ] {
         _ = writeln!(page, "\n## {title}\n\n| name | |\n|---|---|");
         for entry in entries {
-            _ = writeln!(page, "| [`{0}`](#{1}{0}) | {2} |", entry.name, table, plain(&entry.summary));
+            _ = writeln!(
+                page,
+                "| [`{0}`](#{1}{0}) | {2} |",
+                entry.name,
+                table,
+                plain(&entry.summary)
+            );
         }
         for entry in entries {
-            _ = write!(page, "\n### `[{table}.{}]`\n\n{}\n", entry.name, body(&entry.text));
+            _ = write!(
+                page,
+                "\n### `[{table}.{}]`\n\n{}\n",
+                entry.name,
+                body(&entry.text)
+            );
             if !entry.distance.is_empty() {
                 _ = writeln!(
                     page,
@@ -112,7 +144,11 @@ pub fn markdown() -> String {
             if !entry.parameters.is_empty() {
                 page.push_str("\n| parameter | default | meaning |\n|---|---|---|\n");
                 for Parameter { name, doc, default } in &entry.parameters {
-                    _ = writeln!(page, "| `{name}` | `{default}` | {} |", plain(&doc.replace('\n', " ")));
+                    _ = writeln!(
+                        page,
+                        "| `{name}` | `{default}` | {} |",
+                        plain(&doc.replace('\n', " "))
+                    );
                 }
             }
         }

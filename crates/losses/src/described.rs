@@ -11,7 +11,7 @@ pub struct Parameter {
     pub default: String,
 }
 
-/// What a loss, a miner or a distance says about itself; implemented by [`described!`].
+/// What a loss, a miner or a distance says about itself; implemented by the macro that declares it.
 pub trait Described {
     /// The doc comment of the struct.
     fn text(&self) -> String;
@@ -22,7 +22,10 @@ pub trait Described {
 
 /// The lines of a doc comment without the space that follows `///`.
 pub(crate) fn unindent(lines: &[&str]) -> String {
-    let lines: Vec<_> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
     lines.join("\n")
 }
 

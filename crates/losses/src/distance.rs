@@ -64,7 +64,13 @@ impl<'a> Distances<'a> {
             normalize_rows(embeddings, cols, &mut points, &mut norms);
         }
         let s = distance.matrix(Mat::new(&points, rows, cols));
-        Self { distance, points, norms, cols, s }
+        Self {
+            distance,
+            points,
+            norms,
+            cols,
+            s,
+        }
     }
 
     /// `S`, shape `[B, B]`, row-major.
@@ -76,13 +82,24 @@ impl<'a> Distances<'a> {
     pub fn gradient(mut self, g: &[f32]) -> Vec<f32> {
         let (rows, cols) = (self.points.len() / self.cols, self.cols);
         let mut gradient = vec![0.0; self.points.len()];
-        self.distance.gradient(Mat::new(&self.points, rows, cols), &mut self.s, g, &mut gradient);
+        self.distance.gradient(
+            Mat::new(&self.points, rows, cols),
+            &mut self.s,
+            g,
+            &mut gradient,
+        );
         scratch::keep(self.s);
         if self.norms.is_empty() {
             return gradient;
         }
         let mut through_norm = vec![0.0; gradient.len()];
-        normalize_rows_backward(&self.points, &self.norms, cols, &gradient, &mut through_norm);
+        normalize_rows_backward(
+            &self.points,
+            &self.norms,
+            cols,
+            &gradient,
+            &mut through_norm,
+        );
         through_norm
     }
 }
@@ -90,5 +107,7 @@ impl<'a> Distances<'a> {
 /// `x / ‖x‖`, or zero for the zero vector; for the references.
 fn unit(x: &[f64]) -> Vec<f64> {
     let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
-    x.iter().map(|x| if norm > 0.0 { x / norm } else { 0.0 }).collect()
+    x.iter()
+        .map(|x| if norm > 0.0 { x / norm } else { 0.0 })
+        .collect()
 }

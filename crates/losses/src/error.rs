@@ -26,13 +26,17 @@ pub enum Error {
         value: f32,
     },
     /// Finite embeddings so large that the loss leaves the range of `f32`.
-    #[error("the loss overflows: the largest embedding component is {largest:e}; normalize or lower the learning rate")]
+    #[error(
+        "the loss overflows: the largest embedding component is {largest:e}; normalize or lower the learning rate"
+    )]
     Overflow {
         /// Largest magnitude in the embedding matrix.
         largest: f32,
     },
     /// The loss forms its own tuples.
-    #[error("loss {loss} forms its own tuples from the labels, miner {miner} has no effect on it: leave the miner out")]
+    #[error(
+        "loss {loss} forms its own tuples from the labels, miner {miner} has no effect on it: leave the miner out"
+    )]
     Miner {
         /// Recipe key of the loss.
         loss: &'static str,

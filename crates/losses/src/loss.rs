@@ -92,7 +92,12 @@ pub trait PairLoss: Described + Send + Sync {
 
     /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient
     /// added to `gradient`. Both are `[B, D]`, row-major; the embeddings are as they came, before any normalization.
-    fn embedding_term(&self, _embeddings: &[f32], _classes: &Classes, _gradient: &mut [f32]) -> f64 {
+    fn embedding_term(
+        &self,
+        _embeddings: &[f32],
+        _classes: &Classes,
+        _gradient: &mut [f32],
+    ) -> f64 {
         0.0
     }
 
@@ -103,12 +108,17 @@ pub trait PairLoss: Described + Send + Sync {
 /// Multiplies `G` by a number.
 fn scale(g: &mut [f32], factor: f64) {
     let factor = factor as f32;
-    g.par_chunks_mut(1 << 14).for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= factor));
+    g.par_chunks_mut(1 << 14)
+        .for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= factor));
 }
 
 /// `log(1 + e^x)` and its derivative, for any `x`.
 fn softplus(x: f32) -> (f32, f32) {
     let e = (-x.abs()).exp();
-    let sigmoid = if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+    let sigmoid = if x >= 0.0 {
+        1.0 / (1.0 + e)
+    } else {
+        e / (1.0 + e)
+    };
     (x.max(0.0) + e.ln_1p(), sigmoid)
 }

@@ -43,15 +43,26 @@ pub trait TupleMiner: Described + Send + Sync {
 }
 
 /// The triplets of every anchor, found in parallel, in the order of the anchors.
-fn triplets_of_anchors(pairs: Pairs<'_>, of_anchor: impl Fn(usize) -> Vec<[u32; 3]> + Sync + Send) -> Tuples {
-    let anchors: Vec<_> = (0..pairs.size()).into_par_iter().with_min_len(8).map(of_anchor).collect();
+fn triplets_of_anchors(
+    pairs: Pairs<'_>,
+    of_anchor: impl Fn(usize) -> Vec<[u32; 3]> + Sync + Send,
+) -> Tuples {
+    let anchors: Vec<_> = (0..pairs.size())
+        .into_par_iter()
+        .with_min_len(8)
+        .map(of_anchor)
+        .collect();
     Tuples::Triplets(anchors.concat())
 }
 
 /// The nearest negative of `a`, the first of equals.
 fn nearest_negative(pairs: Pairs<'_>, a: usize) -> Option<usize> {
     let row = pairs.row(a);
-    let lowest = |range: std::ops::Range<usize>| row[range].iter().fold(f32::INFINITY, |m, &d| if d < m { d } else { m });
+    let lowest = |range: std::ops::Range<usize>| {
+        row[range]
+            .iter()
+            .fold(f32::INFINITY, |m, &d| if d < m { d } else { m })
+    };
     let nearest = pairs.negatives(a).map(lowest).fold(f32::INFINITY, f32::min);
     pairs.negatives(a).flatten().find(|&n| row[n] <= nearest)
 }
@@ -66,5 +77,8 @@ fn farthest(row: &[f32], items: impl Iterator<Item = usize>) -> Option<usize> {
 
 /// The first of `items` with the least `key`; for the references.
 fn first_least(items: &[usize], key: impl Fn(usize) -> f64) -> Option<usize> {
-    items.iter().copied().min_by(|&i, &j| key(i).total_cmp(&key(j)))
+    items
+        .iter()
+        .copied()
+        .min_by(|&i, &j| key(i).total_cmp(&key(j)))
 }

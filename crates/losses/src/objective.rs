@@ -3,12 +3,12 @@
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use nearkin_kernels::Mat;
 use crate::loss::Loss;
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::scratch;
 use crate::tuples::Tuples;
+use nearkin_kernels::Mat;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,11 @@ pub struct Outcome {
 
 impl<L: Into<Loss>> From<L> for Objective {
     fn from(loss: L) -> Self {
-        Self { loss: loss.into(), distance: None, miner: None }
+        Self {
+            loss: loss.into(),
+            distance: None,
+            miner: None,
+        }
     }
 }
 
@@ -67,29 +71,43 @@ impl Objective {
     /// The same with another distance.
     #[must_use]
     pub fn with_distance(self, distance: impl Into<Distance>) -> Self {
-        Self { distance: Some(distance.into()), ..self }
+        Self {
+            distance: Some(distance.into()),
+            ..self
+        }
     }
 
     /// The same with another miner.
     #[must_use]
     pub fn with_miner(self, miner: impl Into<Miner>) -> Self {
-        Self { miner: Some(miner.into()), ..self }
+        Self {
+            miner: Some(miner.into()),
+            ..self
+        }
     }
 
     /// The same with the distance and the miner spelled out, as a checkpoint records them.
     #[must_use]
     pub fn resolved(self) -> Self {
-        Self { distance: Some(self.distance()), miner: Some(self.miner()), ..self }
+        Self {
+            distance: Some(self.distance()),
+            miner: Some(self.miner()),
+            ..self
+        }
     }
 
     /// The distance in use.
     pub fn distance(&self) -> Distance {
-        self.distance.clone().unwrap_or_else(|| self.loss.get().default_distance())
+        self.distance
+            .clone()
+            .unwrap_or_else(|| self.loss.get().default_distance())
     }
 
     /// The miner in use.
     pub fn miner(&self) -> Miner {
-        self.miner.clone().unwrap_or_else(|| self.loss.get().default_miner())
+        self.miner
+            .clone()
+            .unwrap_or_else(|| self.loss.get().default_miner())
     }
 
     /// Whether the parts go together.
@@ -99,7 +117,10 @@ impl Objective {
     pub fn check(&self) -> Result<(), Error> {
         match &self.miner {
             Some(miner) if self.loss.get().forms_tuples() && *miner != All {}.into() => {
-                Err(Error::Miner { loss: self.loss.name(), miner: miner.name() })
+                Err(Error::Miner {
+                    loss: self.loss.name(),
+                    miner: miner.name(),
+                })
             }
             _ => Ok(()),
         }
@@ -123,7 +144,12 @@ impl Objective {
         self.check()?;
         let dense = dense(embeddings, labels)?;
         if dense.is_empty() {
-            return Ok(Outcome { value: 0.0, gradient: Vec::new(), active: 0.0, tuples: 0 });
+            return Ok(Outcome {
+                value: 0.0,
+                gradient: Vec::new(),
+                active: 0.0,
+                tuples: 0,
+            });
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
         let distances = Distances::new(distance.get(), &dense, embeddings.cols);
@@ -134,7 +160,10 @@ impl Objective {
         let evaluation = self.loss.get().value_and_grad(pairs, &tuples, &mut g);
         let mut gradient = distances.gradient(&g);
         scratch::keep(g);
-        let term = self.loss.get().embedding_term(&dense, &classes, &mut gradient);
+        let term = self
+            .loss
+            .get()
+            .embedding_term(&dense, &classes, &mut gradient);
 
         let value = (evaluation.value + term) as f32;
         if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
@@ -142,14 +171,24 @@ impl Objective {
             return Err(Error::Overflow { largest });
         }
         let active = evaluation.active as f32 / evaluation.tuples.max(1) as f32;
-        Ok(Outcome { value, gradient, active, tuples: evaluation.tuples })
+        Ok(Outcome {
+            value,
+            gradient,
+            active,
+            tuples: evaluation.tuples,
+        })
     }
 
     /// The tuples that [`value_and_grad`](Self::value_and_grad) would use.
     ///
     /// # Errors
     /// As for [`value_and_grad`](Self::value_and_grad).
-    pub fn mine(&self, embeddings: Mat<'_>, labels: &[u32], rng: &mut ChaCha8Rng) -> Result<Tuples, Error> {
+    pub fn mine(
+        &self,
+        embeddings: Mat<'_>,
+        labels: &[u32],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Tuples, Error> {
         self.check()?;
         let dense = dense(embeddings, labels)?;
         if dense.is_empty() {
@@ -157,22 +196,43 @@ impl Objective {
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
         let distances = Distances::new(distance.get(), &dense, embeddings.cols);
-        Ok(self.miner().get().mine(Pairs::new(distances.s(), &classes), rng))
+        Ok(self
+            .miner()
+            .get()
+            .mine(Pairs::new(distances.s(), &classes), rng))
     }
 
     /// The value by its definition, in `f64`, over given tuples: simple, slow and sharing nothing with
     /// [`value_and_grad`](Self::value_and_grad).
-    pub fn reference(&self, embeddings: &[f64], cols: usize, labels: &[u32], tuples: &Tuples) -> f64 {
+    pub fn reference(
+        &self,
+        embeddings: &[f64],
+        cols: usize,
+        labels: &[u32],
+        tuples: &Tuples,
+    ) -> f64 {
         let distance = self.distance();
-        self.loss.get().reference(&Exact::new(embeddings, cols, labels, distance.get()), tuples)
+        self.loss.get().reference(
+            &Exact::new(embeddings, cols, labels, distance.get()),
+            tuples,
+        )
     }
 }
 
 /// The embeddings row after row, if they are sound.
 fn dense<'a>(embeddings: Mat<'a>, labels: &[u32]) -> Result<Cow<'a, [f32]>, Error> {
-    let Mat { rows, cols, row_stride, col_stride, .. } = embeddings;
+    let Mat {
+        rows,
+        cols,
+        row_stride,
+        col_stride,
+        ..
+    } = embeddings;
     if rows != labels.len() {
-        return Err(Error::Labels { rows, labels: labels.len() });
+        return Err(Error::Labels {
+            rows,
+            labels: labels.len(),
+        });
     }
     let dense = embeddings.as_contiguous().map_or_else(
         || {
@@ -183,6 +243,10 @@ fn dense<'a>(embeddings: Mat<'a>, labels: &[u32]) -> Result<Cow<'a, [f32]>, Erro
     );
     match dense.iter().position(|value| !value.is_finite()) {
         None => Ok(dense),
-        Some(k) => Err(Error::NonFinite { row: k / cols, column: k % cols, value: dense[k] }),
+        Some(k) => Err(Error::NonFinite {
+            row: k / cols,
+            column: k % cols,
+            value: dense[k],
+        }),
     }
 }

@@ -21,13 +21,18 @@ impl Classes {
         rows.sort_by_key(|&row| (labels[row], row));
         let mut groups: Vec<&[usize]> = rows.chunk_by(|&a, &b| labels[a] == labels[b]).collect();
         groups.sort_by_key(|group| group[0]);
-        let mut classes =
-            Self { rows: Vec::with_capacity(labels.len()), bounds: Vec::new(), class_of: vec![0; labels.len()] };
+        let mut classes = Self {
+            rows: Vec::with_capacity(labels.len()),
+            bounds: Vec::new(),
+            class_of: vec![0; labels.len()],
+        };
         for (class, group) in groups.into_iter().enumerate() {
             let start = classes.rows.len();
             classes.rows.extend_from_slice(group);
             classes.bounds.push(start..classes.rows.len());
-            group.iter().for_each(|&row| classes.class_of[row] = class);
+            for &row in group {
+                classes.class_of[row] = class;
+            }
         }
         classes
     }
@@ -97,7 +102,11 @@ impl<'a> Pairs<'a> {
 
     /// Positives of anchor `a`: the other rows of its class, ascending.
     pub fn positives(&self, a: usize) -> impl Iterator<Item = usize> + 'a {
-        self.classes.members(a).iter().copied().filter(move |&p| p != a)
+        self.classes
+            .members(a)
+            .iter()
+            .copied()
+            .filter(move |&p| p != a)
     }
 
     /// Negatives of anchor `a` as the ranges between the rows of its class: inner loops test no labels.
@@ -105,13 +114,24 @@ impl<'a> Pairs<'a> {
         let members = self.classes.members(a);
         let starts = std::iter::once(0).chain(members.iter().map(|&member| member + 1));
         let ends = members.iter().copied().chain(std::iter::once(self.size()));
-        starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty())
+        starts
+            .zip(ends)
+            .map(|(start, end)| start..end)
+            .filter(|range| !range.is_empty())
     }
 
     /// Runs `anchor(a, row a of g)` for every anchor in parallel; results come back in the order of the anchors, so that
     /// sums over them have the same bits on any number of threads.
-    pub fn each_anchor<T: Send>(&self, g: &mut [f32], anchor: impl Fn(usize, &mut [f32]) -> T + Sync) -> Vec<T> {
-        g.par_chunks_exact_mut(self.size().max(1)).with_min_len(8).enumerate().map(|(a, row)| anchor(a, row)).collect()
+    pub fn each_anchor<T: Send>(
+        &self,
+        g: &mut [f32],
+        anchor: impl Fn(usize, &mut [f32]) -> T + Sync,
+    ) -> Vec<T> {
+        g.par_chunks_exact_mut(self.size().max(1))
+            .with_min_len(8)
+            .enumerate()
+            .map(|(a, row)| anchor(a, row))
+            .collect()
     }
 }
 
@@ -128,9 +148,14 @@ mod tests {
         for a in 0..6 {
             let expected: Vec<_> = (0..6).filter(|&n| labels[n] != labels[a]).collect();
             assert_eq!(pairs.negatives(a).flatten().collect::<Vec<_>>(), expected);
-            let expected: Vec<_> = (0..6).filter(|&p| labels[p] == labels[a] && p != a).collect();
+            let expected: Vec<_> = (0..6)
+                .filter(|&p| labels[p] == labels[a] && p != a)
+                .collect();
             assert_eq!(pairs.positives(a).collect::<Vec<_>>(), expected);
         }
-        assert_eq!(classes.iter().collect::<Vec<_>>(), [&[0, 2, 3][..], &[1, 5], &[4]]);
+        assert_eq!(
+            classes.iter().collect::<Vec<_>>(),
+            [&[0, 2, 3][..], &[1, 5], &[4]]
+        );
     }
 }

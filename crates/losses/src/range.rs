@@ -95,17 +95,35 @@ mod tests {
     #[test]
     fn integers_are_numbers_too() {
         let table: Table = toml::from_str("margin = 0\nscale = 3\nshare = 1").unwrap();
-        assert_eq!((table.margin.get(), table.scale.get(), table.share.get()), (0.0, 3.0, 1.0));
+        assert_eq!(
+            (table.margin.get(), table.scale.get(), table.share.get()),
+            (0.0, 3.0, 1.0)
+        );
     }
 
     #[test]
     fn a_bad_value_is_reported_with_its_place_and_its_range() {
         for (text, expected) in [
-            ("margin = -0.5\nscale = 1\nshare = 1", "-0.5 is out of range, expected a finite number at or above 0"),
-            ("margin = 1\nscale = 0.0\nshare = 1", "0 is out of range, expected a finite number above 0"),
-            ("margin = 1\nscale = inf\nshare = 1", "inf is out of range, expected a finite number above 0"),
-            ("margin = nan\nscale = 1\nshare = 1", "NaN is out of range, expected a finite number at or above 0"),
-            ("margin = 1\nscale = 1\nshare = 1.5", "1.5 is out of range, expected a number from 0 to 1"),
+            (
+                "margin = -0.5\nscale = 1\nshare = 1",
+                "-0.5 is out of range, expected a finite number at or above 0",
+            ),
+            (
+                "margin = 1\nscale = 0.0\nshare = 1",
+                "0 is out of range, expected a finite number above 0",
+            ),
+            (
+                "margin = 1\nscale = inf\nshare = 1",
+                "inf is out of range, expected a finite number above 0",
+            ),
+            (
+                "margin = nan\nscale = 1\nshare = 1",
+                "NaN is out of range, expected a finite number at or above 0",
+            ),
+            (
+                "margin = 1\nscale = 1\nshare = 1.5",
+                "1.5 is out of range, expected a number from 0 to 1",
+            ),
         ] {
             let error = toml::from_str::<Table>(text).unwrap_err();
             assert!(error.message().contains(expected), "{error}");
@@ -116,6 +134,9 @@ mod tests {
 
     #[test]
     fn what_was_written_comes_back_unchanged() {
-        assert_eq!(serde_json::to_string(&Positive::literal(0.2)).unwrap(), "0.2");
+        assert_eq!(
+            serde_json::to_string(&Positive::literal(0.2)).unwrap(),
+            "0.2"
+        );
     }
 }

@@ -28,7 +28,9 @@ impl Reduction {
     pub(crate) fn reference(self, terms: &[f64]) -> f64 {
         let sum: f64 = terms.iter().sum();
         match self {
-            Self::MeanNonzero if sum > 0.0 => sum / terms.iter().filter(|&&term| term > 0.0).count() as f64,
+            Self::MeanNonzero if sum > 0.0 => {
+                sum / terms.iter().filter(|&&term| term > 0.0).count() as f64
+            }
             Self::Mean if !terms.is_empty() => sum / terms.len() as f64,
             _ => sum,
         }

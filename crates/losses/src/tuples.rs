@@ -36,7 +36,10 @@ impl PairMask {
     /// No pairs of a batch of `size`.
     pub fn empty(size: usize) -> Self {
         let stride = size.div_ceil(64);
-        Self { words: vec![0; size * stride], stride }
+        Self {
+            words: vec![0; size * stride],
+            stride,
+        }
     }
 
     /// Adds the pair `(i, j)`.
@@ -95,7 +98,9 @@ pub struct KeptPairs<'a> {
 impl KeptPairs<'_> {
     /// Kept positives of anchor `a`, ascending.
     pub fn positives(&self, a: usize) -> impl Iterator<Item = usize> {
-        self.pairs.positives(a).filter(move |&p| self.mask.as_ref().is_none_or(|mask| mask.contains(a, p)))
+        self.pairs
+            .positives(a)
+            .filter(move |&p| self.mask.as_ref().is_none_or(|mask| mask.contains(a, p)))
     }
 
     /// Calls `f` on the kept negatives of anchor `a`, as ranges in ascending order.
@@ -180,14 +185,24 @@ mod tests {
     #[test]
     fn runs_of_a_mask_are_its_pairs() {
         let mut mask = PairMask::empty(200);
-        let columns: Vec<_> = (0..200).filter(|j| j % 7 < 4 || (60..135).contains(j)).collect();
-        columns.iter().for_each(|&j| mask.insert(3, j));
+        let columns: Vec<_> = (0..200)
+            .filter(|j| j % 7 < 4 || (60..135).contains(j))
+            .collect();
+        for &j in &columns {
+            mask.insert(3, j);
+        }
         let mut found = Vec::new();
         mask.runs(3, 0..200, |run| found.extend(run));
         assert_eq!(found, columns);
         found.clear();
         mask.runs(3, 62..129, |run| found.extend(run));
-        assert_eq!(found, columns.into_iter().filter(|j| (62..129).contains(j)).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            columns
+                .into_iter()
+                .filter(|j| (62..129).contains(j))
+                .collect::<Vec<_>>()
+        );
         mask.runs(2, 0..200, |_| panic!("row 2 is empty"));
     }
 

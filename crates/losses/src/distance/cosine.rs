@@ -30,7 +30,8 @@ impl PairDistance for Cosine {
     fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
         use rayon::prelude::*;
         let mut s = gram::products(points, -1.0);
-        s.par_chunks_mut(1 << 13).for_each(|chunk| chunk.iter_mut().for_each(|s| *s += 1.0));
+        s.par_chunks_mut(1 << 13)
+            .for_each(|chunk| chunk.iter_mut().for_each(|s| *s += 1.0));
         s
     }
 

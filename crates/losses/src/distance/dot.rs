@@ -40,7 +40,11 @@ impl PairDistance for Dot {
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
-        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
+        let (x, y) = if self.normalize {
+            (unit(x), unit(y))
+        } else {
+            (x.to_vec(), y.to_vec())
+        };
         -x.iter().zip(&y).map(|(x, y)| x * y).sum::<f64>()
     }
 }

@@ -12,7 +12,7 @@ described! {
     /// ```
     ///
     /// # Reference
-    /// R. Hadsell, S. Chopra, Y. LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 1.
+    /// R. Hadsell, S. Chopra, Y. `LeCun`, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 1.
     ///
     /// # Example
     /// ```
@@ -33,17 +33,32 @@ impl PairDistance for L2 {
     fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
         use rayon::prelude::*;
         let mut s = gram::squared_l2(points);
-        s.par_chunks_mut(1 << 13).for_each(|chunk| chunk.iter_mut().for_each(|s| *s = s.sqrt()));
+        s.par_chunks_mut(1 << 13)
+            .for_each(|chunk| chunk.iter_mut().for_each(|s| *s = s.sqrt()));
         s
     }
 
     fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(s, g, points.rows, true, |d| if d > 0.0 { 1.0 / d } else { 0.0 });
+        gram::symmetrize(
+            s,
+            g,
+            points.rows,
+            true,
+            |d| if d > 0.0 { 1.0 / d } else { 0.0 },
+        );
         gram::apply(s, points, -1.0, out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
-        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
-        x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+        let (x, y) = if self.normalize {
+            (unit(x), unit(y))
+        } else {
+            (x.to_vec(), y.to_vec())
+        };
+        x.iter()
+            .zip(&y)
+            .map(|(x, y)| (x - y).powi(2))
+            .sum::<f64>()
+            .sqrt()
     }
 }

@@ -12,7 +12,7 @@ described! {
     /// ```
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §3.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.
     ///
     /// # Example
     /// ```
@@ -41,7 +41,11 @@ impl PairDistance for SquaredL2 {
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
-        let (x, y) = if self.normalize { (unit(x), unit(y)) } else { (x.to_vec(), y.to_vec()) };
+        let (x, y) = if self.normalize {
+            (unit(x), unit(y))
+        } else {
+            (x.to_vec(), y.to_vec())
+        };
         x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum()
     }
 }

@@ -23,11 +23,12 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// R. Hadsell, S. Chopra, Y. LeCun, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 4;
+    /// R. Hadsell, S. Chopra, Y. `LeCun`, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 4;
     /// without its factor ½ as in K. Sohn, NIPS 2016, Eq. 1.
     ///
     /// # Differences
-    /// The papers sum over pairs (`reduction = "sum"`). pytorch-metric-learning has no squares (`squared = false`) and
+    /// Distances are raw by default, as in the papers, and a margin of 1 presumes embeddings of about that size. The
+    /// papers sum over pairs (`reduction = "sum"`). pytorch-metric-learning has no squares (`squared = false`) and
     /// normalizes; sentence-transformers has cosine distance, margin 0.5 and takes its pairs from the data. Eq. 6 of the
     /// quadruplet paper is `squared = false` over `squared_l2`.
     ///
@@ -57,11 +58,21 @@ impl Contrastive {
     /// Term and slope of a pair that is too far or too near by `excess`.
     fn term(&self, excess: f32) -> (f32, f32) {
         let excess = excess.max(0.0);
-        if self.squared { (excess * excess, 2.0 * excess) } else { (excess, f32::from(excess > 0.0)) }
+        if self.squared {
+            (excess * excess, 2.0 * excess)
+        } else {
+            (excess, f32::from(excess > 0.0))
+        }
     }
 
     /// Sums over the pairs of anchor `a`, positives and negatives apart; slopes of the negatives go to row `a` of `g`.
-    fn anchor(&self, pairs: Pairs<'_>, kept: &KeptPairs<'_>, a: usize, g: &mut [f32]) -> [Evaluation; 2] {
+    fn anchor(
+        &self,
+        pairs: Pairs<'_>,
+        kept: &KeptPairs<'_>,
+        a: usize,
+        g: &mut [f32],
+    ) -> [Evaluation; 2] {
         let row = pairs.row(a);
         let [mut positives, mut negatives] = [Evaluation::default(); 2];
         for p in kept.positives(a) {
@@ -90,7 +101,9 @@ impl PairLoss for Contrastive {
         let sums = [0, 1].map(|kind| anchors.iter().map(|kinds| kinds[kind]).sum::<Evaluation>());
         let factors = sums.map(|sum| self.reduction.factor(sum.tuples, sum.active));
         pairs.each_anchor(g, |a, g| {
-            g.iter_mut().for_each(|g| *g *= factors[1] as f32);
+            for g in g.iter_mut() {
+                *g *= factors[1] as f32;
+            }
             for p in kept.positives(a) {
                 g[p] = self.term(pairs.at(a, p) - self.positive_margin.get()).1 * factors[0] as f32;
             }
@@ -108,9 +121,17 @@ impl PairLoss for Contrastive {
         for (i, j) in batch.pairs(tuples) {
             let power = if self.squared { 2 } else { 1 };
             if batch.label(i) == batch.label(j) {
-                positive.push((batch.d(i, j) - self.positive_margin.exact()).max(0.0).powi(power));
+                positive.push(
+                    (batch.d(i, j) - self.positive_margin.exact())
+                        .max(0.0)
+                        .powi(power),
+                );
             } else {
-                negative.push((self.negative_margin.exact() - batch.d(i, j)).max(0.0).powi(power));
+                negative.push(
+                    (self.negative_margin.exact() - batch.d(i, j))
+                        .max(0.0)
+                        .powi(power),
+                );
             }
         }
         self.reduction.reference(&positive) + self.reduction.reference(&negative)

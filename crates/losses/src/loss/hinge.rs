@@ -10,7 +10,7 @@
 
 use super::{Evaluation, softplus};
 use crate::pairs::Pairs;
-use crate::tuples::{KeptPairs, Tuples, band};
+use crate::tuples::{Tuples, band};
 
 /// One term.
 #[derive(Clone, Copy)]
@@ -34,12 +34,24 @@ impl Terms {
 }
 
 /// Over a list of triplets.
-pub(super) fn listed(pairs: Pairs<'_>, triplets: &[[u32; 3]], terms: Terms, g: &mut [f32]) -> Evaluation {
+pub(super) fn listed(
+    pairs: Pairs<'_>,
+    triplets: &[[u32; 3]],
+    terms: Terms,
+    g: &mut [f32],
+) -> Evaluation {
     let b = pairs.size();
-    let mut sum = Evaluation { tuples: triplets.len(), ..Evaluation::default() };
+    let mut sum = Evaluation {
+        tuples: triplets.len(),
+        ..Evaluation::default()
+    };
     for triplet in triplets {
         let [a, p, n] = triplet.map(|index| index as usize);
-        let from = if terms.swap && pairs.at(p, n) < pairs.at(a, n) { p } else { a };
+        let from = if terms.swap && pairs.at(p, n) < pairs.at(a, n) {
+            p
+        } else {
+            a
+        };
         let violation = pairs.at(a, p) - pairs.at(from, n) + terms.margin;
         let (value, slope) = terms.term(violation);
         sum.value += f64::from(value);
@@ -54,7 +66,12 @@ pub(super) fn listed(pairs: Pairs<'_>, triplets: &[[u32; 3]], terms: Terms, g: &
 ///
 /// With `swap` the entry `(a, n)` also belongs to triplets `(q, a, n)` of the other anchors `q` of the class. Row `a`
 /// collects those too, so that each row of `G` has one writer.
-pub(super) fn visited(pairs: Pairs<'_>, tuples: &Tuples, terms: Terms, g: &mut [f32]) -> Evaluation {
+pub(super) fn visited(
+    pairs: Pairs<'_>,
+    tuples: &Tuples,
+    terms: Terms,
+    g: &mut [f32],
+) -> Evaluation {
     let takes_part = |a: usize, p: usize, n: usize| match tuples {
         Tuples::Band { low, high } => {
             let (d_ap, d_an) = (pairs.at(a, p), pairs.at(a, n));
@@ -71,7 +88,8 @@ pub(super) fn visited(pairs: Pairs<'_>, tuples: &Tuples, terms: Terms, g: &mut [
             for n in pairs.negatives(a).flatten() {
                 if takes_part(a, q, n) {
                     let swapped = terms.swap && from_q[n] < from_a[n];
-                    let violation = from_a[q] - if swapped { from_q[n] } else { from_a[n] } + terms.margin;
+                    let violation =
+                        from_a[q] - if swapped { from_q[n] } else { from_a[n] } + terms.margin;
                     let (value, slope) = terms.term(violation);
                     sum.value += f64::from(value);
                     sum.tuples += 1;
@@ -91,91 +109,85 @@ pub(super) fn visited(pairs: Pairs<'_>, tuples: &Tuples, terms: Terms, g: &mut [
 
 /// Over all triplets of every anchor at once: `O(B² log K)` for classes of `K`.
 pub(super) fn summed(pairs: Pairs<'_>, tuples: &Tuples, margin: f32, g: &mut [f32]) -> Evaluation {
-    match *tuples {
-        // A band restricts triplets, not pairs: every pair may still form one.
-        Tuples::Band { low, high } => {
-            let every = Tuples::All.pairs(pairs);
-            let rows = pairs.each_anchor(g, |a, g| anchor(pairs, &every, a, (low, high, margin), g));
-            rows.into_iter().sum()
-        }
-        _ => {
-            let kept = tuples.pairs(pairs);
-            let all = (f32::NEG_INFINITY, f32::INFINITY, margin);
-            let rows = pairs.each_anchor(g, |a, g| anchor(pairs, &kept, a, all, g));
-            rows.into_iter().sum()
-        }
-    }
+    // A band restricts triplets, not pairs: every pair may still form one.
+    let (kept, limits) = if let &Tuples::Band { low, high } = tuples {
+        (Tuples::All.pairs(pairs), Some([low, high]))
+    } else {
+        (tuples.pairs(pairs), None)
+    };
+    let rows = pairs.each_anchor(g, |a, g| {
+        let row = pairs.row(a);
+        let mut anchor = Anchor::new(row, kept.positives(a), margin);
+        kept.negatives(a, |range| {
+            for n in range {
+                g[n] = -(anchor.meet(row[n], limits) as f32);
+            }
+        });
+        anchor.finish(g)
+    });
+    rows.into_iter().sum()
 }
 
-/// Positives of one anchor, ascending by distance.
-struct Positives {
-    sorted: Vec<(f32, usize)>,
+/// The triplets of one anchor, collected one negative at a time.
+struct Anchor {
+    margin: f32,
+    /// Positives with their distances, ascending.
+    positives: Vec<(f32, usize)>,
     /// `before[k]`: sum of the `k` smallest distances.
     before: Vec<f64>,
     /// Violated triplets of each positive, as changes from one to the next.
     change: Vec<i32>,
+    sum: Evaluation,
 }
 
-impl Positives {
-    fn new(pairs: Pairs<'_>, kept: &KeptPairs<'_>, a: usize) -> Self {
-        let row = pairs.row(a);
-        let mut sorted: Vec<_> = kept.positives(a).map(|p| (row[p], p)).collect();
-        sorted.sort_by(|x, y| x.0.total_cmp(&y.0));
-        let mut before = vec![0.0; sorted.len() + 1];
-        for (k, (d, _)) in sorted.iter().enumerate() {
+impl Anchor {
+    fn new(row: &[f32], positives: impl Iterator<Item = usize>, margin: f32) -> Self {
+        let mut positives: Vec<_> = positives.map(|p| (row[p], p)).collect();
+        positives.sort_by(|x, y| x.0.total_cmp(&y.0));
+        let mut before = vec![0.0; positives.len() + 1];
+        for (k, (d, _)) in positives.iter().enumerate() {
             before[k + 1] = before[k] + f64::from(*d);
         }
-        let change = vec![0; sorted.len() + 1];
-        Self { sorted, before, change }
+        let change = vec![0; positives.len() + 1];
+        Self {
+            margin,
+            positives,
+            before,
+            change,
+            sum: Evaluation::default(),
+        }
     }
-}
 
-fn anchor(
-    pairs: Pairs<'_>,
-    kept: &KeptPairs<'_>,
-    a: usize,
-    (low, high, margin): (f32, f32, f32),
-    g: &mut [f32],
-) -> Evaluation {
-    let mut positives = Positives::new(pairs, kept, a);
-    let Some(&(farthest, _)) = positives.sorted.last() else {
-        return Evaluation::default();
-    };
-    let row = pairs.row(a);
-    let whole_band = low == f32::NEG_INFINITY && high == f32::INFINITY;
-    let count = positives.sorted.len();
-    let mut sum = Evaluation::default();
-    kept.negatives(a, |range| {
-        if whole_band {
-            sum.tuples += range.len() * count;
+    /// Adds the triplets of a negative at distance `d`, all or those between the limits; the number violated.
+    fn meet(&mut self, d: f32, limits: Option<[f32; 2]>) -> usize {
+        let part = match limits {
+            None => 0..self.positives.len(),
+            Some([low, high]) => band(&self.positives, |positive| positive.0, d, low, high),
+        };
+        self.sum.tuples += part.len();
+        let nearer = self
+            .positives
+            .partition_point(|positive| positive.0 + self.margin <= d);
+        let first = nearer.max(part.start);
+        if first >= part.end {
+            return 0;
         }
-        for n in range {
-            let d = row[n];
-            let far = farthest + margin <= d;
-            if far && whole_band {
-                continue;
-            }
-            let in_band =
-                if whole_band { 0..count } else { band(&positives.sorted, |positive| positive.0, d, low, high) };
-            if !whole_band {
-                sum.tuples += in_band.len();
-            }
-            let first = positives.sorted.partition_point(|positive| positive.0 + margin <= d).max(in_band.start);
-            if first < in_band.end {
-                let violated = in_band.end - first;
-                let distances = positives.before[in_band.end] - positives.before[first];
-                sum.value += distances + violated as f64 * (f64::from(margin) - f64::from(d));
-                sum.active += violated;
-                g[n] = -(violated as f32);
-                positives.change[first] += 1;
-                positives.change[in_band.end] -= 1;
-            }
-        }
-    });
-    let mut violated = 0;
-    for (&(_, p), change) in positives.sorted.iter().zip(&positives.change) {
-        violated += change;
-        g[p] = violated as f32;
+        let violated = part.end - first;
+        let distances = self.before[part.end] - self.before[first];
+        self.sum.value += distances + violated as f64 * (f64::from(self.margin) - f64::from(d));
+        self.sum.active += violated;
+        self.change[first] += 1;
+        self.change[part.end] -= 1;
+        violated
     }
-    sum
+
+    /// Writes the slopes of the positives.
+    fn finish(self, g: &mut [f32]) -> Evaluation {
+        let mut violated = 0;
+        for (&(_, p), change) in self.positives.iter().zip(&self.change) {
+            violated += change;
+            g[p] = violated as f32;
+        }
+        self.sum
+    }
 }

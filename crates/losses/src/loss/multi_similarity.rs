@@ -91,20 +91,33 @@ impl MultiSimilarity {
         }
         let mut negatives = f64::from((beta * (nearest - base)).exp());
         kept.negatives(a, |range| {
-            for (g, d) in g[range.clone()].chunks_mut(BLOCK).zip(row[range].chunks(BLOCK)) {
+            for (g, d) in g[range.clone()]
+                .chunks_mut(BLOCK)
+                .zip(row[range].chunks(BLOCK))
+            {
                 let mut exponents = [0.0; BLOCK];
-                exponents.iter_mut().zip(d).for_each(|(x, d)| *x = beta * (nearest - d));
+                exponents
+                    .iter_mut()
+                    .zip(d)
+                    .for_each(|(x, d)| *x = beta * (nearest - d));
                 exp(&exponents[..d.len()], g);
                 negatives += f64::from(g.iter().sum::<f32>());
             }
         });
 
-        let (of_positive, of_negative) = (inverse_b / positives as f32, -inverse_b / negatives as f32);
-        kept.negatives(a, |range| g[range].iter_mut().for_each(|g| *g *= of_negative));
+        let (of_positive, of_negative) =
+            (inverse_b / positives as f32, -inverse_b / negatives as f32);
+        kept.negatives(a, |range| {
+            for g in &mut g[range] {
+                *g *= of_negative;
+            }
+        });
         kept.positives(a).for_each(|p| g[p] *= of_positive);
 
-        sum.value = f64::from(farthest - base) + positives.ln() / f64::from(alpha)
-            + f64::from(base - nearest) + negatives.ln() / f64::from(beta);
+        sum.value = f64::from(farthest - base)
+            + positives.ln() / f64::from(alpha)
+            + f64::from(base - nearest)
+            + negatives.ln() / f64::from(beta);
         sum
     }
 }
@@ -123,7 +136,10 @@ impl PairLoss for MultiSimilarity {
         let b = pairs.size();
         let anchors = pairs.each_anchor(g, |a, g| self.anchor(pairs, &kept, a, g, 1.0 / b as f32));
         let sum: Evaluation = anchors.into_iter().sum();
-        Evaluation { value: sum.value / b as f64, ..sum }
+        Evaluation {
+            value: sum.value / b as f64,
+            ..sum
+        }
     }
 
     fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
@@ -138,6 +154,9 @@ impl PairLoss for MultiSimilarity {
             }
         }
         let anchors = of_positives.iter().zip(&of_negatives);
-        anchors.map(|(p, n)| p.ln_1p() / alpha + n.ln_1p() / beta).sum::<f64>() / b as f64
+        anchors
+            .map(|(p, n)| p.ln_1p() / alpha + n.ln_1p() / beta)
+            .sum::<f64>()
+            / b as f64
     }
 }

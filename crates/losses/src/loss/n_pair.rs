@@ -62,7 +62,10 @@ fn tuplets(classes: &Classes) -> Vec<Tuplets> {
     for members in classes.iter() {
         for (k, pair) in members.chunks_exact(2).enumerate() {
             if k == sets.len() {
-                sets.push(Tuplets { queries: Vec::new(), keys: Vec::new() });
+                sets.push(Tuplets {
+                    queries: Vec::new(),
+                    keys: Vec::new(),
+                });
             }
             sets[k].queries.push(pair[0]);
             sets[k].keys.push(pair[1]);
@@ -84,7 +87,10 @@ impl Query<'_> {
     fn term(self, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation {
         let Self { keys, target } = self;
         let positive = row[keys[target]];
-        let nearest = keys.iter().map(|&key| row[key]).fold(f32::INFINITY, f32::min);
+        let nearest = keys
+            .iter()
+            .map(|&key| row[key])
+            .fold(f32::INFINITY, f32::min);
         let mut sum = 0.0;
         for &key in keys {
             g[key] = (nearest - row[key]).exp();
@@ -94,8 +100,15 @@ impl Query<'_> {
             g[key] *= -weight / sum as f32;
         }
         g[keys[target]] += weight;
-        let violated = keys.iter().enumerate().any(|(j, &key)| j != target && row[key] <= positive);
-        Evaluation { value: f64::from(positive - nearest) + sum.ln(), tuples: 1, active: usize::from(violated) }
+        let violated = keys
+            .iter()
+            .enumerate()
+            .any(|(j, &key)| j != target && row[key] <= positive);
+        Evaluation {
+            value: f64::from(positive - nearest) + sum.ln(),
+            tuples: 1,
+            active: usize::from(violated),
+        }
     }
 }
 
@@ -113,23 +126,37 @@ impl PairLoss for NPair {
         let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.size()];
         for set in &sets {
             for target in 0..set.keys.len() {
-                queries[set.queries[target]] = Some(Query { keys: &set.keys, target });
+                queries[set.queries[target]] = Some(Query {
+                    keys: &set.keys,
+                    target,
+                });
                 if self.symmetric {
-                    queries[set.keys[target]] = Some(Query { keys: &set.queries, target });
+                    queries[set.keys[target]] = Some(Query {
+                        keys: &set.queries,
+                        target,
+                    });
                 }
             }
         }
         let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
         let rows = pairs.each_anchor(g, |a, g| {
-            queries[a].map_or(Evaluation::default(), |query| query.term(pairs.row(a), g, weight as f32))
+            queries[a].map_or(Evaluation::default(), |query| {
+                query.term(pairs.row(a), g, weight as f32)
+            })
         });
         let sum: Evaluation = rows.into_iter().sum();
-        Evaluation { value: sum.value * weight, ..sum }
+        Evaluation {
+            value: sum.value * weight,
+            ..sum
+        }
     }
 
     fn embedding_term(&self, embeddings: &[f32], classes: &Classes, gradient: &mut [f32]) -> f64 {
         let sets = tuplets(classes);
-        let used: Vec<usize> = sets.iter().flat_map(|set| set.queries.iter().chain(&set.keys).copied()).collect();
+        let used: Vec<usize> = sets
+            .iter()
+            .flat_map(|set| set.queries.iter().chain(&set.keys).copied())
+            .collect();
         // 2N embeddings are in use, so mean ‖f‖² + mean ‖f⁺‖² is twice the mean over all of them.
         let weight = self.norm_penalty.exact() / 2.0 / used.len().max(1) as f64;
         let d = embeddings.len() / classes.rows();
@@ -147,22 +174,42 @@ impl PairLoss for NPair {
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> f64 {
         let b = batch.size();
         // rank[i]: how many examples of its class come before example i.
-        let rank: Vec<_> = (0..b).map(|i| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count()).collect();
-        let pair = |i: usize| (0..b).find(|&j| batch.label(j) == batch.label(i) && rank[j] == rank[i] + 1);
-        let queries: Vec<_> = (0..b).filter(|&i| rank[i] % 2 == 0).filter_map(|i| Some((i, pair(i)?))).collect();
+        let rank: Vec<_> = (0..b)
+            .map(|i| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count())
+            .collect();
+        let pair =
+            |i: usize| (0..b).find(|&j| batch.label(j) == batch.label(i) && rank[j] == rank[i] + 1);
+        let queries: Vec<_> = (0..b)
+            .filter(|&i| rank[i] % 2 == 0)
+            .filter_map(|i| Some((i, pair(i)?)))
+            .collect();
         let (mut terms, mut norms) = (Vec::new(), Vec::new());
         for &(i, i_plus) in &queries {
-            let others: Vec<_> = queries.iter().filter(|&&(j, _)| j != i && rank[j] == rank[i]).collect();
+            let others: Vec<_> = queries
+                .iter()
+                .filter(|&&(j, _)| j != i && rank[j] == rank[i])
+                .collect();
             if others.is_empty() {
                 continue;
             }
-            let sum: f64 = others.iter().map(|&&(_, j_plus)| (batch.d(i, i_plus) - batch.d(i, j_plus)).exp()).sum();
-            let swapped: f64 = others.iter().map(|&&(j, _)| (batch.d(i_plus, i) - batch.d(i_plus, j)).exp()).sum();
-            terms.push(if self.symmetric { f64::midpoint(sum.ln_1p(), swapped.ln_1p()) } else { sum.ln_1p() });
+            let sum: f64 = others
+                .iter()
+                .map(|&&(_, j_plus)| (batch.d(i, i_plus) - batch.d(i, j_plus)).exp())
+                .sum();
+            let swapped: f64 = others
+                .iter()
+                .map(|&&(j, _)| (batch.d(i_plus, i) - batch.d(i_plus, j)).exp())
+                .sum();
+            terms.push(if self.symmetric {
+                f64::midpoint(sum.ln_1p(), swapped.ln_1p())
+            } else {
+                sum.ln_1p()
+            });
             let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
             norms.push(square(i) + square(i_plus));
         }
         let n = terms.len().max(1) as f64;
-        terms.iter().sum::<f64>() / n + self.norm_penalty.exact() / 4.0 * norms.iter().sum::<f64>() / n
+        terms.iter().sum::<f64>() / n
+            + self.norm_penalty.exact() / 4.0 * norms.iter().sum::<f64>() / n
     }
 }

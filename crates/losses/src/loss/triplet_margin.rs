@@ -25,7 +25,7 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR
     /// 2015, Eq. 3 (squared distances of unit vectors, margin 0.2, semi-hard negatives). `smooth`: K. Sohn, NIPS 2016,
     /// Eq. 4. `swap`: V. Balntas et al., Learning Local Feature Descriptors with Triplets, BMVC 2016, §2.
     ///
@@ -68,24 +68,42 @@ impl PairLoss for TripletMargin {
 
     fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation {
         let margin = self.margin.get();
-        let terms = hinge::Terms { margin, smooth: self.smooth, swap: self.swap };
+        let terms = hinge::Terms {
+            margin,
+            smooth: self.smooth,
+            swap: self.swap,
+        };
         let sum = match tuples {
             Tuples::Triplets(triplets) => hinge::listed(pairs, triplets, terms, g),
             _ if self.smooth || self.swap => hinge::visited(pairs, tuples, terms, g),
             _ => hinge::summed(pairs, tuples, margin, g),
         };
         // Every term of the smooth loss is above zero.
-        let factor = self.reduction.factor(sum.tuples, if self.smooth { sum.tuples } else { sum.active });
+        let factor = self.reduction.factor(
+            sum.tuples,
+            if self.smooth { sum.tuples } else { sum.active },
+        );
         scale(g, factor);
-        Evaluation { value: sum.value * factor, ..sum }
+        Evaluation {
+            value: sum.value * factor,
+            ..sum
+        }
     }
 
     fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
         let mut terms = Vec::new();
         for [a, p, n] in batch.triplets(tuples) {
-            let d_n = if self.swap { batch.d(a, n).min(batch.d(p, n)) } else { batch.d(a, n) };
+            let d_n = if self.swap {
+                batch.d(a, n).min(batch.d(p, n))
+            } else {
+                batch.d(a, n)
+            };
             let violation = batch.d(a, p) - d_n + self.margin.exact();
-            terms.push(if self.smooth { violation.exp().ln_1p() } else { violation.max(0.0) });
+            terms.push(if self.smooth {
+                violation.exp().ln_1p()
+            } else {
+                violation.max(0.0)
+            });
         }
         self.reduction.reference(&terms)
     }

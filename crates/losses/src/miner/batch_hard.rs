@@ -40,7 +40,10 @@ impl TupleMiner for BatchHard {
         triplets_of_anchors(pairs, |a| {
             let p = farthest(pairs.row(a), pairs.positives(a));
             let n = p.and_then(|_| nearest_negative(pairs, a));
-            p.zip(n).map(|(p, n)| [a as u32, p as u32, n as u32]).into_iter().collect()
+            p.zip(n)
+                .map(|(p, n)| [a as u32, p as u32, n as u32])
+                .into_iter()
+                .collect()
         })
     }
 

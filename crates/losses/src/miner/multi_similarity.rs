@@ -44,10 +44,20 @@ impl TupleMiner for MultiSimilarity {
         let mut mask = PairMask::empty(pairs.size());
         mask.rows_mut().enumerate().for_each(|(a, bits)| {
             let row = pairs.row(a);
-            let negatives = || pairs.negatives(a).flat_map(|range| row[range].iter().copied());
+            let negatives = || {
+                pairs
+                    .negatives(a)
+                    .flat_map(|range| row[range].iter().copied())
+            };
             let nearest = negatives().fold(f32::INFINITY, |m, d| if d < m { d } else { m });
-            let farthest = pairs.positives(a).map(|p| row[p]).fold(f32::NEG_INFINITY, f32::max);
-            pairs.positives(a).filter(|&p| row[p] + epsilon > nearest).for_each(|p| insert_bit(bits, p));
+            let farthest = pairs
+                .positives(a)
+                .map(|p| row[p])
+                .fold(f32::NEG_INFINITY, f32::max);
+            pairs
+                .positives(a)
+                .filter(|&p| row[p] + epsilon > nearest)
+                .for_each(|p| insert_bit(bits, p));
             for n in pairs.negatives(a).flatten() {
                 bits[n / 64] |= u64::from(row[n] - epsilon < farthest) << (n % 64);
             }

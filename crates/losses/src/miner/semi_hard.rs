@@ -41,7 +41,7 @@ described! {
     /// are easy, and a random choice has nothing for them. Of equal distances the first is taken.
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, Eq. 4 and §3.2.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, Eq. 4 and §3.2.
     ///
     /// # Differences
     /// TensorFlow's and sentence-transformers' semi-hard loss is `fallback = "farthest"` with the loss's
@@ -78,7 +78,8 @@ impl SemiHard {
     fn nearest(pairs: Pairs<'_>, a: usize, positives: &[(f32, usize)]) -> Vec<Option<usize>> {
         let row = pairs.row(a);
         let mut nearest: Vec<Option<usize>> = vec![None; positives.len()];
-        let closer = |n: usize, best: Option<usize>| best.is_none_or(|best| (row[n], n) < (row[best], best));
+        let closer =
+            |n: usize, best: Option<usize>| best.is_none_or(|best| (row[n], n) < (row[best], best));
         for n in pairs.negatives(a).flatten() {
             let beyond = positives.partition_point(|positive| positive.0 < row[n]);
             if beyond > 0 && closer(n, nearest[beyond - 1]) {
@@ -120,7 +121,9 @@ impl SemiHard {
         positives.sort_by(|x, y| x.0.total_cmp(&y.0));
         let mut chosen = match self.choice {
             Choice::Nearest => Self::nearest(pairs, a, &positives),
-            Choice::Random => self.random(pairs, a, &positives, &mut ChaCha8Rng::seed_from_u64(seed)),
+            Choice::Random => {
+                self.random(pairs, a, &positives, &mut ChaCha8Rng::seed_from_u64(seed))
+            }
         };
         if self.fallback == Fallback::Farthest
             && let Some(farthest) = farthest(row, pairs.negatives(a).flatten())
@@ -132,7 +135,9 @@ impl SemiHard {
             }
         }
         let triplets = positives.iter().zip(chosen);
-        triplets.filter_map(|(&(_, p), n)| n.map(|n| [a as u32, p as u32, n as u32])).collect()
+        triplets
+            .filter_map(|(&(_, p), n)| n.map(|n| [a as u32, p as u32, n as u32]))
+            .collect()
     }
 }
 
@@ -154,9 +159,13 @@ impl TupleMiner for SemiHard {
                 farther.retain(|&n| batch.d(a, n) > batch.d(a, p));
                 let chosen = match (self.choice, self.fallback) {
                     (_, Fallback::Farthest) if farther.is_empty() => {
-                        first_least(&batch.negatives(a), |n| -batch.d(a, n)).into_iter().collect()
+                        first_least(&batch.negatives(a), |n| -batch.d(a, n))
+                            .into_iter()
+                            .collect()
                     }
-                    (Choice::Nearest, _) => first_least(&farther, |n| batch.d(a, n)).into_iter().collect(),
+                    (Choice::Nearest, _) => first_least(&farther, |n| batch.d(a, n))
+                        .into_iter()
+                        .collect(),
                     (Choice::Random, _) => {
                         farther.retain(|&n| batch.d(a, n) < batch.d(a, p) + self.margin.exact());
                         farther

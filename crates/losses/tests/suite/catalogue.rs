@@ -9,29 +9,60 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 fn assert_complete(entry: &Entry) {
-    let Entry { name, summary, formula, reference, text, .. } = entry;
-    assert!(summary.ends_with('.') && !summary.contains('\n'), "{name}: {summary}");
+    let Entry {
+        name,
+        summary,
+        formula,
+        reference,
+        text,
+        ..
+    } = entry;
+    assert!(
+        summary.ends_with('.') && !summary.contains('\n'),
+        "{name}: {summary}"
+    );
     assert!(!formula.is_empty() && !reference.is_empty(), "{name}");
-    assert!(text.contains("# Example\n```\n"), "{name} has no example that runs");
+    assert!(
+        text.contains("# Example\n```\n"),
+        "{name} has no example that runs"
+    );
     for parameter in &entry.parameters {
-        assert!(parameter.doc.ends_with('.'), "{name}.{}: {}", parameter.name, parameter.doc);
+        assert!(
+            parameter.doc.ends_with('.'),
+            "{name}.{}: {}",
+            parameter.name,
+            parameter.doc
+        );
         assert!(!parameter.default.is_empty(), "{name}.{}", parameter.name);
     }
 }
 
 /// The key of the catalogue is the key of the recipe, and each parameter and default is the one the recipe has.
-fn assert_matches_the_recipe<T: Serialize + DeserializeOwned + PartialEq>(members: &[T], entries: &[Entry]) {
+fn assert_matches_the_recipe<T: Serialize + DeserializeOwned + PartialEq>(
+    members: &[T],
+    entries: &[Entry],
+) {
     assert_eq!(members.len(), entries.len());
     for (member, entry) in members.iter().zip(entries) {
         assert_complete(entry);
         let value = serde_json::to_value(member).unwrap();
-        let table = value[entry.name].as_object().unwrap_or_else(|| panic!("{} is not {value}", entry.name));
+        let table = value[entry.name]
+            .as_object()
+            .unwrap_or_else(|| panic!("{} is not {value}", entry.name));
         assert_eq!(table.len(), entry.parameters.len());
         for parameter in &entry.parameters {
-            assert_eq!(table[parameter.name].to_string().trim_matches('"'), parameter.default.as_str(), "{}", entry.name);
+            assert_eq!(
+                table[parameter.name].to_string().trim_matches('"'),
+                parameter.default.as_str(),
+                "{}",
+                entry.name
+            );
         }
         let bare = format!("{{\"{}\": {{}}}}", entry.name);
-        assert!(serde_json::from_str::<T>(&bare).unwrap() == *member, "{bare} is not the default");
+        assert!(
+            serde_json::from_str::<T>(&bare).unwrap() == *member,
+            "{bare} is not the default"
+        );
     }
 }
 
@@ -45,19 +76,30 @@ fn entries_are_complete_and_match_the_recipe() {
 #[test]
 fn the_page_shows_every_entry_with_its_parameters() {
     let page = catalogue::markdown();
-    for (table, entries) in
-        [("loss", catalogue::losses()), ("miner", catalogue::miners()), ("distance", catalogue::distances())]
-    {
+    for (table, entries) in [
+        ("loss", catalogue::losses()),
+        ("miner", catalogue::miners()),
+        ("distance", catalogue::distances()),
+    ] {
         for entry in entries {
             assert!(page.contains(&format!("### `[{table}.{}]`", entry.name)));
             assert!(page.contains(&entry.formula));
             for parameter in &entry.parameters {
-                assert!(page.contains(&format!("| `{}` | `{}` |", parameter.name, parameter.default)));
+                assert!(page.contains(&format!(
+                    "| `{}` | `{}` |",
+                    parameter.name, parameter.default
+                )));
             }
         }
     }
-    assert!(!page.contains("Ok::<"), "hidden lines of examples stay hidden");
-    assert!(!page.contains("[`Tuples`]"), "rustdoc links are links only in rustdoc");
+    assert!(
+        !page.contains("Ok::<"),
+        "hidden lines of examples stay hidden"
+    );
+    assert!(
+        !page.contains("[`Tuples`]"),
+        "rustdoc links are links only in rustdoc"
+    );
 }
 
 #[test]
@@ -65,7 +107,11 @@ fn a_resolved_objective_survives_a_recipe_unchanged() {
     for loss in crate::losses() {
         let objective = Objective::from(loss).resolved();
         let text = toml::to_string(&objective).unwrap();
-        assert_eq!(toml::from_str::<Objective>(&text).unwrap(), objective, "{text}");
+        assert_eq!(
+            toml::from_str::<Objective>(&text).unwrap(),
+            objective,
+            "{text}"
+        );
     }
     let text = toml::to_string(&Objective::from(loss::TripletMargin::default())).unwrap();
     assert!(text.contains("margin = 0.2\n"), "{text}");

@@ -17,7 +17,9 @@ fn central_differences(objective: &Objective, batch: &Batch, tuples: &Tuples) ->
         embeddings[k] = kept;
         value
     };
-    (0..batch.embeddings.len()).map(|k| (value(k, h) - value(k, -h)) / (2.0 * h)).collect()
+    (0..batch.embeddings.len())
+        .map(|k| (value(k, h) - value(k, -h)) / (2.0 * h))
+        .collect()
 }
 
 #[test]
@@ -25,7 +27,13 @@ fn values_and_gradients_are_those_of_the_references() {
     let batch = Batch::uneven(1);
     let mut with_tuples = 0;
     for objective in objectives() {
-        let tuples = objective.mine(batch.mat(), &batch.labels, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
+        let tuples = objective
+            .mine(
+                batch.mat(),
+                &batch.labels,
+                &mut ChaCha8Rng::seed_from_u64(7),
+            )
+            .unwrap();
         let outcome = batch.evaluate(&objective).unwrap();
         let expected = objective.reference(&batch.exact(), batch.cols, &batch.labels, &tuples);
         assert_close(f64::from(outcome.value), expected, 1e-5, &objective);
@@ -34,7 +42,10 @@ fn values_and_gradients_are_those_of_the_references() {
         assert!((0.0..=1.0).contains(&outcome.active), "{objective:#?}");
         with_tuples += u32::from(outcome.tuples > 0 && outcome.value > 0.0);
     }
-    assert!(with_tuples > 1000, "only {with_tuples} combinations had anything to compare");
+    assert!(
+        with_tuples > 1000,
+        "only {with_tuples} combinations had anything to compare"
+    );
 }
 
 #[test]
@@ -43,7 +54,9 @@ fn large_batches_agree_too() {
     let labels: Vec<u32> = (0..150).map(|i| i * i % 31).collect();
     let batch = Batch::random(2, 20, &labels);
     for objective in crate::main_objectives() {
-        let tuples = objective.mine(batch.mat(), &labels, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
+        let tuples = objective
+            .mine(batch.mat(), &labels, &mut ChaCha8Rng::seed_from_u64(7))
+            .unwrap();
         let outcome = batch.evaluate(&objective).unwrap();
         let expected = objective.reference(&batch.exact(), batch.cols, &labels, &tuples);
         assert_close(f64::from(outcome.value), expected, 1e-5, &objective);
@@ -65,10 +78,21 @@ fn miners_choose_what_their_definitions_say() {
             let exact = batch.exact();
             let exact = Exact::new(&exact, batch.cols, &batch.labels, distance.get());
             for miner in miners() {
-                let objective =
-                    Objective::from(TripletMargin::default()).with_distance(distance.clone()).with_miner(miner.clone());
-                let mined = objective.mine(batch.mat(), &batch.labels, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
-                assert_eq!(sorted(mined), sorted(miner.get().reference(&exact)), "{miner:?} {distance:?}");
+                let objective = Objective::from(TripletMargin::default())
+                    .with_distance(distance.clone())
+                    .with_miner(miner.clone());
+                let mined = objective
+                    .mine(
+                        batch.mat(),
+                        &batch.labels,
+                        &mut ChaCha8Rng::seed_from_u64(7),
+                    )
+                    .unwrap();
+                assert_eq!(
+                    sorted(mined),
+                    sorted(miner.get().reference(&exact)),
+                    "{miner:?} {distance:?}"
+                );
             }
         }
     }
@@ -78,32 +102,46 @@ fn miners_choose_what_their_definitions_say() {
 fn random_semi_hard_negatives_are_drawn_from_all_inside_the_margin_alike() {
     let labels: Vec<u32> = (0..24).map(|i| i % 6).collect();
     let batch = Batch::random(3, 4, &labels);
-    let miner = SemiHard { choice: Choice::Random, margin: Positive::literal(0.8), ..SemiHard::default() };
+    let miner = SemiHard {
+        choice: Choice::Random,
+        margin: Positive::literal(0.8),
+        ..SemiHard::default()
+    };
     let objective = Objective::from(TripletMargin::default()).with_miner(miner.clone());
     let exact = batch.exact();
     let distance = objective.distance();
-    let Tuples::Triplets(candidates) =
-        nearkin_losses::miner::TupleMiner::reference(&miner, &Exact::new(&exact, 4, &labels, distance.get()))
-    else {
+    let Tuples::Triplets(candidates) = nearkin_losses::miner::TupleMiner::reference(
+        &miner,
+        &Exact::new(&exact, 4, &labels, distance.get()),
+    ) else {
         panic!("semi-hard negatives come in triplets");
     };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let rounds = 400;
     let mut drawn = std::collections::BTreeMap::new();
     for _ in 0..rounds {
-        let Tuples::Triplets(triplets) = objective.mine(batch.mat(), &labels, &mut rng).unwrap() else {
+        let Tuples::Triplets(triplets) = objective.mine(batch.mat(), &labels, &mut rng).unwrap()
+        else {
             panic!("semi-hard negatives come in triplets");
         };
-        triplets.into_iter().for_each(|triplet| *drawn.entry(triplet).or_insert(0) += 1);
+        for triplet in triplets {
+            *drawn.entry(triplet).or_insert(0) += 1;
+        }
     }
     assert!(drawn.keys().all(|triplet| candidates.contains(triplet)));
     assert!(candidates.len() > 100);
     for triplet in &candidates {
-        let rivals = candidates.iter().filter(|other| other[..2] == triplet[..2]).count();
+        let rivals = candidates
+            .iter()
+            .filter(|other| other[..2] == triplet[..2])
+            .count();
         let share = f64::from(drawn.get(triplet).copied().unwrap_or(0)) / f64::from(rounds);
         let expected = 1.0 / rivals as f64;
         let five_sigma = 5.0 * (expected * (1.0 - expected) / f64::from(rounds)).sqrt();
-        assert!((share - expected).abs() <= five_sigma, "{triplet:?}: {share}, not {expected}");
+        assert!(
+            (share - expected).abs() <= five_sigma,
+            "{triplet:?}: {share}, not {expected}"
+        );
     }
 }
 
@@ -111,11 +149,17 @@ fn random_semi_hard_negatives_are_drawn_from_all_inside_the_margin_alike() {
 fn bits_do_not_depend_on_the_number_of_threads() {
     let labels: Vec<u32> = (0..200).map(|i| i / 4).collect();
     let batch = Batch::random(4, 32, &labels);
-    let random = SemiHard { choice: Choice::Random, ..SemiHard::default() };
+    let random = SemiHard {
+        choice: Choice::Random,
+        ..SemiHard::default()
+    };
     let drawn = Objective::from(TripletMargin::default()).with_miner(random);
     for objective in crate::main_objectives().chain([drawn]) {
         let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| batch.evaluate(&objective).unwrap())
         };
         let one = on(1);

@@ -18,46 +18,124 @@ const RAW_L2: &str = "[distance.l2]\nnormalize = false";
 
 #[test]
 fn losses_have_the_golden_values() {
-    let semi_hard = format!("reduction = 'mean'\n{RAW_L2}\n[miner.semi_hard]\nfallback = 'farthest'");
+    let semi_hard =
+        format!("reduction = 'mean'\n{RAW_L2}\n[miner.semi_hard]\nfallback = 'farthest'");
     for (source, recipe, rest, expected) in [
-        ("PML TripletMargin(.05)", "triplet_margin]\nmargin = 0.05", L2, 0.454_328_711_7),
-        ("PML TripletMargin(.2, swap)", "triplet_margin]\nswap = true", L2, 0.588_533_946_7),
-        ("PML TripletMargin(.2, smooth)", "triplet_margin]\nsmooth = true", L2, 0.812_041_655_1),
-        ("PML TripletMargin(.2, cosine)", "triplet_margin]\n[distance.cosine]", ALL, 0.598_823_167_7),
-        ("PML Contrastive", "contrastive]\nsquared = false", L2, 1.715_236_892_1),
-        ("PML Contrastive(1, 0, cosine)", "contrastive]\nsquared = false\n[distance.cosine]", ALL, 1.520_312_248_9),
-        ("PML MultiSimilarity", "multi_similarity]", ALL, 0.933_321_674_4),
-        ("PML NPairs", "n_pair]\nnorm_penalty = 0", "[distance.dot]\nnormalize = true", 1.448_260_479_7),
-        ("ST BatchAllTriplet", &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"), ALL, 4.966_252_439_0),
-        ("ST BatchHardTriplet", &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"), "[miner.batch_hard]", 6.051_420_905_9),
+        (
+            "PML TripletMargin(.05)",
+            "triplet_margin]\nmargin = 0.05",
+            L2,
+            0.454_328_711_7,
+        ),
+        (
+            "PML TripletMargin(.2, swap)",
+            "triplet_margin]\nswap = true",
+            L2,
+            0.588_533_946_7,
+        ),
+        (
+            "PML TripletMargin(.2, smooth)",
+            "triplet_margin]\nsmooth = true",
+            L2,
+            0.812_041_655_1,
+        ),
+        (
+            "PML TripletMargin(.2, cosine)",
+            "triplet_margin]\n[distance.cosine]",
+            ALL,
+            0.598_823_167_7,
+        ),
+        (
+            "PML Contrastive",
+            "contrastive]\nsquared = false",
+            L2,
+            1.715_236_892_1,
+        ),
+        (
+            "PML Contrastive(1, 0, cosine)",
+            "contrastive]\nsquared = false\n[distance.cosine]",
+            ALL,
+            1.520_312_248_9,
+        ),
+        (
+            "PML MultiSimilarity",
+            "multi_similarity]",
+            ALL,
+            0.933_321_674_4,
+        ),
+        (
+            "PML NPairs",
+            "n_pair]\nnorm_penalty = 0",
+            "[distance.dot]\nnormalize = true",
+            1.448_260_479_7,
+        ),
+        (
+            "ST BatchAllTriplet",
+            &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"),
+            ALL,
+            4.966_252_439_0,
+        ),
+        (
+            "ST BatchHardTriplet",
+            &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"),
+            "[miner.batch_hard]",
+            6.051_420_905_9,
+        ),
         (
             "ST BatchHardSoftMargin",
             &format!("triplet_margin]\nmargin = 0\nsmooth = true\n{RAW_L2}"),
             "[miner.batch_hard]",
             1.353_246_880_5,
         ),
-        ("ST BatchSemiHard", "triplet_margin]\nmargin = 5", &semi_hard, 4.616_911_782_6),
+        (
+            "ST BatchSemiHard",
+            "triplet_margin]\nmargin = 5",
+            &semi_hard,
+            4.616_911_782_6,
+        ),
     ] {
         let objective: Objective = toml::from_str(&format!("[loss.{recipe}\n{rest}")).unwrap();
         let (batch, exact) = Batch::golden();
         let outcome = batch.evaluate(&objective).unwrap();
         assert_close(f64::from(outcome.value), expected, 1e-5, &source);
-        let tuples = objective.mine(batch.mat(), &batch.labels, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        assert_close(objective.reference(&exact, 4, &batch.labels, &tuples), expected, 1e-6, &source);
+        let tuples = objective
+            .mine(
+                batch.mat(),
+                &batch.labels,
+                &mut ChaCha8Rng::seed_from_u64(0),
+            )
+            .unwrap();
+        assert_close(
+            objective.reference(&exact, 4, &batch.labels, &tuples),
+            expected,
+            1e-6,
+            &source,
+        );
     }
 }
 
 fn mined(recipe: &str) -> (Tuples, Objective) {
     let objective: Objective = toml::from_str(&format!("[loss.triplet_margin]\n{recipe}")).unwrap();
     let batch = Batch::golden().0;
-    (objective.mine(batch.mat(), &batch.labels, &mut ChaCha8Rng::seed_from_u64(0)).unwrap(), objective)
+    (
+        objective
+            .mine(
+                batch.mat(),
+                &batch.labels,
+                &mut ChaCha8Rng::seed_from_u64(0),
+            )
+            .unwrap(),
+        objective,
+    )
 }
 
 #[test]
 fn batch_hard_mines_the_golden_indices() {
     let (tuples, _) = mined("[distance.l2]\n[miner.batch_hard]");
     let (positives, negatives) = ([1, 0, 3, 2, 5, 4, 7, 6], [4, 5, 6, 7, 0, 1, 2, 3]);
-    let expected = (0..8).map(|a| [a as u32, positives[a], negatives[a]]).collect();
+    let expected = (0..8)
+        .map(|a| [a as u32, positives[a], negatives[a]])
+        .collect();
     assert_eq!(tuples, Tuples::Triplets(expected));
 }
 
@@ -67,14 +145,23 @@ fn multi_similarity_mines_the_golden_number_of_pairs() {
     let (batch, exact) = Batch::golden();
     let distance = objective.distance();
     let pairs = Exact::new(&exact, 4, &batch.labels, distance.get()).pairs(&tuples);
-    let positives = pairs.iter().filter(|&&(i, j)| batch.labels[i] == batch.labels[j]).count();
+    let positives = pairs
+        .iter()
+        .filter(|&&(i, j)| batch.labels[i] == batch.labels[j])
+        .count();
     assert_eq!((positives, pairs.len() - positives), (8, 23));
 }
 
 #[test]
 fn triplet_margin_mines_the_golden_number_of_triplets() {
     for (kind, expected) in [("all", 25), ("hard", 21), ("semi_hard", 4), ("easy", 23)] {
-        let (_, objective) = mined(&format!("[distance.l2]\n[miner.triplet_margin]\nkind = '{kind}'"));
-        assert_eq!(Batch::golden().0.evaluate(&objective).unwrap().tuples, expected, "{kind}");
+        let (_, objective) = mined(&format!(
+            "[distance.l2]\n[miner.triplet_margin]\nkind = '{kind}'"
+        ));
+        assert_eq!(
+            Batch::golden().0.evaluate(&objective).unwrap().tuples,
+            expected,
+            "{kind}"
+        );
     }
 }

@@ -27,8 +27,14 @@ impl Batch {
     /// Components uniform in ±0.6, away from the kinks of the losses for all practical purposes.
     fn random(seed: u64, cols: usize, labels: &[u32]) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let embeddings = (0..labels.len() * cols).map(|_| rng.random::<f32>() * 1.2 - 0.6).collect();
-        Self { embeddings, cols, labels: labels.to_vec() }
+        let embeddings = (0..labels.len() * cols)
+            .map(|_| rng.random::<f32>() * 1.2 - 0.6)
+            .collect();
+        Self {
+            embeddings,
+            cols,
+            labels: labels.to_vec(),
+        }
     }
 
     /// Classes of one to four items, in no order.
@@ -44,7 +50,14 @@ impl Batch {
         };
         let exact: Vec<f64> = (0..32).map(entry).collect();
         let embeddings = exact.iter().map(|&e| e as f32).collect();
-        (Self { embeddings, cols: 4, labels: vec![0, 0, 1, 1, 2, 2, 3, 3] }, exact)
+        (
+            Self {
+                embeddings,
+                cols: 4,
+                labels: vec![0, 0, 1, 1, 2, 2, 3, 3],
+            },
+            exact,
+        )
     }
 
     fn mat(&self) -> Mat<'_> {
@@ -65,7 +78,13 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
     let mut all = Vec::new();
     for member in defaults {
         let mut open = vec![serde_json::to_value(&member).unwrap()];
-        let table = open[0].as_object().unwrap().values().next().unwrap().clone();
+        let table = open[0]
+            .as_object()
+            .unwrap()
+            .values()
+            .next()
+            .unwrap()
+            .clone();
         for (key, value) in table.as_object().unwrap() {
             let choices: Vec<Value> = match (key.as_str(), value) {
                 ("reduction", _) => ["mean_nonzero", "mean", "sum"].map(Value::from).into(),
@@ -77,9 +96,15 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 table[key] = choice.clone();
                 member
             };
-            open = open.iter().flat_map(|member| choices.iter().map(|c| set(member.clone(), c))).collect();
+            open = open
+                .iter()
+                .flat_map(|member| choices.iter().map(|c| set(member.clone(), c)))
+                .collect();
         }
-        all.extend(open.into_iter().map(|member| serde_json::from_value(member).unwrap()));
+        all.extend(
+            open.into_iter()
+                .map(|member| serde_json::from_value(member).unwrap()),
+        );
     }
     all
 }
@@ -94,11 +119,30 @@ fn distances() -> Vec<Distance> {
 
 /// Every miner without a random choice.
 fn miners() -> Vec<Miner> {
-    use nearkin_losses::miner::{SemiHard, TripletMargin, semi_hard::Fallback, triplet_margin::Kind};
+    use nearkin_losses::miner::{
+        SemiHard, TripletMargin, semi_hard::Fallback, triplet_margin::Kind,
+    };
     let mut miners = Miner::defaults();
-    miners.push(SemiHard { fallback: Fallback::Farthest, ..SemiHard::default() }.into());
-    miners.extend([Kind::Hard, Kind::SemiHard, Kind::Easy].map(|kind| TripletMargin { kind, ..Default::default() }.into()));
-    miners.push(MultiSimilarity { epsilon: nearkin_losses::range::NonNegative::literal(0.0) }.into());
+    miners.push(
+        SemiHard {
+            fallback: Fallback::Farthest,
+            ..SemiHard::default()
+        }
+        .into(),
+    );
+    miners.extend([Kind::Hard, Kind::SemiHard, Kind::Easy].map(|kind| {
+        TripletMargin {
+            kind,
+            ..Default::default()
+        }
+        .into()
+    }));
+    miners.push(
+        MultiSimilarity {
+            epsilon: nearkin_losses::range::NonNegative::literal(0.0),
+        }
+        .into(),
+    );
     miners
 }
 
@@ -108,7 +152,10 @@ fn objectives() -> impl Iterator<Item = Objective> {
         distances().into_iter().flat_map(move |distance| {
             let with_distance = Objective::from(loss.clone()).with_distance(distance);
             let fits = |objective: &Objective| objective.check().is_ok();
-            miners().into_iter().map(move |miner| with_distance.clone().with_miner(miner)).filter(fits)
+            miners()
+                .into_iter()
+                .map(move |miner| with_distance.clone().with_miner(miner))
+                .filter(fits)
         })
     })
 }
@@ -123,7 +170,10 @@ fn main_objectives() -> impl Iterator<Item = Objective> {
 
 fn assert_close(actual: f64, expected: f64, tolerance: f64, what: &dyn std::fmt::Debug) {
     let error = (actual - expected).abs();
-    assert!(error <= tolerance * expected.abs().max(1e-3), "{actual} is not {expected}: {what:#?}");
+    assert!(
+        error <= tolerance * expected.abs().max(1e-3),
+        "{actual} is not {expected}: {what:#?}"
+    );
 }
 
 /// Largest difference within `tolerance` of the largest entry.
@@ -132,6 +182,9 @@ fn assert_all_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &dyn
     let largest = expected.iter().fold(1e-3, |m: f64, e| m.max(e.abs()));
     for (k, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(actual) - expected).abs();
-        assert!(error <= tolerance * largest, "entry {k}: {actual} is not {expected}: {what:#?}");
+        assert!(
+            error <= tolerance * largest,
+            "entry {k}: {actual} is not {expected}: {what:#?}"
+        );
     }
 }
