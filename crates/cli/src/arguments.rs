@@ -191,16 +191,25 @@ pub struct RecipeFile {
 
 /// A time such as `90s`, `10m` or `2h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("\"{text}\" is no time, expected a number with s, m or h, such as 90s, 10m or 1.5h");
+    let expected = || {
+        format!("\"{text}\" is no time, expected a number with s, m or h, such as 90s, 10m or 1.5h")
+    };
     let (unit, seconds) = match text.chars().last() {
         Some('s') => ('s', 1.0),
         Some('m') => ('m', 60.0),
         Some('h') => ('h', 3600.0),
         _ => return Err(expected()),
     };
-    let number: f64 = text.trim_end_matches(unit).parse().map_err(|_| expected())?;
+    let number: f64 = text
+        .trim_end_matches(unit)
+        .parse()
+        .map_err(|_| expected())?;
     let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())?;
-    if time.is_zero() { Err(expected()) } else { Ok(time) }
+    if time.is_zero() {
+        Err(expected())
+    } else {
+        Ok(time)
+    }
 }
 
 #[cfg(test)]

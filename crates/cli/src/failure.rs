@@ -22,12 +22,18 @@ enum Kind {
 impl Failure {
     /// The arguments or the recipe are wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into() }
+        Self {
+            kind: Kind::Usage,
+            message: message.into(),
+        }
     }
 
     /// Stopped on request.
     pub fn stopped(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Stopped, message: message.into() }
+        Self {
+            kind: Kind::Stopped,
+            message: message.into(),
+        }
     }
 
     /// The process's exit code.
@@ -58,8 +64,15 @@ impl Failure {
 
 impl From<nearkin::Error> for Failure {
     fn from(error: nearkin::Error) -> Self {
-        let kind = if matches!(error, nearkin::Error::Recipe(_)) { Kind::Usage } else { Kind::Run };
-        Self { kind, message: error.to_string() }
+        let kind = if matches!(error, nearkin::Error::Recipe(_)) {
+            Kind::Usage
+        } else {
+            Kind::Run
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -85,6 +98,9 @@ through_nearkin!(
 
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
-        Self { kind: Kind::Run, message: error.to_string() }
+        Self {
+            kind: Kind::Run,
+            message: error.to_string(),
+        }
     }
 }

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(threads) = arguments.threads {
-        nearkin::set_threads(threads.get()).map_err(|e| Failure::usage(format!("--threads {threads}: {e}")))?;
+        nearkin::set_threads(threads.get())
+            .map_err(|e| Failure::usage(format!("--threads {threads}: {e}")))?;
     }
     let json = arguments.json;
     match &arguments.command {

@@ -12,7 +12,9 @@ impl TrainingBar {
     /// A bar at step zero; hidden where standard error is no terminal.
     pub fn new() -> Self {
         let bar = ProgressBar::new(1);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} steps  {msg}  ETA {eta}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} steps  {msg}  ETA {eta}")
+        {
             bar.set_style(style);
         }
         Self { bar }

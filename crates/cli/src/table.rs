@@ -10,7 +10,10 @@ const WIDTH: u16 = 110;
 /// An empty table with these column names.
 pub fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
     table.set_header(header);
     table
 }
@@ -24,23 +27,49 @@ pub fn numbers_right(table: &mut Table) {
 
 /// The table of a finished run: raw input, untrained network, trained model.
 pub fn report(report: &Report) -> String {
-    let rows: Vec<(&str, &Evaluation)> = report.rows.iter().map(|row| (row.name, &row.evaluation)).collect();
+    let rows: Vec<(&str, &Evaluation)> = report
+        .rows
+        .iter()
+        .map(|row| (row.name, &row.evaluation))
+        .collect();
     evaluations(&rows)
 }
 
 /// Some evaluations, one below the other, with 95% intervals.
 pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
-    let Some((_, first)) = rows.first() else { return String::new() };
-    let recalls = first.retrieval.recall.iter().map(|(k, _)| format!("Recall@{k}"));
-    let names: Vec<String> =
-        [String::new()].into_iter().chain(recalls).chain(["R-prec".into(), "MAP@R".into(), "NMI".into()]).collect();
+    let Some((_, first)) = rows.first() else {
+        return String::new();
+    };
+    let recalls = first
+        .retrieval
+        .recall
+        .iter()
+        .map(|(k, _)| format!("Recall@{k}"));
+    let names: Vec<String> = [String::new()]
+        .into_iter()
+        .chain(recalls)
+        .chain(["R-prec".into(), "MAP@R".into(), "NMI".into()])
+        .collect();
     let mut table = new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     for (name, evaluation) in rows {
         let retrieval = &evaluation.retrieval;
         let mut cells = vec![(*name).to_owned()];
-        cells.extend(retrieval.recall.iter().map(|(_, estimate)| percent(estimate)));
-        cells.extend([percent(&retrieval.r_precision), percent(&retrieval.map_at_r)]);
-        cells.push(evaluation.clustering.as_ref().map_or_else(|| "–".into(), |c| format!("{:.1}", c.nmi * 100.0)));
+        cells.extend(
+            retrieval
+                .recall
+                .iter()
+                .map(|(_, estimate)| percent(estimate)),
+        );
+        cells.extend([
+            percent(&retrieval.r_precision),
+            percent(&retrieval.map_at_r),
+        ]);
+        cells.push(
+            evaluation
+                .clustering
+                .as_ref()
+                .map_or_else(|| "–".into(), |c| format!("{:.1}", c.nmi * 100.0)),
+        );
         table.add_row(cells);
     }
     numbers_right(&mut table);
@@ -49,5 +78,9 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
 
 /// A share as percent with half the width of its interval.
 fn percent(estimate: &Estimate) -> String {
-    format!("{:.1} ±{:.1}", estimate.value * 100.0, (estimate.high - estimate.low) * 50.0)
+    format!(
+        "{:.1} ±{:.1}",
+        estimate.value * 100.0,
+        (estimate.high - estimate.low) * 50.0
+    )
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const RECIPE: &str = r#"
 seed = 11
@@ -42,7 +42,11 @@ chunk = 16
 
 fn nearkin(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearkin"));
-    command.current_dir(folder).args(["--threads", "2"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .current_dir(folder)
+        .args(["--threads", "2"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
@@ -72,7 +76,10 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
     let started = Instant::now();
-    let status = nearkin(folder.path()).args(["train", "recipe.toml", "--out", "whole"]).status().unwrap();
+    let status = nearkin(folder.path())
+        .args(["train", "recipe.toml", "--out", "whole"])
+        .status()
+        .unwrap();
     assert!(status.success());
     let whole = started.elapsed();
 
@@ -80,7 +87,12 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let mut kills = 0;
     let mut child = train(folder.path(), false);
     loop {
-        let nanos = u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos());
+        let nanos = u64::from(
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .subsec_nanos(),
+        );
         sleep(whole.mul_f64(0.15 + 0.35 * (nanos % 1000) as f64 / 1000.0));
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "a resumed run failed after {kills} kills");
@@ -100,8 +112,19 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert!(kills > 0, "the run ended before it could be killed");
 
     let read = |run: &str, file: &str| std::fs::read(folder.path().join(run).join(file)).unwrap();
-    for file in ["model/model.safetensors", "model/recipe.toml", "recipe.toml"] {
-        assert_eq!(read("whole", file), read("killed", file), "{file} differs after {kills} kills");
+    for file in [
+        "model/model.safetensors",
+        "model/recipe.toml",
+        "recipe.toml",
+    ] {
+        assert_eq!(
+            read("whole", file),
+            read("killed", file),
+            "{file} differs after {kills} kills"
+        );
     }
-    assert_eq!(journal(&folder.path().join("whole")), journal(&folder.path().join("killed")));
+    assert_eq!(
+        journal(&folder.path().join("whole")),
+        journal(&folder.path().join("killed"))
+    );
 }

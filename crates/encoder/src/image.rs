@@ -220,8 +220,16 @@ pub struct Look {
 /// The bytes are not an image; the error carries `name`.
 pub fn look(bytes: &[u8], name: &str) -> Result<Look> {
     let image = decode(bytes, name)?;
-    let color = if image.color().has_color() { Color::Rgb } else { Color::Gray };
-    Ok(Look { width: image.width() as usize, height: image.height() as usize, color })
+    let color = if image.color().has_color() {
+        Color::Rgb
+    } else {
+        Color::Gray
+    };
+    Ok(Look {
+        width: image.width() as usize,
+        height: image.height() as usize,
+        color,
+    })
 }
 
 /// Decodes an image of any supported format, with bounded memory.

@@ -23,30 +23,70 @@ pub fn markdown(setup: &Setup, model: &Model, report: &Report) -> Result<String>
             parts.test.len()
         ),
         format!("- **Loss**: `{}`", setup.recipe.loss.name()),
-        format!("- **Network**: {parameters} weights, {} numbers an embedding", model.embedder.dim()),
-        format!("- **Weights**: {} of the run, after {} steps", report.selected, report.step),
+        format!(
+            "- **Network**: {parameters} weights, {} numbers an embedding",
+            model.embedder.dim()
+        ),
+        format!(
+            "- **Weights**: {} of the run, after {} steps",
+            report.selected, report.step
+        ),
     ];
     for line in lines {
         let _ = writeln!(text, "{line}");
     }
     let _ = write!(text, "\n## How good it is\n\n{}", table(report));
-    let _ = write!(text, "\n## Use\n\n```sh\nnearkin embed MODEL IMAGES -o vectors.npy\nnearkin search MODEL GALLERY QUERY\nnearkin evaluate MODEL --data IMAGES\n```\n");
-    let _ = write!(text, "\n## Recipe\n\n```toml\n{}```\n", setup.recipe.to_toml()?);
+    let _ = write!(
+        text,
+        "\n## Use\n\n```sh\nnearkin embed MODEL IMAGES -o vectors.npy\nnearkin search MODEL GALLERY QUERY\nnearkin evaluate MODEL --data IMAGES\n```\n"
+    );
+    let _ = write!(
+        text,
+        "\n## Recipe\n\n```toml\n{}```\n",
+        setup.recipe.to_toml()?
+    );
     Ok(text)
 }
 
 /// The report's table with 95% intervals.
 fn table(report: &Report) -> String {
-    let mut text = format!("On the {} part; 95% bootstrap intervals in brackets.\n\n", report.part);
-    let Some(first) = report.rows.first() else { return text };
-    let ks = first.evaluation.retrieval.recall.iter().map(|(k, _)| format!("Recall@{k}"));
-    let header: Vec<String> = ks.chain(["R-precision".into(), "MAP@R".into(), "NMI".into()]).collect();
-    let _ = writeln!(text, "| | {} |\n|---{}|", header.join(" | "), "|---".repeat(header.len()));
+    let mut text = format!(
+        "On the {} part; 95% bootstrap intervals in brackets.\n\n",
+        report.part
+    );
+    let Some(first) = report.rows.first() else {
+        return text;
+    };
+    let ks = first
+        .evaluation
+        .retrieval
+        .recall
+        .iter()
+        .map(|(k, _)| format!("Recall@{k}"));
+    let header: Vec<String> = ks
+        .chain(["R-precision".into(), "MAP@R".into(), "NMI".into()])
+        .collect();
+    let _ = writeln!(
+        text,
+        "| | {} |\n|---{}|",
+        header.join(" | "),
+        "|---".repeat(header.len())
+    );
     for row in &report.rows {
         let retrieval = &row.evaluation.retrieval;
-        let mut cells: Vec<String> = retrieval.recall.iter().map(|(_, e)| e.to_string()).collect();
-        cells.extend([retrieval.r_precision.to_string(), retrieval.map_at_r.to_string()]);
-        cells.push(row.evaluation.clustering.as_ref().map_or_else(|| "–".into(), |c| format!("{:.3} ± {:.3}", c.nmi, c.nmi_std)));
+        let mut cells: Vec<String> = retrieval
+            .recall
+            .iter()
+            .map(|(_, e)| e.to_string())
+            .collect();
+        cells.extend([
+            retrieval.r_precision.to_string(),
+            retrieval.map_at_r.to_string(),
+        ]);
+        cells.push(row.evaluation.clustering.as_ref().map_or_else(
+            || "–".into(),
+            |c| format!("{:.3} ± {:.3}", c.nmi, c.nmi_std),
+        ));
         let _ = writeln!(text, "| {} | {} |", row.name, cells.join(" | "));
     }
     text

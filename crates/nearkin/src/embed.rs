@@ -25,8 +25,16 @@ pub struct Embedded {
 ///
 /// # Errors
 /// An item cannot be read, or more are damaged than allowed.
-pub fn embed(model: &Model, feed: &Feed, items: &[usize], progress: &mut dyn FnMut(usize)) -> Result<Embedded> {
-    let mut embedded = Embedded { dim: model.embedder.dim(), ..Embedded::default() };
+pub fn embed(
+    model: &Model,
+    feed: &Feed,
+    items: &[usize],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Embedded> {
+    let mut embedded = Embedded {
+        dim: model.embedder.dim(),
+        ..Embedded::default()
+    };
     for (at, part) in items.chunks(BATCH).enumerate() {
         let batch = feed.batch(part, None)?;
         if !batch.items.is_empty() {
@@ -48,5 +56,10 @@ pub fn embed(model: &Model, feed: &Feed, items: &[usize], progress: &mut dyn FnM
 pub fn pixels(feed: &Feed, items: &[usize]) -> Result<Embedded> {
     let batch = feed.batch(items, None)?;
     let dim = feed.input().shape().numbers();
-    Ok(Embedded { items: batch.items, labels: batch.labels, numbers: batch.numbers, dim })
+    Ok(Embedded {
+        items: batch.items,
+        labels: batch.labels,
+        numbers: batch.numbers,
+        dim,
+    })
 }

@@ -52,12 +52,23 @@ impl Feed {
             Input::Features(features) => Some(features.mean.len()),
         };
         if dataset.is_features() != expected {
-            let describe = |dim: Option<usize>| dim.map_or("images".into(), |dim| format!("rows of {dim} features"));
+            let describe = |dim: Option<usize>| {
+                dim.map_or("images".into(), |dim| format!("rows of {dim} features"))
+            };
             let (expected, found) = (describe(expected), describe(dataset.is_features()));
-            return Err(Error::Input { data: dataset.name.clone(), expected, found });
+            return Err(Error::Input {
+                data: dataset.name.clone(),
+                expected,
+                found,
+            });
         }
         let allowed = (share * dataset.len() as f64).floor() as usize;
-        Ok(Self { dataset, input, allowed, damaged: Arc::default() })
+        Ok(Self {
+            dataset,
+            input,
+            allowed,
+            damaged: Arc::default(),
+        })
     }
 
     /// The data set.
@@ -73,7 +84,10 @@ impl Feed {
     /// The names of the items found damaged so far.
     pub fn damaged(&self) -> Vec<String> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.iter().map(|&item| self.dataset.names[item].clone()).collect()
+        damaged
+            .iter()
+            .map(|&item| self.dataset.names[item].clone())
+            .collect()
     }
 
     /// Prepares items, in their order; damaged ones are left out and counted.
@@ -81,9 +95,16 @@ impl Feed {
     /// # Errors
     /// An item cannot be read, or more are damaged than the share allows: the error names the item.
     pub fn batch(&self, items: &[usize], changes: Option<Changes>) -> Result<Batch> {
-        let prepared: Vec<_> =
-            items.par_iter().enumerate().map(|(slot, &item)| self.prepare(item, slot, changes)).collect();
-        let mut batch = Batch { items: Vec::new(), labels: Vec::new(), numbers: Vec::new() };
+        let prepared: Vec<_> = items
+            .par_iter()
+            .enumerate()
+            .map(|(slot, &item)| self.prepare(item, slot, changes))
+            .collect();
+        let mut batch = Batch {
+            items: Vec::new(),
+            labels: Vec::new(),
+            numbers: Vec::new(),
+        };
         for (&item, prepared) in items.iter().zip(prepared) {
             match prepared {
                 Ok(numbers) => {
@@ -91,7 +112,9 @@ impl Feed {
                     batch.labels.push(self.dataset.labels[item]);
                     batch.numbers.extend(numbers);
                 }
-                Err(Error::Encoder(error @ nearkin_encoder::Error::Image { .. })) => self.count(item, error)?,
+                Err(Error::Encoder(error @ nearkin_encoder::Error::Image { .. })) => {
+                    self.count(item, error)?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -110,7 +133,8 @@ impl Feed {
                 Ok(match changes {
                     None => image.prepare(&bytes, name)?,
                     Some(changes) => {
-                        let mut rng = named_rng(changes.seed, &format!("augment/{}/{slot}", changes.step));
+                        let mut rng =
+                            named_rng(changes.seed, &format!("augment/{}/{slot}", changes.step));
                         image.prepare_augmented(&bytes, name, changes.augment, &mut rng)?
                     }
                 })
@@ -123,7 +147,11 @@ impl Feed {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert(item);
         if damaged.len() > self.allowed {
-            return Err(Error::Damaged { found: damaged.len(), allowed: self.allowed, last: error.to_string() });
+            return Err(Error::Damaged {
+                found: damaged.len(),
+                allowed: self.allowed,
+                last: error.to_string(),
+            });
         }
         Ok(())
     }
@@ -146,17 +174,34 @@ impl Batch {
 /// Means and deviations of the features of some items; a constant feature gets deviation 1.
 pub fn feature_input(dataset: &Dataset, items: &[usize]) -> FeatureInput {
     let dim = dataset.is_features().unwrap_or(0);
-    let rows = || items.iter().map(|&item| &dataset.features()[item * dim..(item + 1) * dim]);
+    let rows = || {
+        items
+            .iter()
+            .map(|&item| &dataset.features()[item * dim..(item + 1) * dim])
+    };
     let count = items.len().max(1) as f64;
     let mut mean = vec![0.0f64; dim];
     for row in rows() {
-        mean.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x) / count);
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(m, &x)| *m += f64::from(x) / count);
     }
     let mut variance = vec![0.0f64; dim];
     for row in rows() {
-        let squares = row.iter().zip(&mean).map(|(&x, m)| (f64::from(x) - m).powi(2) / count);
-        variance.iter_mut().zip(squares).for_each(|(v, square)| *v += square);
+        let squares = row
+            .iter()
+            .zip(&mean)
+            .map(|(&x, m)| (f64::from(x) - m).powi(2) / count);
+        variance
+            .iter_mut()
+            .zip(squares)
+            .for_each(|(v, square)| *v += square);
     }
-    let deviation = variance.iter().map(|v| if *v > 1e-12 { v.sqrt() as f32 } else { 1.0 });
-    FeatureInput { mean: mean.iter().map(|&m| m as f32).collect(), deviation: deviation.collect() }
+    let deviation = variance
+        .iter()
+        .map(|v| if *v > 1e-12 { v.sqrt() as f32 } else { 1.0 });
+    FeatureInput {
+        mean: mean.iter().map(|&m| m as f32).collect(),
+        deviation: deviation.collect(),
+    }
 }

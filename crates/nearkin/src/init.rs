@@ -1,6 +1,9 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
-use crate::data::{Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Missing, Source, Summary, Zip, summary};
+use crate::data::{
+    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Missing, Source,
+    Summary, Zip, summary,
+};
 use crate::error::{Error, Result};
 use nearkin_encoder::image::{Color, Look, look};
 use std::path::Path;
@@ -15,24 +18,45 @@ const SAMPLES: usize = 32;
 /// Nothing is there, or its kind is unknown.
 pub fn source_of(path: &Path) -> Result<Source> {
     let name = path.to_string_lossy();
-    let bundled = [("glyphs", BundledName::Glyphs), ("digits", BundledName::Digits)];
-    if let Some((_, name)) = bundled.into_iter().find(|(known, _)| *known == name && !path.exists()) {
+    let bundled = [
+        ("glyphs", BundledName::Glyphs),
+        ("digits", BundledName::Digits),
+    ];
+    if let Some((_, name)) = bundled
+        .into_iter()
+        .find(|(known, _)| *known == name && !path.exists())
+    {
         return Ok(Source::Bundled(Bundled { name }));
     }
-    let plain = name.strip_suffix(".gz").unwrap_or(&name).to_ascii_lowercase();
+    let plain = name
+        .strip_suffix(".gz")
+        .unwrap_or(&name)
+        .to_ascii_lowercase();
     let ends = |ending: &str| plain.ends_with(ending);
     if path.is_dir() {
-        Ok(Source::Folder(Folder { path: path.into(), depth: None }))
+        Ok(Source::Folder(Folder {
+            path: path.into(),
+            depth: None,
+        }))
     } else if !path.exists() {
-        Err(no_data(path, "no such file or folder; expected class folders, a .zip, .csv, .tsv or .npy, or the name of a bundled set (glyphs, digits)"))
+        Err(no_data(
+            path,
+            "no such file or folder; expected class folders, a .zip, .csv, .tsv or .npy, or the name of a bundled set (glyphs, digits)",
+        ))
     } else if ends(".zip") {
-        Ok(Source::Zip(Zip { path: path.into(), depth: None }))
+        Ok(Source::Zip(Zip {
+            path: path.into(),
+            depth: None,
+        }))
     } else if ends(".csv") || ends(".tsv") {
         Ok(table(path))
     } else if ends(".npy") {
         Ok(features(path))
     } else {
-        Err(no_data(path, "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv or .npy"))
+        Err(no_data(
+            path,
+            "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv or .npy",
+        ))
     }
 }
 
@@ -41,7 +65,9 @@ pub fn source_of(path: &Path) -> Result<Source> {
 /// # Errors
 /// As [`source_of`], or the data cannot be read.
 pub fn open_any(path: &Path) -> Result<Dataset> {
-    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    let ending = path
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase());
     if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
         return Ok(Dataset::of_image(path));
     }
@@ -49,7 +75,10 @@ pub fn open_any(path: &Path) -> Result<Dataset> {
 }
 
 fn no_data(path: &Path, reason: &str) -> Error {
-    Error::Run { path: path.into(), reason: reason.to_owned() }
+    Error::Run {
+        path: path.into(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// A table is one of images if it opens as such, otherwise one of features.
@@ -61,7 +90,11 @@ fn table(path: &Path) -> Source {
         split_column: None,
         root: None,
     });
-    if Dataset::open(&manifest).is_ok() { manifest } else { features(path) }
+    if Dataset::open(&manifest).is_ok() {
+        manifest
+    } else {
+        features(path)
+    }
 }
 
 fn features(path: &Path) -> Source {
@@ -143,16 +176,29 @@ fn images(dataset: &Dataset) -> Result<(String, String)> {
         }
     }
     if looks.is_empty() {
-        return Err(last.map_or_else(|| no_data(Path::new(&dataset.name), "no images"), Error::from));
+        return Err(last.map_or_else(
+            || no_data(Path::new(&dataset.name), "no images"),
+            Error::from,
+        ));
     }
     let gray = looks.iter().all(|l| l.color == Color::Gray);
     let mut shorter: Vec<usize> = looks.iter().map(|l| l.width.min(l.height)).collect();
     shorter.sort_unstable();
     let median = shorter[shorter.len() / 2];
-    let same_shape = looks.windows(2).all(|w| w[0].width * w[1].height == w[1].width * w[0].height);
+    let same_shape = looks
+        .windows(2)
+        .all(|w| w[0].width * w[1].height == w[1].width * w[0].height);
     // Drawings and characters carry little detail; photographs are worth more pixels and a deeper network.
-    let size = if gray { median.clamp(16, 32) / 4 * 4 } else { median.clamp(32, 64) / 8 * 8 };
-    let (color, normalization) = if gray { ("gray", "centered") } else { ("rgb", "centered") };
+    let size = if gray {
+        median.clamp(16, 32) / 4 * 4
+    } else {
+        median.clamp(32, 64) / 8 * 8
+    };
+    let (color, normalization) = if gray {
+        ("gray", "centered")
+    } else {
+        ("rgb", "centered")
+    };
     let fit = if same_shape { "stretch" } else { "crop" };
     let input = format!(
         "# Images are {median} pixels on their shorter side (median of {}).\n\

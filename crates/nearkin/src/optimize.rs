@@ -33,21 +33,33 @@ impl Optimize {
     pub fn new(recipe: &Recipe, parameters: &Parameters) -> Result<Self> {
         let rule = recipe.optimizer.rule(1, 0.0, false);
         let states = parameters.learned().map(|p| State::new(&rule, &p.var));
-        Ok(Self { states: states.collect::<std::result::Result<_, _>>()? })
+        Ok(Self {
+            states: states.collect::<std::result::Result<_, _>>()?,
+        })
     }
 
     /// Moves every learned parameter; `step` counts from 0.
     ///
     /// # Errors
     /// A gradient's shape is not its parameter's.
-    pub fn step(&mut self, recipe: &Recipe, step: u64, parameters: &Parameters, gradients: &Gradients) -> Result<()> {
+    pub fn step(
+        &mut self,
+        recipe: &Recipe,
+        step: u64,
+        parameters: &Parameters,
+        gradients: &Gradients,
+    ) -> Result<()> {
         let rate = recipe.optimizer.rate() * recipe.schedule.factor(step, recipe.train.steps.get());
-        for ((parameter, state), gradient) in parameters.learned().zip(&mut self.states).zip(gradients) {
+        for ((parameter, state), gradient) in
+            parameters.learned().zip(&mut self.states).zip(gradients)
+        {
             let rate = rate * recipe.train.rate_factor(&parameter.name);
             if rate == 0.0 {
                 continue;
             }
-            let rule = recipe.optimizer.rule(step + 1, rate, parameter.kind == Kind::Weight);
+            let rule = recipe
+                .optimizer
+                .rule(step + 1, rate, parameter.kind == Kind::Weight);
             update(&parameter.var, gradient, &rule, state)?;
         }
         Ok(())
@@ -58,23 +70,40 @@ impl Optimize {
         let names = recipe.optimizer.rule(1, 0.0, false).slots();
         let named = |(parameter, state): (&Parameter, &State)| -> Vec<(String, Tensor)> {
             let slots = names.iter().zip(&state.slots);
-            slots.map(|(slot, values)| (format!("{}/{slot}", parameter.name), values.clone())).collect()
+            slots
+                .map(|(slot, values)| (format!("{}/{slot}", parameter.name), values.clone()))
+                .collect()
         };
-        parameters.learned().zip(&self.states).flat_map(named).collect()
+        parameters
+            .learned()
+            .zip(&self.states)
+            .flat_map(named)
+            .collect()
     }
 
     /// Takes the state from a checkpoint's tensors.
     ///
     /// # Errors
     /// Names the first tensor that is missing or of another shape.
-    pub fn restore(&mut self, recipe: &Recipe, parameters: &Parameters, tensors: &Tensors) -> std::result::Result<(), String> {
+    pub fn restore(
+        &mut self,
+        recipe: &Recipe,
+        parameters: &Parameters,
+        tensors: &Tensors,
+    ) -> std::result::Result<(), String> {
         let names = recipe.optimizer.rule(1, 0.0, false).slots();
         for (parameter, state) in parameters.learned().zip(&mut self.states) {
             for (slot, name) in state.slots.iter_mut().zip(names) {
                 let name = format!("{}/{name}", parameter.name);
-                let stored = tensors.get(&name).ok_or_else(|| format!("tensor \"{name}\" is missing"))?;
+                let stored = tensors
+                    .get(&name)
+                    .ok_or_else(|| format!("tensor \"{name}\" is missing"))?;
                 if stored.dims() != slot.dims() {
-                    return Err(format!("tensor \"{name}\" has shape {:?}, expected {:?}", stored.dims(), slot.dims()));
+                    return Err(format!(
+                        "tensor \"{name}\" has shape {:?}, expected {:?}",
+                        stored.dims(),
+                        slot.dims()
+                    ));
                 }
                 *slot = stored.clone();
             }
@@ -87,7 +116,10 @@ impl Optimize {
 ///
 /// # Errors
 /// A gradient is not in host memory.
-pub fn norm(parameters: &Parameters, gradients: &Gradients) -> Result<std::result::Result<f32, NotFinite>> {
+pub fn norm(
+    parameters: &Parameters,
+    gradients: &Gradients,
+) -> Result<std::result::Result<f32, NotFinite>> {
     let mut squared = 0.0;
     for gradient in gradients {
         squared += nearkin_kernels::squared_norm(&Host::new(gradient)?);
@@ -98,11 +130,17 @@ pub fn norm(parameters: &Parameters, gradients: &Gradients) -> Result<std::resul
     for (parameter, gradient) in parameters.learned().zip(gradients) {
         let numbers = Host::new(gradient)?;
         if let Some(at) = nearkin_kernels::first_non_finite(&numbers) {
-            return Ok(Err(NotFinite { name: parameter.name.clone(), value: numbers[at] }));
+            return Ok(Err(NotFinite {
+                name: parameter.name.clone(),
+                value: numbers[at],
+            }));
         }
     }
     // Finite numbers whose squares overflow: the norm itself is what is not finite.
-    Ok(Err(NotFinite { name: "norm".into(), value: f32::INFINITY }))
+    Ok(Err(NotFinite {
+        name: "norm".into(),
+        value: f32::INFINITY,
+    }))
 }
 
 /// Multiplies all gradients by a factor, in place.
@@ -122,7 +160,11 @@ pub fn scale(gradients: &Gradients, factor: f32) -> Result<()> {
 /// The two belong to different networks.
 pub fn average(averages: &Parameters, parameters: &Parameters, decay: f32) -> Result<()> {
     for (average, parameter) in averages.iter().zip(parameters) {
-        let decay = if parameter.kind == Kind::Buffer { 0.0 } else { decay };
+        let decay = if parameter.kind == Kind::Buffer {
+            0.0
+        } else {
+            decay
+        };
         nearkin_encoder::op::ema(&average.var, &parameter.var.as_detached_tensor(), decay)?;
     }
     Ok(())
@@ -135,7 +177,9 @@ pub fn average(averages: &Parameters, parameters: &Parameters, decay: f32) -> Re
 pub fn accumulate(sum: &Gradients, source: &Gradients) -> Result<()> {
     for (sum, source) in sum.iter().zip(source) {
         let source = Host::new(source)?;
-        with_mut(sum, |s| s.iter_mut().zip(source.iter()).for_each(|(s, x)| *s += x))?;
+        with_mut(sum, |s| {
+            s.iter_mut().zip(source.iter()).for_each(|(s, x)| *s += x)
+        })?;
     }
     Ok(())
 }

@@ -36,7 +36,11 @@ impl Prefetch {
         thread::spawn(move || {
             for step in first.. {
                 let items = plan.draw.batch(step);
-                let changes = Changes { augment: &plan.augment, seed: plan.seed, step };
+                let changes = Changes {
+                    augment: &plan.augment,
+                    seed: plan.seed,
+                    step,
+                };
                 let batch = plan.feed.batch(&items, Some(changes));
                 let failed = batch.is_err();
                 // Sending fails once the receiver is gone: training has ended.

@@ -1,7 +1,9 @@
 //! Exact nearest neighbors, in blocks: the whole matrix of similarities is never in memory.
 
 use crate::evaluate::EvaluateError;
-use nearkin_kernels::{Beta, Mat, MatMut, Neighbor, finish, gemm_sequential, normalize_rows, top_k};
+use nearkin_kernels::{
+    Beta, Mat, MatMut, Neighbor, finish, gemm_sequential, normalize_rows, top_k,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +63,16 @@ impl Neighbors {
 /// assert_eq!(found.row(0).collect::<Vec<_>>(), [(0, 1.0), (2, 0.6)]);
 /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
 /// ```
-pub fn neighbors(query: Mat, gallery: Mat, similarity: Similarity, k: usize) -> Result<Neighbors, EvaluateError> {
+pub fn neighbors(
+    query: Mat,
+    gallery: Mat,
+    similarity: Similarity,
+    k: usize,
+) -> Result<Neighbors, EvaluateError> {
     let search = Search::new(query, gallery, similarity)?;
-    Ok(Neighbors(search.map(k, Exclude::Nothing, |_, found| found.to_vec())))
+    Ok(Neighbors(
+        search.map(k, Exclude::Nothing, |_, found| found.to_vec()),
+    ))
 }
 
 /// Whether queries are rows of the gallery that must not find themselves.
@@ -93,17 +102,33 @@ struct Prepared {
 impl Search {
     pub fn new(query: Mat, gallery: Mat, similarity: Similarity) -> Result<Self, EvaluateError> {
         if query.cols != gallery.cols {
-            return Err(EvaluateError::Width { query: query.cols, gallery: gallery.cols });
+            return Err(EvaluateError::Width {
+                query: query.cols,
+                gallery: gallery.cols,
+            });
         }
         crate::evaluate::check_finite(query)?;
         crate::evaluate::check_finite(gallery)?;
         let dim = query.cols;
-        let (query, gallery) = (Prepared::new(query, similarity), Prepared::new(gallery, similarity));
-        Ok(Self { query, gallery, dim, similarity })
+        let (query, gallery) = (
+            Prepared::new(query, similarity),
+            Prepared::new(gallery, similarity),
+        );
+        Ok(Self {
+            query,
+            gallery,
+            dim,
+            similarity,
+        })
     }
 
     /// Calls `work` with each query and its `k` neighbors, in parallel; results in the order of queries.
-    pub fn map<T: Send>(&self, k: usize, exclude: Exclude, work: impl Fn(usize, &[Neighbor]) -> T + Sync) -> Vec<T> {
+    pub fn map<T: Send>(
+        &self,
+        k: usize,
+        exclude: Exclude,
+        work: impl Fn(usize, &[Neighbor]) -> T + Sync,
+    ) -> Vec<T> {
         let blocks = (0..self.query.count).step_by(QUERIES).collect::<Vec<_>>();
         let results = blocks.into_par_iter().map(|first| {
             let heaps = self.block(first, k + usize::from(exclude == Exclude::Itself));
@@ -130,14 +155,20 @@ impl Search {
             let width = GALLERY.min(self.gallery.count - start);
             let gallery = &self.gallery.rows[start * self.dim..(start + width) * self.dim];
             let product = MatMut::new(&mut scores[..queries * width], queries, width);
-            let (a, b) = (Mat::new(rows, queries, self.dim), Mat::new(gallery, width, self.dim));
+            let (a, b) = (
+                Mat::new(rows, queries, self.dim),
+                Mat::new(gallery, width, self.dim),
+            );
             gemm_sequential(product, Beta::Overwrite, 1.0, a, b.t());
             for (at, heap) in heaps.iter_mut().enumerate() {
                 let scores = &mut scores[at * width..(at + 1) * width];
                 if self.similarity == Similarity::Euclidean {
                     let own = self.query.squares[first + at];
                     let squares = &self.gallery.squares[start..start + width];
-                    scores.iter_mut().zip(squares).for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
+                    scores
+                        .iter_mut()
+                        .zip(squares)
+                        .for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
                 }
                 top_k(scores, start as u32, k, heap);
             }
@@ -152,14 +183,26 @@ impl Prepared {
         let mut squares = Vec::new();
         match similarity {
             Similarity::Cosine => {
-                normalize_rows(matrix.data, matrix.cols, &mut rows, &mut vec![0.0; matrix.rows]);
+                normalize_rows(
+                    matrix.data,
+                    matrix.cols,
+                    &mut rows,
+                    &mut vec![0.0; matrix.rows],
+                );
             }
             Similarity::Euclidean => {
-                squares = rows.chunks_exact(matrix.cols).map(|row| row.iter().map(|x| x * x).sum()).collect();
+                squares = rows
+                    .chunks_exact(matrix.cols)
+                    .map(|row| row.iter().map(|x| x * x).sum())
+                    .collect();
             }
             Similarity::Dot => {}
         }
-        Self { rows, squares, count: matrix.rows }
+        Self {
+            rows,
+            squares,
+            count: matrix.rows,
+        }
     }
 }
 
@@ -171,21 +214,39 @@ mod tests {
 
     fn random(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
         let mut rng = named_rng(seed, "search");
-        (0..rows * dim).map(|_| rng.random_range(-1.0..1.0)).collect()
+        (0..rows * dim)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect()
     }
 
     /// Slow and plain: every similarity in f64, sorted.
-    fn reference(query: &[f32], gallery: &[f32], dim: usize, similarity: Similarity) -> Vec<Vec<(usize, f64)>> {
+    fn reference(
+        query: &[f32],
+        gallery: &[f32],
+        dim: usize,
+        similarity: Similarity,
+    ) -> Vec<Vec<(usize, f64)>> {
         let score = |q: &[f32], g: &[f32]| {
-            let sum = |f: &dyn Fn(f64, f64) -> f64| q.iter().zip(g).map(|(&a, &b)| f(a.into(), b.into())).sum::<f64>();
+            let sum = |f: &dyn Fn(f64, f64) -> f64| {
+                q.iter()
+                    .zip(g)
+                    .map(|(&a, &b)| f(a.into(), b.into()))
+                    .sum::<f64>()
+            };
             match similarity {
                 Similarity::Dot => sum(&|a, b| a * b),
-                Similarity::Cosine => sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt(),
+                Similarity::Cosine => {
+                    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+                }
                 Similarity::Euclidean => -sum(&|a, b| (a - b) * (a - b)),
             }
         };
         let ranked = query.chunks(dim).map(|q| {
-            let mut all: Vec<(usize, f64)> = gallery.chunks(dim).map(|g| score(q, g)).enumerate().collect();
+            let mut all: Vec<(usize, f64)> = gallery
+                .chunks(dim)
+                .map(|g| score(q, g))
+                .enumerate()
+                .collect();
             all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             all
         });
@@ -197,8 +258,17 @@ mod tests {
         let dim = 7;
         let (query, gallery) = (random(70, dim, 1), random(2100, dim, 2));
         for similarity in [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean] {
-            let found = neighbors(Mat::new(&query, 70, dim), Mat::new(&gallery, 2100, dim), similarity, 9).unwrap();
-            for (at, expected) in reference(&query, &gallery, dim, similarity).iter().enumerate() {
+            let found = neighbors(
+                Mat::new(&query, 70, dim),
+                Mat::new(&gallery, 2100, dim),
+                similarity,
+                9,
+            )
+            .unwrap();
+            for (at, expected) in reference(&query, &gallery, dim, similarity)
+                .iter()
+                .enumerate()
+            {
                 for ((index, score), (wanted, value)) in found.row(at).zip(expected) {
                     assert_eq!(index, *wanted, "{similarity:?}, query {at}");
                     assert!((f64::from(score) - value).abs() < 1e-5, "{similarity:?}");
@@ -214,11 +284,22 @@ mod tests {
         let base = random(distinct, dim, 3);
         let gallery = [base.clone(), base.clone(), base.clone()].concat();
         let (rows, query) = (3 * distinct, random(65, dim, 4));
-        let search = Search::new(Mat::new(&query, 65, dim), Mat::new(&gallery, rows, dim), Similarity::Cosine).unwrap();
-        let lists = search.map(9, Exclude::Nothing, |_, found| found.iter().map(|n| n.index as usize).collect::<Vec<_>>());
+        let search = Search::new(
+            Mat::new(&query, 65, dim),
+            Mat::new(&gallery, rows, dim),
+            Similarity::Cosine,
+        )
+        .unwrap();
+        let lists = search.map(9, Exclude::Nothing, |_, found| {
+            found.iter().map(|n| n.index as usize).collect::<Vec<_>>()
+        });
         for list in lists {
             for triple in list.chunks(3) {
-                assert_eq!([triple[1], triple[2]], [triple[0] + distinct, triple[0] + 2 * distinct], "{list:?}");
+                assert_eq!(
+                    [triple[1], triple[2]],
+                    [triple[0] + distinct, triple[0] + 2 * distinct],
+                    "{list:?}"
+                );
             }
         }
     }
@@ -235,14 +316,22 @@ mod tests {
     #[test]
     fn more_neighbors_than_items_are_all_items() {
         let matrix = Mat::new(&[1.0, 2.0, 3.0], 3, 1);
-        assert_eq!(neighbors(matrix, matrix, Similarity::Euclidean, 10).unwrap().row(1).len(), 3);
+        assert_eq!(
+            neighbors(matrix, matrix, Similarity::Euclidean, 10)
+                .unwrap()
+                .row(1)
+                .len(),
+            3
+        );
     }
 
     #[test]
     fn widths_and_numbers_are_checked() {
         let (a, b) = ([1.0, 2.0], [f32::NAN]);
         assert!(neighbors(Mat::new(&a, 1, 2), Mat::new(&a, 2, 1), Similarity::Dot, 1).is_err());
-        let error = neighbors(Mat::new(&b, 1, 1), Mat::new(&a, 2, 1), Similarity::Dot, 1).unwrap_err().to_string();
+        let error = neighbors(Mat::new(&b, 1, 1), Mat::new(&a, 2, 1), Similarity::Dot, 1)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("row 0, column 0"), "{error}");
     }
 }

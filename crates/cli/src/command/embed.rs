@@ -17,9 +17,15 @@ pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
     vectors::write(&arguments.output, &vectors)?;
     let (rows, dim) = (vectors.rows, vectors.dim);
     if json {
-        println!("{}", serde_json::json!({ "rows": rows, "dim": dim, "file": arguments.output }));
+        println!(
+            "{}",
+            serde_json::json!({ "rows": rows, "dim": dim, "file": arguments.output })
+        );
     } else {
-        eprintln!("wrote {rows} vectors of {dim} numbers to {}", arguments.output.display());
+        eprintln!(
+            "wrote {rows} vectors of {dim} numbers to {}",
+            arguments.output.display()
+        );
     }
     Ok(())
 }
@@ -30,14 +36,25 @@ pub fn vectors_of(model: &Model, path: &Path) -> Result<Vectors, Failure> {
     let feed = Feed::new(dataset, model.config.input.clone(), 0.0)?;
     let indices: Vec<usize> = (0..feed.dataset().len()).collect();
     let bar = items(indices.len(), "embedding");
-    let embedded = nearkin::embed::embed(model, &feed, &indices, &mut |done| bar.set_position(done as u64))?;
+    let embedded = nearkin::embed::embed(model, &feed, &indices, &mut |done| {
+        bar.set_position(done as u64)
+    })?;
     bar.finish_and_clear();
     let dataset = feed.dataset();
-    let labels = embedded.labels.iter().map(|&label| dataset.classes[label as usize].clone());
+    let labels = embedded
+        .labels
+        .iter()
+        .map(|&label| dataset.classes[label as usize].clone());
     Ok(Vectors {
         rows: embedded.items.len(),
         dim: embedded.dim,
-        ids: Some(embedded.items.iter().map(|&item| dataset.names[item].clone()).collect()),
+        ids: Some(
+            embedded
+                .items
+                .iter()
+                .map(|&item| dataset.names[item].clone())
+                .collect(),
+        ),
         labels: Some(labels.collect()),
         data: embedded.numbers,
     })

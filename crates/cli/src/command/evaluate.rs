@@ -17,7 +17,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     let model = Model::load(&arguments.model)?;
     let (feed, indices, what) = data(arguments, &model)?;
     let bar = items(indices.len(), "embedding");
-    let embedded = embed(&model, &feed, &indices, &mut |done| bar.set_position(done as u64))?;
+    let embedded = embed(&model, &feed, &indices, &mut |done| {
+        bar.set_position(done as u64)
+    })?;
     bar.finish_and_clear();
     let raw = measure(&pixels(&feed, &indices)?)?;
     let trained = measure(&embedded)?;
@@ -27,25 +29,41 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     println!("{what}, in percent, with half the 95% bootstrap interval:");
-    println!("{}", table::evaluations(&[("raw input", &raw), ("model", &trained)]));
+    println!(
+        "{}",
+        table::evaluations(&[("raw input", &raw), ("model", &trained)])
+    );
     println!("{}", trained.retrieval.convention);
     Ok(())
 }
 
 fn data(arguments: &Evaluate, model: &Model) -> Result<(Feed, Vec<usize>, String), Failure> {
     if let Some(path) = &arguments.data {
-        let dataset = Arc::new(nearkin::data::Dataset::open(&nearkin::init::source_of(path)?)?);
+        let dataset = Arc::new(nearkin::data::Dataset::open(&nearkin::init::source_of(
+            path,
+        )?)?);
         let indices = (0..dataset.len()).collect();
         let what = format!("all of {}", nearkin::data::summary(&dataset));
-        return Ok((Feed::new(dataset, model.config.input.clone(), 0.0)?, indices, what));
+        return Ok((
+            Feed::new(dataset, model.config.input.clone(), 0.0)?,
+            indices,
+            what,
+        ));
     }
     let path = arguments.model.join("recipe.toml");
     if !path.exists() {
-        return Err(Failure::usage(format!("{}: not there; name the data with --data", path.display())));
+        return Err(Failure::usage(format!(
+            "{}: not there; name the data with --data",
+            path.display()
+        )));
     }
     let setup = Setup::new(Document::read(&path)?.recipe()?)?;
     let (part, watched) = setup.watched();
-    let (part, indices) = if setup.parts.test.is_empty() { (part, watched) } else { ("test", &setup.parts.test[..]) };
+    let (part, indices) = if setup.parts.test.is_empty() {
+        (part, watched)
+    } else {
+        ("test", &setup.parts.test[..])
+    };
     let what = format!("the {part} part of {}", setup.feed.dataset().name);
     Ok((setup.feed.clone(), indices.to_vec(), what))
 }

@@ -11,7 +11,10 @@ pub fn run(arguments: &Init) -> Result<(), Failure> {
         return Ok(());
     };
     if output.exists() {
-        return Err(Failure::usage(format!("{}: there already; remove it or choose another name", output.display())));
+        return Err(Failure::usage(format!(
+            "{}: there already; remove it or choose another name",
+            output.display()
+        )));
     }
     nearkin::write_beside(output, text.as_bytes())?;
     eprintln!("wrote {0}; next: nearkin train {0}", output.display());

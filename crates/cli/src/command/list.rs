@@ -17,7 +17,9 @@ struct Line {
 pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
     if arguments.markdown {
         if arguments.what != Listed::Losses {
-            return Err(Failure::usage("--markdown goes with `list losses`: its page holds miners and distances too"));
+            return Err(Failure::usage(
+                "--markdown goes with `list losses`: its page holds miners and distances too",
+            ));
         }
         print!("{}", catalogue::markdown());
         return Ok(());
@@ -28,11 +30,21 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         Listed::Distances => entries(catalogue::distances(), json),
         Listed::Networks => {
             let networks = nearkin::Network::catalogue().into_iter();
-            lines(&networks.map(|(name, about, default)| line(name, about, &default)).collect::<Vec<_>>(), json)
+            lines(
+                &networks
+                    .map(|(name, about, default)| line(name, about, &default))
+                    .collect::<Vec<_>>(),
+                json,
+            )
         }
         Listed::Optimizers => {
             let optimizers = nearkin::recipe::Optimizer::catalogue().into_iter();
-            lines(&optimizers.map(|(name, about, default)| line(name, about, &default)).collect::<Vec<_>>(), json)
+            lines(
+                &optimizers
+                    .map(|(name, about, default)| line(name, about, &default))
+                    .collect::<Vec<_>>(),
+                json,
+            )
         }
         Listed::Metrics => metrics(json),
     }
@@ -45,7 +57,11 @@ fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
     }
     let mut table = table::new(&["name", "", "settings"]);
     for entry in entries {
-        let settings: Vec<String> = entry.parameters.iter().map(|p| format!("{} = {}", p.name, p.default)).collect();
+        let settings: Vec<String> = entry
+            .parameters
+            .iter()
+            .map(|p| format!("{} = {}", p.name, p.default))
+            .collect();
         table.add_row([entry.name, &entry.summary, &settings.join("\n")]);
     }
     println!("{table}");
@@ -55,9 +71,20 @@ fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
 /// A catalogue line from a settings enum: the variant's own table holds the defaults.
 fn line(name: &'static str, about: &str, default: &impl Serialize) -> Line {
     let value = serde_json::to_value(default).unwrap_or_default();
-    let settings = value.as_object().and_then(|variant| variant.values().next()).and_then(|v| v.as_object());
-    let settings = settings.map(|s| s.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>());
-    Line { name, about: about.to_owned(), settings: settings.unwrap_or_default().join("\n") }
+    let settings = value
+        .as_object()
+        .and_then(|variant| variant.values().next())
+        .and_then(|v| v.as_object());
+    let settings = settings.map(|s| {
+        s.iter()
+            .map(|(key, value)| format!("{key} = {value}"))
+            .collect::<Vec<_>>()
+    });
+    Line {
+        name,
+        about: about.to_owned(),
+        settings: settings.unwrap_or_default().join("\n"),
+    }
 }
 
 fn lines(lines: &[Line], json: bool) -> Result<(), Failure> {

@@ -20,7 +20,9 @@ pub fn run(arguments: &Quickstart, json: bool) -> Result<(), Failure> {
     }
     let setup = Setup::new(Document::parse("recipes/quickstart.toml", RECIPE)?.recipe()?)?;
     if !json {
-        println!("Characters in 20 typefaces: learning some scripts, then measured on scripts never seen.");
+        println!(
+            "Characters in 20 typefaces: learning some scripts, then measured on scripts never seen."
+        );
         let parts = &setup.parts;
         println!(
             "{}; {} to train, {} to validate, {} to test",

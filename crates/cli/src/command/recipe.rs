@@ -18,7 +18,12 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
         }
         RecipeAction::Check(file) => {
             let setup = Setup::new(read(&file.recipe, &file.set)?)?;
-            let parts = [&setup.parts.train, &setup.parts.validation, &setup.parts.test].map(Vec::len);
+            let parts = [
+                &setup.parts.train,
+                &setup.parts.validation,
+                &setup.parts.test,
+            ]
+            .map(Vec::len);
             let weights = setup.model()?.embedder.parameters().count();
             if json {
                 let [train, validation, test] = parts;
@@ -30,7 +35,9 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
                 let [train, validation, test] = parts;
                 println!("{}: ready to train", file.recipe.display());
                 println!("  {}", nearkin::data::summary(setup.feed.dataset()));
-                println!("  {train} items to train, {validation} to validate, {test} to test; {weights} weights");
+                println!(
+                    "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
+                );
             }
         }
     }

@@ -42,19 +42,41 @@ pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
         Similarity::Cosine,
         k,
     )?;
-    let name = |names: &'_ Option<Vec<String>>, at: usize| names.as_ref().map_or_else(|| at.to_string(), |n| n[at].clone());
+    let name = |names: &'_ Option<Vec<String>>, at: usize| {
+        names
+            .as_ref()
+            .map_or_else(|| at.to_string(), |n| n[at].clone())
+    };
     let named: Vec<(String, usize, String, String, f32)> = (0..q_rows)
         .flat_map(|q| {
             let (query, gallery, found) = (&query, &gallery, &found);
-            found.row(q).enumerate().map(move |(rank, (at, similarity))| {
-                let class = gallery.labels.as_ref().map_or(String::new(), |l| l[at].clone());
-                (name(&query.ids, q), rank + 1, name(&gallery.ids, at), class, similarity)
-            })
+            found
+                .row(q)
+                .enumerate()
+                .map(move |(rank, (at, similarity))| {
+                    let class = gallery
+                        .labels
+                        .as_ref()
+                        .map_or(String::new(), |l| l[at].clone());
+                    (
+                        name(&query.ids, q),
+                        rank + 1,
+                        name(&gallery.ids, at),
+                        class,
+                        similarity,
+                    )
+                })
         })
         .collect();
     let hits: Vec<Hit> = named
         .iter()
-        .map(|(query, rank, item, class, similarity)| Hit { query, rank: *rank, item, class, similarity: *similarity })
+        .map(|(query, rank, item, class, similarity)| Hit {
+            query,
+            rank: *rank,
+            item,
+            class,
+            similarity: *similarity,
+        })
         .collect();
     print(&hits, json)
 }

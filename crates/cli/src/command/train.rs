@@ -14,7 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Trains, prints the table, and says what to do next.
 pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     let folder = folder(arguments)?;
-    let recipe = if arguments.resume { stored(arguments, &folder)? } else { fresh(arguments, &folder)? };
+    let recipe = if arguments.resume {
+        stored(arguments, &folder)?
+    } else {
+        fresh(arguments, &folder)?
+    };
     let mut setup = Setup::new(recipe)?;
     if let Some(budget) = arguments.budget {
         setup.recipe.train.steps = plan_steps(&setup, budget)?;
@@ -47,7 +51,14 @@ pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
     }
     let bar = TrainingBar::new();
     let mut observer = |event: Event| bar.show(&event);
-    let outcome = train(setup, folder, Control { observer: &mut observer, stop: &stop });
+    let outcome = train(
+        setup,
+        folder,
+        Control {
+            observer: &mut observer,
+            stop: &stop,
+        },
+    );
     bar.finish();
     match outcome? {
         Outcome::Finished(report) => Ok(*report),
@@ -64,13 +75,23 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
         println!("{}", serde_json::to_string_pretty(report)?);
         return Ok(());
     }
-    println!("On the {} part, in percent, with half the 95% bootstrap interval:", report.part);
+    println!(
+        "On the {} part, in percent, with half the 95% bootstrap interval:",
+        report.part
+    );
     println!("{}", table::report(report));
     if !report.damaged.is_empty() {
-        println!("{} damaged images were left out: {}", report.damaged.len(), report.damaged.join(", "));
+        println!(
+            "{} damaged images were left out: {}",
+            report.damaged.len(),
+            report.damaged.join(", ")
+        );
     }
     let model = report.model.display();
-    println!("model ({} weights, step {}): {model}", report.selected, report.step);
+    println!(
+        "model ({} weights, step {}): {model}",
+        report.selected, report.step
+    );
     Ok(())
 }
 
@@ -93,7 +114,9 @@ fn fresh(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
             folder.display()
         )));
     }
-    let Some(path) = &arguments.recipe else { return Err(Failure::usage("expected a recipe or data")) };
+    let Some(path) = &arguments.recipe else {
+        return Err(Failure::usage("expected a recipe or data"));
+    };
     read(path, &arguments.set)
 }
 
@@ -103,7 +126,10 @@ pub fn read(path: &Path, changes: &[String]) -> Result<Recipe, Failure> {
     let mut document = if is_recipe {
         Document::read(path)?
     } else {
-        Document::parse(&format!("recipe for {}", path.display()), &nearkin::init::recipe_for(path)?)?
+        Document::parse(
+            &format!("recipe for {}", path.display()),
+            &nearkin::init::recipe_for(path)?,
+        )?
     };
     for change in changes {
         document.set(change)?;
@@ -115,7 +141,10 @@ pub fn read(path: &Path, changes: &[String]) -> Result<Recipe, Failure> {
 fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
     let path = folder.join("recipe.toml");
     if !path.exists() {
-        return Err(Failure::usage(format!("{}: no run here, nothing to resume", folder.display())));
+        return Err(Failure::usage(format!(
+            "{}: no run here, nothing to resume",
+            folder.display()
+        )));
     }
     let recipe = Document::read(&path)?.recipe()?;
     if let Some(given) = &arguments.recipe {
@@ -127,7 +156,9 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
             )));
         }
     } else if !arguments.set.is_empty() {
-        return Err(Failure::usage("a run goes on with the recipe it began with: --set cannot change it"));
+        return Err(Failure::usage(
+            "a run goes on with the recipe it began with: --set cannot change it",
+        ));
     }
     if checkpoint::newest(folder)?.is_none() {
         eprintln!("no checkpoint yet: starting from the beginning");
@@ -152,9 +183,17 @@ fn profile(total: std::time::Duration) {
     for (name, time) in nearkin::profile::spent() {
         let seconds = time.as_secs_f64();
         rest -= seconds;
-        table.add_row([name.to_owned(), format!("{seconds:.2}"), format!("{:.1} %", 100.0 * seconds / total)]);
+        table.add_row([
+            name.to_owned(),
+            format!("{seconds:.2}"),
+            format!("{:.1} %", 100.0 * seconds / total),
+        ]);
     }
-    table.add_row(["everything else".into(), format!("{rest:.2}"), format!("{:.1} %", 100.0 * rest / total)]);
+    table.add_row([
+        "everything else".into(),
+        format!("{rest:.2}"),
+        format!("{:.1} %", 100.0 * rest / total),
+    ]);
     table::numbers_right(&mut table);
     eprintln!("{table}");
 }

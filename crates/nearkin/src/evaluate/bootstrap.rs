@@ -31,11 +31,17 @@ impl fmt::Display for Estimate {
 /// Means of the columns with percentile intervals over resampled rows (Efron 1979).
 ///
 /// All columns share each resample, so that differences between them stay paired.
-pub fn estimates<const COLUMNS: usize>(rows: &[[f32; COLUMNS]], resamples: usize, seed: u64) -> [Estimate; COLUMNS] {
+pub fn estimates<const COLUMNS: usize>(
+    rows: &[[f32; COLUMNS]],
+    resamples: usize,
+    seed: u64,
+) -> [Estimate; COLUMNS] {
     let count = rows.len().max(1) as f64;
     let mean = |sum: [f64; COLUMNS]| sum.map(|s| s / count);
     let add = |mut sum: [f64; COLUMNS], row: &[f32; COLUMNS]| {
-        sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(s, &x)| *s += f64::from(x));
         sum
     };
     let value = mean(rows.iter().fold([0.0; COLUMNS], add));
@@ -54,7 +60,11 @@ pub fn estimates<const COLUMNS: usize>(rows: &[[f32; COLUMNS]], resamples: usize
             0 => value[column],
             n => means[((n - 1) as f64 * share).round() as usize],
         };
-        Estimate { value: value[column], low: at(0.025), high: at(0.975) }
+        Estimate {
+            value: value[column],
+            low: at(0.025),
+            high: at(0.975),
+        }
     })
 }
 
@@ -68,8 +78,14 @@ mod tests {
         let [estimate] = estimates(&rows, 1000, 1);
         assert_eq!(estimate.value, 0.5);
         // 1.96 · √(0.25 / 400) = 0.049
-        assert!((estimate.value - estimate.low - 0.049).abs() < 0.008, "{estimate:?}");
-        assert!((estimate.high - estimate.value - 0.049).abs() < 0.008, "{estimate:?}");
+        assert!(
+            (estimate.value - estimate.low - 0.049).abs() < 0.008,
+            "{estimate:?}"
+        );
+        assert!(
+            (estimate.high - estimate.value - 0.049).abs() < 0.008,
+            "{estimate:?}"
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ pub fn kmeans(points: Mat, clusters: usize, seed: u64) -> Clusters {
         }
     }
     let inertia = best.iter().map(|(_, d)| f64::from(*d)).sum();
-    Clusters { assigned: best.into_iter().map(|(c, _)| c).collect(), inertia }
+    Clusters {
+        assigned: best.into_iter().map(|(c, _)| c).collect(),
+        inertia,
+    }
 }
 
 fn row(points: Mat<'_>, at: usize) -> &[f32] {
@@ -61,7 +64,10 @@ fn plus_plus(points: Mat, clusters: usize, seed: u64) -> Vec<f32> {
     let mut nearest = vec![f32::INFINITY; points.rows];
     while centers.len() < clusters * points.cols {
         let last = &centers[centers.len() - points.cols..];
-        nearest.par_iter_mut().enumerate().for_each(|(at, d)| *d = d.min(squared_distance(row(points, at), last)));
+        nearest
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(at, d)| *d = d.min(squared_distance(row(points, at), last)));
         let total: f64 = nearest.iter().map(|&d| f64::from(d)).sum();
         let mut left = rng.random_range(0.0..1.0) * total;
         let chosen = nearest.iter().position(|&d| {
@@ -77,18 +83,39 @@ fn plus_plus(points: Mat, clusters: usize, seed: u64) -> Vec<f32> {
 /// The nearest center of each row and its squared distance; ties to the smaller index.
 fn assign(points: Mat, centers: &[f32]) -> Vec<(u32, f32)> {
     let clusters = centers.len() / points.cols;
-    let squares: Vec<f32> = centers.chunks_exact(points.cols).map(|c| c.iter().map(|x| x * x).sum()).collect();
+    let squares: Vec<f32> = centers
+        .chunks_exact(points.cols)
+        .map(|c| c.iter().map(|x| x * x).sum())
+        .collect();
     let blocks = points.data.par_chunks(BLOCK * points.cols).map(|block| {
         let rows = block.len() / points.cols;
         let mut products = vec![0.0; rows * clusters];
-        let (a, b) = (Mat::new(block, rows, points.cols), Mat::new(centers, clusters, points.cols));
-        gemm_sequential(MatMut::new(&mut products, rows, clusters), Beta::Overwrite, 1.0, a, b.t());
-        let nearest = products.chunks_exact(clusters).zip(block.chunks_exact(points.cols)).map(|(products, x)| {
-            let gaps = products.iter().zip(&squares).map(|(p, c)| c - 2.0 * p).enumerate();
-            let (best, gap) = gaps.fold((0, f32::INFINITY), |best, (c, gap)| if gap < best.1 { (c, gap) } else { best });
-            let own: f32 = x.iter().map(|v| v * v).sum();
-            (best as u32, (own + gap).max(0.0))
-        });
+        let (a, b) = (
+            Mat::new(block, rows, points.cols),
+            Mat::new(centers, clusters, points.cols),
+        );
+        gemm_sequential(
+            MatMut::new(&mut products, rows, clusters),
+            Beta::Overwrite,
+            1.0,
+            a,
+            b.t(),
+        );
+        let nearest = products
+            .chunks_exact(clusters)
+            .zip(block.chunks_exact(points.cols))
+            .map(|(products, x)| {
+                let gaps = products
+                    .iter()
+                    .zip(&squares)
+                    .map(|(p, c)| c - 2.0 * p)
+                    .enumerate();
+                let (best, gap) = gaps.fold((0, f32::INFINITY), |best, (c, gap)| {
+                    if gap < best.1 { (c, gap) } else { best }
+                });
+                let own: f32 = x.iter().map(|v| v * v).sum();
+                (best as u32, (own + gap).max(0.0))
+            });
         nearest.collect::<Vec<_>>()
     });
     blocks.collect::<Vec<_>>().concat()
@@ -102,7 +129,9 @@ fn means(points: Mat, assigned: &[(u32, f32)], clusters: usize) -> Vec<f32> {
         let cluster = *cluster as usize;
         counts[cluster] += 1;
         let sum = &mut sums[cluster * points.cols..(cluster + 1) * points.cols];
-        sum.iter_mut().zip(row(points, at)).for_each(|(s, &x)| *s += f64::from(x));
+        sum.iter_mut()
+            .zip(row(points, at))
+            .for_each(|(s, &x)| *s += f64::from(x));
     }
     let mut farthest: Vec<usize> = (0..assigned.len()).collect();
     farthest.sort_by(|&a, &b| assigned[b].1.total_cmp(&assigned[a].1).then(a.cmp(&b)));
@@ -128,7 +157,10 @@ mod tests {
     fn corners() -> Vec<f32> {
         let at = |i: usize| {
             let (corner, jitter) = (i % 4, (i / 4) as f32 * 0.01);
-            [10.0 * (corner % 2) as f32 + jitter, 10.0 * (corner / 2) as f32 - jitter]
+            [
+                10.0 * (corner % 2) as f32 + jitter,
+                10.0 * (corner / 2) as f32 - jitter,
+            ]
         };
         (0..40).flat_map(at).collect()
     }
@@ -141,7 +173,11 @@ mod tests {
             assert_eq!(found.assigned[i], found.assigned[i % 4]);
         }
         // Each group: Σ (j − 4.5)² · 0.01² · 2 over j = 0..10 is 0.0165.
-        assert!((found.inertia - 4.0 * 0.0165).abs() < 1e-3, "{}", found.inertia);
+        assert!(
+            (found.inertia - 4.0 * 0.0165).abs() < 1e-3,
+            "{}",
+            found.inertia
+        );
     }
 
     #[test]
@@ -150,9 +186,15 @@ mod tests {
         let matrix = Mat::new(&points, 40, 2);
         let centers = [1.0, 2.0, 9.0, 3.0, 4.0, 8.0];
         for (at, (cluster, distance)) in assign(matrix, &centers).into_iter().enumerate() {
-            let distances = centers.chunks(2).map(|c| squared_distance(row(matrix, at), c)).collect::<Vec<_>>();
+            let distances = centers
+                .chunks(2)
+                .map(|c| squared_distance(row(matrix, at), c))
+                .collect::<Vec<_>>();
             let nearest = distances.iter().copied().fold(f32::INFINITY, f32::min);
-            assert!((distance - nearest).abs() < 1e-3 && (distances[cluster as usize] - nearest).abs() < 1e-3);
+            assert!(
+                (distance - nearest).abs() < 1e-3
+                    && (distances[cluster as usize] - nearest).abs() < 1e-3
+            );
         }
     }
 

@@ -72,14 +72,24 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ks: vec![1, 2, 4, 8], similarity: Similarity::Cosine, resamples: 1000, cluster_seeds: 3, seed: 0 }
+        Self {
+            ks: vec![1, 2, 4, 8],
+            similarity: Similarity::Cosine,
+            resamples: 1000,
+            cluster_seeds: 3,
+            seed: 0,
+        }
     }
 }
 
 impl Options {
     /// Retrieval alone, without intervals: for evaluations during training.
     pub fn quick() -> Self {
-        Self { resamples: 0, cluster_seeds: 0, ..Self::default() }
+        Self {
+            resamples: 0,
+            cluster_seeds: 0,
+            ..Self::default()
+        }
     }
 }
 
@@ -131,12 +141,17 @@ pub struct Clustering {
 /// assert_eq!(result.clustering.map(|c| c.nmi), Some(1.0));
 /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
 /// ```
-pub fn evaluate(embeddings: Mat, labels: &[u32], options: &Options) -> Result<Evaluation, EvaluateError> {
+pub fn evaluate(
+    embeddings: Mat,
+    labels: &[u32],
+    options: &Options,
+) -> Result<Evaluation, EvaluateError> {
     let retrieval = retrieval(embeddings, labels, options)?;
     let mut distinct = labels.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
-    let clustering = (options.cluster_seeds > 0).then(|| clustering(embeddings, labels, distinct.len(), options));
+    let clustering = (options.cluster_seeds > 0)
+        .then(|| clustering(embeddings, labels, distinct.len(), options));
     Ok(Evaluation {
         items: embeddings.rows,
         classes: distinct.len(),
@@ -151,15 +166,30 @@ pub fn evaluate(embeddings: Mat, labels: &[u32], options: &Options) -> Result<Ev
 fn clustering(embeddings: Mat, labels: &[u32], clusters: usize, options: &Options) -> Clustering {
     let mut unit = embeddings.data.to_vec();
     if options.similarity == Similarity::Cosine {
-        normalize_rows(embeddings.data, embeddings.cols, &mut unit, &mut vec![0.0; embeddings.rows]);
+        normalize_rows(
+            embeddings.data,
+            embeddings.cols,
+            &mut unit,
+            &mut vec![0.0; embeddings.rows],
+        );
     }
     let matrix = Mat::new(&unit, embeddings.rows, embeddings.cols);
-    let score = |seed: u64| normalized_mutual_information(&kmeans(matrix, clusters, options.seed + seed).assigned, labels);
+    let score = |seed: u64| {
+        normalized_mutual_information(
+            &kmeans(matrix, clusters, options.seed + seed).assigned,
+            labels,
+        )
+    };
     let scores: Vec<f64> = (0..options.cluster_seeds).map(score).collect();
     let count = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-    Clustering { nmi: mean, nmi_std: variance.sqrt(), clusters, seeds: options.cluster_seeds }
+    Clustering {
+        nmi: mean,
+        nmi_std: variance.sqrt(),
+        clusters,
+        seeds: options.cluster_seeds,
+    }
 }
 
 /// How far a set of embeddings is from one point: 0 when all are equal, near 1 when their mean is 0.
@@ -178,7 +208,11 @@ pub fn spread(embeddings: Mat) -> f32 {
         }
     }
     let center: f64 = mean.iter().map(|m| m * m).sum();
-    if squares > 0.0 { (1.0 - center / squares) as f32 } else { 0.0 }
+    if squares > 0.0 {
+        (1.0 - center / squares) as f32
+    } else {
+        0.0
+    }
 }
 
 /// Names the first number that is not finite.
@@ -187,7 +221,11 @@ pub(crate) fn check_finite(matrix: Mat) -> Result<(), EvaluateError> {
         None => Ok(()),
         Some(at) => {
             let (row, column) = (at / matrix.cols, at % matrix.cols);
-            Err(EvaluateError::NotFinite { row, column, value: matrix.data[at] })
+            Err(EvaluateError::NotFinite {
+                row,
+                column,
+                value: matrix.data[at],
+            })
         }
     }
 }
@@ -246,8 +284,19 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_finite_is_placed() {
-        let error = evaluate(Mat::new(&[1.0, 2.0, 3.0, f32::INFINITY], 2, 2), &[0, 0], &Options::default());
-        assert_eq!(error.unwrap_err(), EvaluateError::NotFinite { row: 1, column: 1, value: f32::INFINITY });
+        let error = evaluate(
+            Mat::new(&[1.0, 2.0, 3.0, f32::INFINITY], 2, 2),
+            &[0, 0],
+            &Options::default(),
+        );
+        assert_eq!(
+            error.unwrap_err(),
+            EvaluateError::NotFinite {
+                row: 1,
+                column: 1,
+                value: f32::INFINITY
+            }
+        );
     }
 
     #[test]

@@ -26,11 +26,22 @@ pub fn normalized_mutual_information(clusters: &[u32], classes: &[u32]) -> f64 {
         *left.entry(a).or_insert(0.0) += 1.0;
         *right.entry(b).or_insert(0.0) += 1.0;
     }
-    let entropy = |groups: &BTreeMap<u32, f64>| -groups.values().map(|n| n / count * (n / count).ln()).sum::<f64>();
-    let information: f64 =
-        joint.iter().map(|((a, b), n)| n / count * (n * count / (left[a] * right[b])).ln()).sum();
+    let entropy = |groups: &BTreeMap<u32, f64>| {
+        -groups
+            .values()
+            .map(|n| n / count * (n / count).ln())
+            .sum::<f64>()
+    };
+    let information: f64 = joint
+        .iter()
+        .map(|((a, b), n)| n / count * (n * count / (left[a] * right[b])).ln())
+        .sum();
     let entropies = entropy(&left) + entropy(&right);
-    if entropies > 0.0 { (2.0 * information / entropies).clamp(0.0, 1.0) } else { 1.0 }
+    if entropies > 0.0 {
+        (2.0 * information / entropies).clamp(0.0, 1.0)
+    } else {
+        1.0
+    }
 }
 
 #[cfg(test)]
@@ -45,10 +56,21 @@ mod tests {
         let make = |f: &dyn Fn(u32) -> u32| (0..40).map(f).collect::<Vec<_>>();
         let (a, b, c) = (make(&|i| i * i % 5), make(&|i| i % 7), make(&|i| i / 10));
         let d = make(&|i| i / 8);
-        for (x, y, expected) in [(&a, &b, GOLDEN[0]), (&b, &c, GOLDEN[1]), (&c, &d, GOLDEN[2])] {
-            assert!((normalized_mutual_information(x, y) - expected).abs() < 1e-9, "{expected}");
+        for (x, y, expected) in [
+            (&a, &b, GOLDEN[0]),
+            (&b, &c, GOLDEN[1]),
+            (&c, &d, GOLDEN[2]),
+        ] {
+            assert!(
+                (normalized_mutual_information(x, y) - expected).abs() < 1e-9,
+                "{expected}"
+            );
         }
     }
 
-    const GOLDEN: [f64; 3] = [0.013_047_497_900_767, 0.033_645_946_527_972, 0.682_791_901_124_769];
+    const GOLDEN: [f64; 3] = [
+        0.013_047_497_900_767,
+        0.033_645_946_527_972,
+        0.682_791_901_124_769,
+    ];
 }

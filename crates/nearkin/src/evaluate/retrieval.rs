@@ -36,9 +36,16 @@ struct Found {
 ///
 /// # Errors
 /// A number is not finite, the counts differ, or no class has two items.
-pub fn retrieval(embeddings: Mat, labels: &[u32], options: &Options) -> Result<Retrieval, EvaluateError> {
+pub fn retrieval(
+    embeddings: Mat,
+    labels: &[u32],
+    options: &Options,
+) -> Result<Retrieval, EvaluateError> {
     if labels.len() != embeddings.rows {
-        return Err(EvaluateError::Labels { rows: embeddings.rows, labels: labels.len() });
+        return Err(EvaluateError::Labels {
+            rows: embeddings.rows,
+            labels: labels.len(),
+        });
     }
     check_finite(embeddings)?;
     let mut sizes: HashMap<u32, usize> = HashMap::new();
@@ -48,7 +55,9 @@ pub fn retrieval(embeddings: Mat, labels: &[u32], options: &Options) -> Result<R
     let relevant: Vec<usize> = labels.iter().map(|label| sizes[label] - 1).collect();
     let deepest = relevant.iter().copied().max().unwrap_or(0);
     if deepest == 0 {
-        return Err(EvaluateError::NothingRelevant { items: labels.len() });
+        return Err(EvaluateError::NothingRelevant {
+            items: labels.len(),
+        });
     }
     let depth = deepest.max(options.ks.iter().copied().max().unwrap_or(0));
     let search = Search::new(embeddings, embeddings, options.similarity)?;
@@ -61,7 +70,10 @@ pub fn retrieval(embeddings: Mat, labels: &[u32], options: &Options) -> Result<R
         estimates(&rows, options.resamples, options.seed)
     };
     let recall = options.ks.iter().map(|&k| {
-        let rows: Vec<[f32; 1]> = found.iter().map(|f| [f32::from(u8::from(f.first > 0 && f.first <= k))]).collect();
+        let rows: Vec<[f32; 1]> = found
+            .iter()
+            .map(|f| [f32::from(u8::from(f.first > 0 && f.first <= k))])
+            .collect();
         let [estimate] = estimates(&rows, options.resamples, options.seed);
         (k, estimate)
     });
@@ -104,7 +116,11 @@ impl Found {
             }
         }
         let share = relevant as f64;
-        Self { first, r_precision: (f64::from(hits) / share) as f32, map_at_r: (precisions / share) as f32 }
+        Self {
+            first,
+            r_precision: (f64::from(hits) / share) as f32,
+            map_at_r: (precisions / share) as f32,
+        }
     }
 }
 
@@ -116,17 +132,35 @@ mod tests {
     use rand::RngExt;
 
     fn options() -> Options {
-        Options { ks: vec![1, 2, 5, 10], similarity: Similarity::Euclidean, resamples: 0, ..Options::default() }
+        Options {
+            ks: vec![1, 2, 5, 10],
+            similarity: Similarity::Euclidean,
+            resamples: 0,
+            ..Options::default()
+        }
     }
 
     /// Slow and plain: a full sort for each query; R-precision, MAP@R and Recall@K by their definitions.
     fn reference(rows: &[Vec<f64>], labels: &[u32], ks: &[usize]) -> (f64, f64, Vec<f64>) {
-        let (mut r_precision, mut map, mut recall, mut queries) = (0.0, 0.0, vec![0.0; ks.len()], 0.0);
+        let (mut r_precision, mut map, mut recall, mut queries) =
+            (0.0, 0.0, vec![0.0; ks.len()], 0.0);
         for q in 0..rows.len() {
             let mut others: Vec<usize> = (0..rows.len()).filter(|&j| j != q).collect();
-            let d = |j: usize| rows[q].iter().zip(&rows[j]).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+            let d = |j: usize| {
+                rows[q]
+                    .iter()
+                    .zip(&rows[j])
+                    .map(|(a, b)| (a - b).powi(2))
+                    .sum::<f64>()
+            };
             others.sort_by(|&a, &b| d(a).total_cmp(&d(b)).then(a.cmp(&b)));
-            let rel = |i: usize| if labels[others[i - 1]] == labels[q] { 1.0 } else { 0.0 };
+            let rel = |i: usize| {
+                if labels[others[i - 1]] == labels[q] {
+                    1.0
+                } else {
+                    0.0
+                }
+            };
             let r = others.iter().filter(|&&j| labels[j] == labels[q]).count();
             if r == 0 {
                 continue;
@@ -136,18 +170,34 @@ mod tests {
             r_precision += p(r);
             map += (1..=r).map(|i| rel(i) * p(i)).sum::<f64>() / r as f64;
             for (sum, &k) in recall.iter_mut().zip(ks) {
-                *sum += if (1..=k.min(others.len())).any(|i| rel(i) > 0.0) { 1.0 } else { 0.0 };
+                *sum += if (1..=k.min(others.len())).any(|i| rel(i) > 0.0) {
+                    1.0
+                } else {
+                    0.0
+                };
             }
         }
-        (r_precision / queries, map / queries, recall.iter().map(|s| s / queries).collect())
+        (
+            r_precision / queries,
+            map / queries,
+            recall.iter().map(|s| s / queries).collect(),
+        )
     }
 
     /// Points on a small grid, so that many distances are equal and exact in f32.
     fn grid(count: usize, seed: u64) -> (Vec<Vec<f64>>, Vec<u32>) {
         let mut rng = named_rng(seed, "grid");
-        let points = (0..count).map(|_| (0..2).map(|_| f64::from(rng.random_range(0..6))).collect()).collect();
+        let points = (0..count)
+            .map(|_| (0..2).map(|_| f64::from(rng.random_range(0..6))).collect())
+            .collect();
         // Unequal classes, some of one item.
-        let labels = (0..count).map(|i| if i % 17 == 0 { 100 + i as u32 } else { (i * i % 7) as u32 });
+        let labels = (0..count).map(|i| {
+            if i % 17 == 0 {
+                100 + i as u32
+            } else {
+                (i * i % 7) as u32
+            }
+        });
         (points, labels.collect())
     }
 
@@ -172,7 +222,12 @@ mod tests {
         // Relevance 1 0 1 1 0 with R = 3: R-precision 2/3, MAP@R (1 + 2/3) / 3.
         let points = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
         let labels = [0, 0, 1, 0, 0, 1];
-        let neighbors: Vec<Neighbor> = (1..6).map(|index| Neighbor { index, score: -points[index as usize] }).collect();
+        let neighbors: Vec<Neighbor> = (1..6)
+            .map(|index| Neighbor {
+                index,
+                score: -points[index as usize],
+            })
+            .collect();
         let found = Found::new(&neighbors, &labels, 0, 3);
         assert_eq!(found.first, 1);
         assert!((found.r_precision - 2.0 / 3.0).abs() < 1e-7);
@@ -181,9 +236,14 @@ mod tests {
 
     #[test]
     fn a_first_hit_behind_r_still_counts_for_recall() {
-        let neighbors: Vec<Neighbor> = [1, 2, 3].map(|index| Neighbor { index, score: 0.0 }).to_vec();
+        let neighbors: Vec<Neighbor> = [1, 2, 3]
+            .map(|index| Neighbor { index, score: 0.0 })
+            .to_vec();
         let found = Found::new(&neighbors, &[7, 8, 9, 7], 7, 1);
-        assert_eq!((found.first, found.r_precision, found.map_at_r), (3, 0.0, 0.0));
+        assert_eq!(
+            (found.first, found.r_precision, found.map_at_r),
+            (3, 0.0, 0.0)
+        );
     }
 
     #[test]
@@ -191,7 +251,11 @@ mod tests {
         let (points, labels) = grid(80, 9);
         let flat: Vec<f32> = points.iter().flatten().map(|&x| x as f32).collect();
         let renamed: Vec<u32> = labels.iter().map(|l| 1_000_000 - l).collect();
-        let value = |labels: &[u32]| retrieval(Mat::new(&flat, 80, 2), labels, &options()).unwrap().map_at_r;
+        let value = |labels: &[u32]| {
+            retrieval(Mat::new(&flat, 80, 2), labels, &options())
+                .unwrap()
+                .map_at_r
+        };
         assert_eq!(value(&labels), value(&renamed));
     }
 }

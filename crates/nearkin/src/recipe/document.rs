@@ -52,7 +52,10 @@ impl Document {
     /// # Errors
     /// The text is not TOML.
     pub fn parse(name: &str, text: &str) -> Result<Self, RecipeError> {
-        let document = Self { name: name.to_owned(), text: text.to_owned() };
+        let document = Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        };
         match Parsed::parse(text) {
             Ok(_) => Ok(document),
             Err(error) => Err(document.at(error.span(), error.message())),
@@ -65,14 +68,25 @@ impl Document {
     /// # Errors
     /// The text has no `=`, or a part of the path is a value.
     pub fn set(&mut self, text: &str) -> Result<(), RecipeError> {
-        let wrong = |message: &str| RecipeError::Set { text: text.to_owned(), message: message.to_owned() };
-        let (path, value) = text.split_once('=').ok_or_else(|| wrong("expected path.to.key=value"))?;
+        let wrong = |message: &str| RecipeError::Set {
+            text: text.to_owned(),
+            message: message.to_owned(),
+        };
+        let (path, value) = text
+            .split_once('=')
+            .ok_or_else(|| wrong("expected path.to.key=value"))?;
         let keys: Vec<&str> = path.trim().split('.').collect();
         if keys.iter().any(|key| key.is_empty()) {
             return Err(wrong("expected names separated by single dots before ="));
         }
-        let value = value.trim().parse::<Value>().unwrap_or_else(|_| Value::from(value.trim()));
-        let mut document: DocumentMut = self.text.parse().map_err(|e: toml_edit::TomlError| wrong(e.message()))?;
+        let value = value
+            .trim()
+            .parse::<Value>()
+            .unwrap_or_else(|_| Value::from(value.trim()));
+        let mut document: DocumentMut = self
+            .text
+            .parse()
+            .map_err(|e: toml_edit::TomlError| wrong(e.message()))?;
         if insert(document.as_table_mut(), &keys, value).is_none() {
             return Err(wrong("a part of the path is a value, not a table"));
         }
@@ -117,13 +131,24 @@ impl Document {
         let before = &self.text[..span.map_or(0, |s| s.start).min(self.text.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        RecipeError::At { place: format!("{}:{line}:{column}", self.name), message: message.trim_end().to_owned() }
+        RecipeError::At {
+            place: format!("{}:{line}:{column}", self.name),
+            message: message.trim_end().to_owned(),
+        }
     }
 }
 
 /// Tables of which a recipe holds one variant: `[loss.x]`, …
-const VARIANTS: [&str; 8] =
-    ["loss", "distance", "miner", "network", "optimizer", "sampler", "data.source", "data.split"];
+const VARIANTS: [&str; 8] = [
+    "loss",
+    "distance",
+    "miner",
+    "network",
+    "optimizer",
+    "sampler",
+    "data.source",
+    "data.split",
+];
 
 fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
     let (last, parents) = keys.split_last()?;
@@ -133,7 +158,11 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
         if VARIANTS.contains(&path.as_str()) && !table.contains_key(key) {
             table.clear();
         }
-        path = if path.is_empty() { (*key).to_owned() } else { format!("{path}.{key}") };
+        path = if path.is_empty() {
+            (*key).to_owned()
+        } else {
+            format!("{path}.{key}")
+        };
         // A variant without settings may stand as `miner = "all"`; it gives way to a table.
         if VARIANTS.contains(&path.as_str()) && table.get(key).is_some_and(Item::is_str) {
             table.remove(key);
@@ -159,18 +188,25 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
 fn with_suggestion(message: &str) -> String {
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match names.split_first() {
-        Some((unknown, known)) if message.starts_with("unknown ") => match nearest(unknown, known.iter().copied()) {
-            Some(name) => format!("{}; did you mean `{name}`?", message.trim_end()),
-            None => message.to_owned(),
-        },
+        Some((unknown, known)) if message.starts_with("unknown ") => {
+            match nearest(unknown, known.iter().copied()) {
+                Some(name) => format!("{}; did you mean `{name}`?", message.trim_end()),
+                None => message.to_owned(),
+            }
+        }
         _ => message.to_owned(),
     }
 }
 
 /// The most similar of some known names, if any is similar at all.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k));
-    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
+    let scored = known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(name, k), k));
+    scored
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
 }
 
 #[cfg(test)]
@@ -180,31 +216,49 @@ mod tests {
     const RECIPE: &str = "seed = 3\n[data.source.bundled]\nname = \"digits\"\n[network.mlp]\nhidden = [8]\n[loss.triplet_margin]\nmargin = 0.2\n";
 
     fn error(text: &str) -> String {
-        Document::parse("r.toml", text).and_then(|d| d.recipe()).unwrap_err().to_string()
+        Document::parse("r.toml", text)
+            .and_then(|d| d.recipe())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn an_unknown_key_is_placed_and_the_nearest_is_named() {
         let text = RECIPE.replace("margin = 0.2", "  margni = 0.2");
         let message = error(&text);
-        assert!(message.starts_with("r.toml:7:3: unknown field `margni`"), "{message}");
+        assert!(
+            message.starts_with("r.toml:7:3: unknown field `margni`"),
+            "{message}"
+        );
         assert!(message.contains("did you mean `margin`?"), "{message}");
     }
 
     #[test]
     fn an_unknown_loss_is_placed_and_the_nearest_is_named() {
         let message = error(&RECIPE.replace("loss.triplet_margin", "loss.triplet_margn"));
-        assert!(message.starts_with("r.toml:6:") && message.contains("did you mean `triplet_margin`?"), "{message}");
+        assert!(
+            message.starts_with("r.toml:6:") && message.contains("did you mean `triplet_margin`?"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_wrong_type_and_a_number_out_of_range_are_placed() {
         let message = error(&RECIPE.replace("[8]", "\"x\""));
-        assert!(message.starts_with("r.toml:5:10: invalid type: string \"x\", expected a sequence"), "{message}");
+        assert!(
+            message.starts_with("r.toml:5:10: invalid type: string \"x\", expected a sequence"),
+            "{message}"
+        );
         let message = error(&RECIPE.replace("0.2", "-0.2"));
-        assert!(message.starts_with("r.toml:7:10: -0.2 is out of range"), "{message}");
+        assert!(
+            message.starts_with("r.toml:7:10: -0.2 is out of range"),
+            "{message}"
+        );
         let message = error(&format!("{RECIPE}[train]\nsteps = 0\n"));
-        assert!(message.starts_with("r.toml:9:9: invalid value: integer `0`, expected a nonzero"), "{message}");
+        assert!(
+            message.starts_with("r.toml:9:9: invalid value: integer `0`, expected a nonzero"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -220,16 +274,29 @@ mod tests {
         document.set("network.convnet.widths=[4, 4]").unwrap();
         document.set("train.select=last").unwrap();
         let text = document.recipe().unwrap().to_toml().unwrap();
-        assert!(text.contains("margin = 0.7") && text.contains("[network.convnet]"), "{text}");
-        assert!(!text.contains("[network.mlp]") && text.contains("select = \"last\""), "{text}");
+        assert!(
+            text.contains("margin = 0.7") && text.contains("[network.convnet]"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("[network.mlp]") && text.contains("select = \"last\""),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_malformed_set_is_explained() {
         let mut document = Document::parse("r.toml", RECIPE).unwrap();
-        for (text, part) in [("seed", "expected path"), ("seed.x=1", "a value, not a table"), ("a..b=1", "single dots")] {
+        for (text, part) in [
+            ("seed", "expected path"),
+            ("seed.x=1", "a value, not a table"),
+            ("a..b=1", "single dots"),
+        ] {
             let message = document.set(text).unwrap_err().to_string();
-            assert!(message.contains(part) && message.contains(text), "{message}");
+            assert!(
+                message.contains(part) && message.contains(text),
+                "{message}"
+            );
         }
     }
 
@@ -237,7 +304,12 @@ mod tests {
     fn the_resolved_recipe_reads_back_as_itself() {
         let recipe = Document::parse("r.toml", RECIPE).unwrap().recipe().unwrap();
         let text = recipe.to_toml().unwrap();
-        let again = Document::parse("r.toml", &text).unwrap().recipe().unwrap().to_toml().unwrap();
+        let again = Document::parse("r.toml", &text)
+            .unwrap()
+            .recipe()
+            .unwrap()
+            .to_toml()
+            .unwrap();
         assert_eq!(text, again);
     }
 }

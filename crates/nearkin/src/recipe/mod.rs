@@ -19,11 +19,11 @@ use crate::sampler::Sampler;
 use crate::split::Split;
 use nearkin_encoder::image::Augment;
 use nearkin_encoder::{Head, ImageInput, Network};
-use nearkin_losses::range::Fraction;
 use nearkin_losses::Objective;
 use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
+use nearkin_losses::range::Fraction;
 use serde::{Deserialize, Serialize};
 
 /// A training run, whole.
@@ -102,7 +102,11 @@ fn none() -> Fraction {
 impl Recipe {
     /// The loss with the distance and the miner that it runs with.
     pub fn objective(&self) -> Objective {
-        Objective { loss: self.loss.clone(), distance: self.distance.clone(), miner: self.miner.clone() }
+        Objective {
+            loss: self.loss.clone(),
+            distance: self.distance.clone(),
+            miner: self.miner.clone(),
+        }
     }
 
     /// The recipe as a document, every default written out.

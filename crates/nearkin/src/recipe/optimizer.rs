@@ -148,9 +148,21 @@ impl Optimizer {
     /// Name and one sentence of every optimizer, for listings.
     pub fn catalogue() -> [(&'static str, &'static str, Self); 3] {
         [
-            ("sgd", "Gradient descent with momentum.", Self::Sgd(Sgd::default())),
-            ("adamw", "Adam with decoupled weight decay.", Self::AdamW(AdamW::default())),
-            ("adagrad", "Rates that fall with the gradients seen; FaceNet's optimizer.", Self::AdaGrad(AdaGrad::default())),
+            (
+                "sgd",
+                "Gradient descent with momentum.",
+                Self::Sgd(Sgd::default()),
+            ),
+            (
+                "adamw",
+                "Adam with decoupled weight decay.",
+                Self::AdamW(AdamW::default()),
+            ),
+            (
+                "adagrad",
+                "Rates that fall with the gradients seen; FaceNet's optimizer.",
+                Self::AdaGrad(AdaGrad::default()),
+            ),
         ]
     }
 }

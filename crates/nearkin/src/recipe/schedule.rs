@@ -62,7 +62,10 @@ impl Schedule {
             Decay::Constant => 1.0,
             Decay::Linear => 1.0 - progress,
             Decay::Cosine => f64::midpoint(1.0, (std::f64::consts::PI * progress).cos()),
-            Decay::Step(decay) => decay.factor.exact().powf(((step - self.warmup) / decay.every) as f64),
+            Decay::Step(decay) => decay
+                .factor
+                .exact()
+                .powf(((step - self.warmup) / decay.every) as f64),
         };
         factor as f32
     }
@@ -74,8 +77,16 @@ mod tests {
 
     #[test]
     fn every_decay_starts_at_the_base_after_warmup() {
-        let step = Step { every: NonZeroU64::new(10).unwrap(), factor: Fraction::literal(0.1) };
-        for decay in [Decay::Constant, Decay::Linear, Decay::Cosine, Decay::Step(step)] {
+        let step = Step {
+            every: NonZeroU64::new(10).unwrap(),
+            factor: Fraction::literal(0.1),
+        };
+        for decay in [
+            Decay::Constant,
+            Decay::Linear,
+            Decay::Cosine,
+            Decay::Step(step),
+        ] {
             let schedule = Schedule { warmup: 5, decay };
             assert_eq!(schedule.factor(4, 100), 1.0);
             assert_eq!(schedule.factor(5, 100), 1.0);
@@ -85,15 +96,27 @@ mod tests {
 
     #[test]
     fn cosine_passes_half_in_the_middle_and_ends_at_zero() {
-        let schedule = Schedule { warmup: 0, decay: Decay::Cosine };
+        let schedule = Schedule {
+            warmup: 0,
+            decay: Decay::Cosine,
+        };
         assert!((schedule.factor(50, 100) - 0.5).abs() < 1e-6);
         assert!(schedule.factor(100, 100).abs() < 1e-6);
     }
 
     #[test]
     fn steps_multiply() {
-        let step = Step { every: NonZeroU64::new(10).unwrap(), factor: Fraction::literal(0.5) };
-        let schedule = Schedule { warmup: 0, decay: Decay::Step(step) };
-        assert_eq!([9, 10, 29].map(|t| schedule.factor(t, 100)), [1.0, 0.5, 0.25]);
+        let step = Step {
+            every: NonZeroU64::new(10).unwrap(),
+            factor: Fraction::literal(0.5),
+        };
+        let schedule = Schedule {
+            warmup: 0,
+            decay: Decay::Step(step),
+        };
+        assert_eq!(
+            [9, 10, 29].map(|t| schedule.factor(t, 100)),
+            [1.0, 0.5, 0.25]
+        );
     }
 }

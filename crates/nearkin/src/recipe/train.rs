@@ -49,7 +49,8 @@ pub enum Select {
 
 impl Default for Train {
     fn default() -> Self {
-        let (Some(steps), Some(evaluate_every)) = (NonZeroU64::new(1000), NonZeroU64::new(200)) else {
+        let (Some(steps), Some(evaluate_every)) = (NonZeroU64::new(1000), NonZeroU64::new(200))
+        else {
             unreachable!("both constants are above zero")
         };
         Self {
@@ -69,8 +70,13 @@ impl Default for Train {
 impl Train {
     /// The factor on a parameter's learning rate.
     pub fn rate_factor(&self, name: &str) -> f32 {
-        let matching = self.rates.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str()));
-        matching.max_by_key(|(prefix, _)| prefix.len()).map_or(1.0, |(_, factor)| factor.get())
+        let matching = self
+            .rates
+            .iter()
+            .filter(|(prefix, _)| name.starts_with(prefix.as_str()));
+        matching
+            .max_by_key(|(prefix, _)| prefix.len())
+            .map_or(1.0, |(_, factor)| factor.get())
     }
 }
 

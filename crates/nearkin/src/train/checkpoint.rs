@@ -92,11 +92,16 @@ pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
 /// # Errors
 /// The folder or the state cannot be read.
 pub fn newest(run: &Path) -> Result<Option<(PathBuf, Progress)>> {
-    let Some(step) = numbered(run, "step-")?.into_iter().max() else { return Ok(None) };
+    let Some(step) = numbered(run, "step-")?.into_iter().max() else {
+        return Ok(None);
+    };
     let path = folder(run).join(format!("step-{step}"));
     let state = path.join(STATE);
     let text = fs_err::read_to_string(&state)?;
-    let progress = serde_json::from_str(&text).map_err(|e| Error::Run { path: state, reason: e.to_string() })?;
+    let progress = serde_json::from_str(&text).map_err(|e| Error::Run {
+        path: state,
+        reason: e.to_string(),
+    })?;
     Ok(Some((path, progress)))
 }
 
@@ -106,7 +111,10 @@ pub fn newest(run: &Path) -> Result<Option<(PathBuf, Progress)>> {
 /// # Errors
 /// A file is missing, damaged, or of another network.
 pub fn restore(path: &Path, model: &Model, averages: Option<&Parameters>) -> Result<Tensors> {
-    weights::load(model.embedder.parameters(), &path.join(nearkin_encoder::model::WEIGHTS))?;
+    weights::load(
+        model.embedder.parameters(),
+        &path.join(nearkin_encoder::model::WEIGHTS),
+    )?;
     if let Some(averages) = averages {
         weights::load(averages, &path.join(AVERAGES))?;
     }
@@ -145,7 +153,10 @@ pub fn whole_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
 /// The file cannot be written.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    let mut text = text.map_err(|e| Error::Run { path: path.into(), reason: e.to_string() })?;
+    let mut text = text.map_err(|e| Error::Run {
+        path: path.into(),
+        reason: e.to_string(),
+    })?;
     text.push('\n');
     Ok(weights::write_beside(path, text.as_bytes())?)
 }
@@ -166,7 +177,10 @@ fn numbered(run: &Path, prefix: &str) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let name = entry?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse().ok());
+        let number: Option<u64> = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(prefix))
+            .and_then(|n| n.parse().ok());
         numbers.extend(number);
     }
     Ok(numbers)

@@ -43,7 +43,10 @@ impl Run<'_> {
     pub(super) fn finish(&mut self) -> Result<Report> {
         let selected = self.select()?;
         let (model, step) = match selected {
-            ("best", Some(step)) => (Model::load(&checkpoint::best_folder(&self.folder, step))?, step),
+            ("best", Some(step)) => (
+                Model::load(&checkpoint::best_folder(&self.folder, step))?,
+                step,
+            ),
             _ => (self.kept().clone(), self.progress.step),
         };
         let (part, items) = match self.setup.parts.test.as_slice() {
@@ -76,11 +79,24 @@ impl Run<'_> {
         let raw = pixels(&self.setup.feed, items)?;
         let options = evaluate::Options::default();
         let matrix = Mat::new(&raw.numbers, raw.items.len(), raw.dim);
-        let name = if self.setup.feed.dataset().is_features().is_some() { "raw features" } else { "raw pixels" };
+        let name = if self.setup.feed.dataset().is_features().is_some() {
+            "raw features"
+        } else {
+            "raw pixels"
+        };
         Ok(vec![
-            Row { name, evaluation: evaluate::evaluate(matrix, &raw.labels, &options)? },
-            Row { name: "untrained network", evaluation: measure(self.setup, &self.setup.model()?, items, &options)? },
-            Row { name: "trained model", evaluation: measure(self.setup, model, items, &options)? },
+            Row {
+                name,
+                evaluation: evaluate::evaluate(matrix, &raw.labels, &options)?,
+            },
+            Row {
+                name: "untrained network",
+                evaluation: measure(self.setup, &self.setup.model()?, items, &options)?,
+            },
+            Row {
+                name: "trained model",
+                evaluation: measure(self.setup, model, items, &options)?,
+            },
         ])
     }
 
@@ -91,7 +107,10 @@ impl Run<'_> {
             weights::write_beside(&partial.join("recipe.toml"), recipe.as_bytes())?;
             write_json(&partial.join("metrics.json"), report)?;
             let card = card::markdown(self.setup, model, report)?;
-            Ok(weights::write_beside(&partial.join("README.md"), card.as_bytes())?)
+            Ok(weights::write_beside(
+                &partial.join("README.md"),
+                card.as_bytes(),
+            )?)
         })
     }
 }

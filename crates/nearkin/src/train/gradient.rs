@@ -35,8 +35,16 @@ pub struct Measured {
 /// The loss refuses the batch, or a tensor operation fails.
 pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Result<Measured> {
     let count = batch.items.len();
-    let chunk = recipe.train.chunk.map_or(count, std::num::NonZeroUsize::get).min(count).max(1);
-    let parts: Vec<Range<usize>> = (0..count).step_by(chunk).map(|at| at..(at + chunk).min(count)).collect();
+    let chunk = recipe
+        .train
+        .chunk
+        .map_or(count, std::num::NonZeroUsize::get)
+        .min(count)
+        .max(1);
+    let parts: Vec<Range<usize>> = (0..count)
+        .step_by(chunk)
+        .map(|at| at..(at + chunk).min(count))
+        .collect();
     let embedder = &model.embedder;
     let forward = |part: &Range<usize>, mode: Mode| -> Result<Tensor> {
         Ok(embedder.forward(&batch.tensor(&model.config.input, part.clone())?, mode)?)
@@ -50,15 +58,22 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
     }
     let matrix = Mat::new(&embeddings, count, embedder.dim());
     let mut rng = named_rng(recipe.seed, &format!("loss/{step}"));
-    let outcome = recipe.objective().value_and_grad(matrix, &batch.labels, &mut rng);
-    let outcome = outcome.map_err(|source| Error::Loss { step: step + 1, loss: loss_name(recipe), source })?;
+    let outcome = recipe
+        .objective()
+        .value_and_grad(matrix, &batch.labels, &mut rng);
+    let outcome = outcome.map_err(|source| Error::Loss {
+        step: step + 1,
+        loss: loss_name(recipe),
+        source,
+    })?;
     let mut gradients: Option<Gradients> = None;
     for part in &parts {
         let embedded = match single.take() {
             Some(embedded) => embedded,
             None => forward(part, Mode::Replay)?,
         };
-        let rows = outcome.gradient[part.start * embedder.dim()..part.end * embedder.dim()].to_vec();
+        let rows =
+            outcome.gradient[part.start * embedder.dim()..part.end * embedder.dim()].to_vec();
         let new = backward(embedder, &embedded, rows)?;
         match &gradients {
             Some(sum) => crate::optimize::accumulate(sum, &new)?,
@@ -79,10 +94,13 @@ fn backward(embedder: &Embedder, embedded: &Tensor, rows: Vec<f32>) -> Result<Gr
     let upstream = tensor(rows, embedded.shape())?;
     // The gradient of Σ E ∘ U with respect to E is U.
     let mut store = (embedded * upstream)?.sum_all()?.backward()?;
-    let gradients = embedder.parameters().learned().map(|p| match store.remove(&p.var) {
-        Some(gradient) => gradient.contiguous(),
-        None => p.var.zeros_like(),
-    });
+    let gradients = embedder
+        .parameters()
+        .learned()
+        .map(|p| match store.remove(&p.var) {
+            Some(gradient) => gradient.contiguous(),
+            None => p.var.zeros_like(),
+        });
     Ok(gradients.collect::<std::result::Result<_, _>>()?)
 }
 

@@ -55,7 +55,11 @@ impl Journal {
     /// The file cannot be read or written.
     pub fn open(run: &Path, step: u64) -> Result<Self> {
         let path = run.join("metrics.jsonl");
-        let old = if path.exists() { fs_err::read_to_string(&path)? } else { String::new() };
+        let old = if path.exists() {
+            fs_err::read_to_string(&path)?
+        } else {
+            String::new()
+        };
         let mut kept = String::new();
         for line in old.lines() {
             // A line cut short by a kill has no step and goes with the lines after the checkpoint.
@@ -76,7 +80,10 @@ impl Journal {
     /// The file cannot be written.
     pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(record);
-        let text = text.map_err(|e| Error::Run { path: self.path.clone(), reason: e.to_string() })?;
+        let text = text.map_err(|e| Error::Run {
+            path: self.path.clone(),
+            reason: e.to_string(),
+        })?;
         // One write call a line, so that a kill can cut at most the last line.
         Ok(self.file.write_all(format!("{text}\n").as_bytes())?)
     }
@@ -92,8 +99,13 @@ mod tests {
         let path = run.path().join("metrics.jsonl");
         fs_err::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
         let mut journal = Journal::open(run.path(), 2).unwrap();
-        journal.write(&serde_json::json!({"step": 3, "again": true})).unwrap();
+        journal
+            .write(&serde_json::json!({"step": 3, "again": true}))
+            .unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
-        assert_eq!(text, "{\"step\":1}\n{\"step\":2}\n{\"again\":true,\"step\":3}\n");
+        assert_eq!(
+            text,
+            "{\"step\":1}\n{\"step\":2}\n{\"again\":true,\"step\":3}\n"
+        );
     }
 }

@@ -86,7 +86,10 @@ pub fn train<'a>(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Resul
     let mut run = Run::open(setup, folder, control)?;
     if run.steps()? == Ended::OnRequest {
         let steps = setup.recipe.train.steps.get();
-        return Ok(Outcome::Stopped { step: run.progress.step, steps });
+        return Ok(Outcome::Stopped {
+            step: run.progress.step,
+            steps,
+        });
     }
     Ok(Outcome::Finished(Box::new(run.finish()?)))
 }
@@ -103,27 +106,49 @@ impl<'a> Run<'a> {
         let averages = setup.recipe.train.ema.map(|_| setup.model()).transpose()?;
         let mut optimizer = Optimize::new(&setup.recipe, model.embedder.parameters())?;
         let threads = nearkin_kernels::threads();
-        let mut progress = Progress { threads, ..Progress::default() };
+        let mut progress = Progress {
+            threads,
+            ..Progress::default()
+        };
         if let Some((path, stored)) = checkpoint::newest(folder)? {
             let averages = averages.as_ref().map(|m| m.embedder.parameters());
             let tensors = checkpoint::restore(&path, &model, averages)?;
             let restored = optimizer.restore(&setup.recipe, model.embedder.parameters(), &tensors);
-            restored.map_err(|reason| Error::Run { path: path.clone(), reason })?;
+            restored.map_err(|reason| Error::Run {
+                path: path.clone(),
+                reason,
+            })?;
             if stored.threads != threads {
-                let text = format!("the run began with {} threads and goes on with {threads}", stored.threads);
+                let text = format!(
+                    "the run began with {} threads and goes on with {threads}",
+                    stored.threads
+                );
                 (control.observer)(Event::Warning(format!("{text}: last digits may differ")));
             }
             progress = stored;
         }
         let journal = Journal::open(folder, progress.step)?;
         let folder = folder.to_owned();
-        Ok(Self { setup, folder, model, averages, optimizer, progress, journal, control, warned: false })
+        Ok(Self {
+            setup,
+            folder,
+            model,
+            averages,
+            optimizer,
+            progress,
+            journal,
+            control,
+            warned: false,
+        })
     }
 
     /// The loop: batch → embed → mine → loss → backward → step.
     fn steps(&mut self) -> Result<Ended> {
         let (recipe, steps) = (&self.setup.recipe, self.setup.recipe.train.steps.get());
-        let batches = Prefetch::start(self.setup.plan()?, self.progress.step * recipe.train.accumulate.get() as u64);
+        let batches = Prefetch::start(
+            self.setup.plan()?,
+            self.progress.step * recipe.train.accumulate.get() as u64,
+        );
         while self.progress.step < steps {
             if self.control.stop.load(Ordering::Relaxed) {
                 self.checkpoint()?;
@@ -136,7 +161,11 @@ impl<'a> Run<'a> {
             if step % recipe.train.evaluate_every.get() == 0 || step == steps {
                 self.evaluate()?;
                 self.checkpoint()?;
-                if recipe.train.patience.is_some_and(|p| self.progress.without_better >= p.get()) {
+                if recipe
+                    .train
+                    .patience
+                    .is_some_and(|p| self.progress.without_better >= p.get())
+                {
                     break;
                 }
             }
@@ -169,16 +198,24 @@ impl<'a> Run<'a> {
         }
         let gradients = sum.unwrap_or_default();
         let norm = optimize::norm(parameters, &gradients)?;
-        let norm = norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
+        let norm =
+            norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
         record.gradient_norm = norm / accumulate as f32;
-        let clip = recipe.train.clip.map_or(1.0, |limit| (limit.get() / record.gradient_norm.max(1e-12)).min(1.0));
+        let clip = recipe.train.clip.map_or(1.0, |limit| {
+            (limit.get() / record.gradient_norm.max(1e-12)).min(1.0)
+        });
         let factor = clip / accumulate as f32;
         if factor < 1.0 {
             optimize::scale(&gradients, factor)?;
         }
-        self.optimizer.step(recipe, self.progress.step, parameters, &gradients)?;
+        self.optimizer
+            .step(recipe, self.progress.step, parameters, &gradients)?;
         if let (Some(decay), Some(averages)) = (recipe.train.ema, &self.averages) {
-            optimize::average(averages.embedder.parameters(), parameters, self.warm(decay.get()))?;
+            optimize::average(
+                averages.embedder.parameters(),
+                parameters,
+                self.warm(decay.get()),
+            )?;
         }
         self.progress.step += 1;
         record.items_per_second = items as f32 / started.elapsed().as_secs_f32();
@@ -188,7 +225,9 @@ impl<'a> Run<'a> {
 
     fn blank_record(&self) -> StepRecord {
         let recipe = &self.setup.recipe;
-        let factor = recipe.schedule.factor(self.progress.step, recipe.train.steps.get());
+        let factor = recipe
+            .schedule
+            .factor(self.progress.step, recipe.train.steps.get());
         StepRecord {
             step: self.progress.step + 1,
             loss: 0.0,
@@ -209,7 +248,12 @@ impl<'a> Run<'a> {
 
     fn not_finite(&self, tensor: &str, value: f32) -> Error {
         let loss = self.setup.recipe.loss.name().to_owned();
-        Error::NotFinite { step: self.progress.step + 1, loss, tensor: tensor.to_owned(), value }
+        Error::NotFinite {
+            step: self.progress.step + 1,
+            loss,
+            tensor: tensor.to_owned(),
+            value,
+        }
     }
 
     fn warn_of_collapse(&mut self, record: &StepRecord) {
@@ -232,7 +276,10 @@ impl<'a> Run<'a> {
         let (part, items) = self.setup.watched();
         let measured = measure(self.setup, self.kept(), items, &evaluate::Options::quick())?;
         let map_at_r = measured.retrieval.map_at_r.value;
-        let best = self.progress.best.is_none_or(|best| map_at_r > best.map_at_r);
+        let best = self
+            .progress
+            .best
+            .is_none_or(|best| map_at_r > best.map_at_r);
         if best {
             let step = self.progress.step;
             self.progress.best = Some(Best { step, map_at_r });
@@ -242,8 +289,18 @@ impl<'a> Run<'a> {
         } else {
             self.progress.without_better += 1;
         }
-        let recall_at_1 = measured.retrieval.recall.first().map_or(0.0, |(_, r)| r.value);
-        let record = EvaluationRecord { step: self.progress.step, part, recall_at_1, map_at_r, best };
+        let recall_at_1 = measured
+            .retrieval
+            .recall
+            .first()
+            .map_or(0.0, |(_, r)| r.value);
+        let record = EvaluationRecord {
+            step: self.progress.step,
+            part,
+            recall_at_1,
+            map_at_r,
+            best,
+        };
         self.journal.write(&record)?;
         (self.control.observer)(Event::Evaluated(&record));
         Ok(())
@@ -266,7 +323,12 @@ impl<'a> Run<'a> {
 ///
 /// # Errors
 /// An item cannot be read, or the items cannot be measured.
-pub fn measure(setup: &Setup, model: &Model, items: &[usize], options: &evaluate::Options) -> Result<Evaluation> {
+pub fn measure(
+    setup: &Setup,
+    model: &Model,
+    items: &[usize],
+    options: &evaluate::Options,
+) -> Result<Evaluation> {
     let embedded = embed(model, &setup.feed, items, &mut |_| {})?;
     let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
     Ok(evaluate::evaluate(matrix, &embedded.labels, options)?)

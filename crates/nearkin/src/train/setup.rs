@@ -38,11 +38,19 @@ impl Setup {
             None => Input::Image(recipe.input.clone()),
         };
         let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?;
-        let setup = Self { recipe, feed, parts };
+        let setup = Self {
+            recipe,
+            feed,
+            parts,
+        };
         setup.plan()?;
         setup.model()?;
         let objective = setup.recipe.objective().check();
-        objective.map_err(|source| crate::Error::Loss { step: 0, loss: setup.recipe.loss.name().into(), source })?;
+        objective.map_err(|source| crate::Error::Loss {
+            step: 0,
+            loss: setup.recipe.loss.name().into(),
+            source,
+        })?;
         Ok(setup)
     }
 
@@ -52,7 +60,12 @@ impl Setup {
     /// The network does not fit the input.
     pub fn model(&self) -> Result<Model> {
         let (network, head) = (self.recipe.network.clone(), self.recipe.head.clone());
-        Ok(Model::new(network, head, self.feed.input().clone(), self.recipe.seed)?)
+        Ok(Model::new(
+            network,
+            head,
+            self.feed.input().clone(),
+            self.recipe.seed,
+        )?)
     }
 
     /// The items watched during training: validation, or test where no validation is set apart.
@@ -66,9 +79,24 @@ impl Setup {
 
     /// What decides the batches.
     pub(super) fn plan(&self) -> Result<Plan> {
-        let labels: Vec<u32> = self.parts.train.iter().map(|&item| self.feed.dataset().labels[item]).collect();
-        let draw = Draw::new(&self.recipe.sampler, &self.parts.train, &labels, self.recipe.seed)?;
-        Ok(Plan { feed: self.feed.clone(), draw, augment: self.recipe.augment.clone(), seed: self.recipe.seed })
+        let labels: Vec<u32> = self
+            .parts
+            .train
+            .iter()
+            .map(|&item| self.feed.dataset().labels[item])
+            .collect();
+        let draw = Draw::new(
+            &self.recipe.sampler,
+            &self.parts.train,
+            &labels,
+            self.recipe.seed,
+        )?;
+        Ok(Plan {
+            feed: self.feed.clone(),
+            draw,
+            augment: self.recipe.augment.clone(),
+            seed: self.recipe.seed,
+        })
     }
 }
 
@@ -91,7 +119,11 @@ pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
         let measured = gradient(&model, recipe, &batches.next()?, probe)?;
         optimizer.step(recipe, probe, parameters, &measured.gradients)?;
         // The first step pays for memory and threads.
-        timed += if probe == 0 { Duration::ZERO } else { started.elapsed() };
+        timed += if probe == 0 {
+            Duration::ZERO
+        } else {
+            started.elapsed()
+        };
     }
     let step = timed / PROBES * recipe.train.accumulate.get() as u32;
     let fitting = (budget.as_secs_f64() * 0.9 / step.as_secs_f64().max(1e-9)) as u64;
