@@ -1,6 +1,6 @@
 //! The named parameters of a network.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::tensor;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng;
@@ -71,39 +71,6 @@ impl Parameters {
     /// The count of learned numbers.
     pub fn count(&self) -> usize {
         self.learned().map(|p| p.var.elem_count()).sum()
-    }
-
-    /// Overwrites every parameter with the same-named one of `source`.
-    ///
-    /// # Errors
-    /// `source` lacks a name or has another shape there.
-    pub fn copy_from(&self, source: &Self) -> Result<()> {
-        for p in &self.0 {
-            let other =
-                source
-                    .0
-                    .iter()
-                    .find(|o| o.name == p.name)
-                    .ok_or_else(|| Error::Setting {
-                        key: p.name.clone(),
-                        expected: "a parameter of the same name in the source network".into(),
-                        found: "none".into(),
-                    })?;
-            p.var.set(&other.var.as_detached_tensor().copy()?)?;
-        }
-        Ok(())
-    }
-
-    /// A copy with storage of its own.
-    ///
-    /// # Errors
-    /// The device is out of memory.
-    pub fn deep_clone(&self) -> Result<Self> {
-        let copy = |p: &Parameter| {
-            let var = Var::from_tensor(&p.var.as_detached_tensor().copy()?)?;
-            Ok(Parameter { var, ..p.clone() })
-        };
-        Ok(Self(self.0.iter().map(copy).collect::<Result<_>>()?))
     }
 }
 

@@ -105,7 +105,7 @@ impl Winograd {
                                 v.mat(place),
                                 u,
                                 Par::Seq,
-                            )
+                            );
                         };
                     }
                     product_tiles(*self, m, outside, y);
@@ -146,7 +146,7 @@ impl Winograd {
                         };
                         // SAFETY: each place has its own part of `du`; the planes are only read.
                         unsafe {
-                            gemm_raw(du, Beta::Add, 1.0, m.mat(place).t(), v.mat(place), Par::Seq)
+                            gemm_raw(du, Beta::Add, 1.0, m.mat(place).t(), v.mat(place), Par::Seq);
                         };
                     });
                 }

@@ -113,7 +113,7 @@ impl Feed {
                     batch.numbers.extend(numbers);
                 }
                 Err(Error::Encoder(error @ nearkin_encoder::Error::Image { .. })) => {
-                    self.count(item, error)?
+                    self.count(item, &error)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -143,7 +143,7 @@ impl Feed {
     }
 
     /// Counts a damaged item; an error once more are damaged than allowed.
-    fn count(&self, item: usize, error: nearkin_encoder::Error) -> Result<()> {
+    fn count(&self, item: usize, error: &nearkin_encoder::Error) -> Result<()> {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert(item);
         if damaged.len() > self.allowed {

@@ -178,21 +178,8 @@ pub fn accumulate(sum: &Gradients, source: &Gradients) -> Result<()> {
     for (sum, source) in sum.iter().zip(source) {
         let source = Host::new(source)?;
         with_mut(sum, |s| {
-            s.iter_mut().zip(source.iter()).for_each(|(s, x)| *s += x)
+            s.iter_mut().zip(source.iter()).for_each(|(s, x)| *s += x);
         })?;
-    }
-    Ok(())
-}
-
-/// Copies the numbers of one set of parameters into another of the same network.
-///
-/// # Errors
-/// The two belong to different networks.
-pub fn copy(target: &Parameters, source: &Parameters) -> Result<()> {
-    for (target, source) in target.iter().zip(source) {
-        let source = source.var.as_detached_tensor();
-        let numbers = Host::new(&source)?;
-        with_mut(&target.var, |t| t.copy_from_slice(&numbers))?;
     }
     Ok(())
 }

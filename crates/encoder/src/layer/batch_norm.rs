@@ -79,7 +79,7 @@ impl BatchNorm {
         ] {
             if is_fused(running) {
                 with_mut(running, |average| {
-                    nearkin_kernels::ema(1.0 - MOMENTUM, batch, average)
+                    nearkin_kernels::ema(1.0 - MOMENTUM, batch, average);
                 })?;
             } else {
                 let batch = tensor(batch.clone(), batch.len())?.to_dtype(running.dtype())?;

@@ -159,12 +159,12 @@ impl CustomOp1 for Pool {
         match self.kind {
             Pooling::Max => {
                 self.geometry
-                    .max_backward(&upstream, &self.argmax.take("pool2d")?, &mut dx)
+                    .max_backward(&upstream, &self.argmax.take("pool2d")?, &mut dx);
             }
             Pooling::Average => self.geometry.average_backward(&upstream, &mut dx),
             Pooling::L2 => {
                 self.geometry
-                    .l2_backward(&Host::new(x)?, &Host::new(y)?, &upstream, &mut dx)
+                    .l2_backward(&Host::new(x)?, &Host::new(y)?, &upstream, &mut dx);
             }
         }
         Ok(Some(tensor(dx, x.shape())?))

@@ -41,7 +41,7 @@ pub struct Row {
 impl Run<'_> {
     /// Chooses the weights, measures them beside the baselines, and writes the model folder.
     pub(super) fn finish(&mut self) -> Result<Report> {
-        let selected = self.select()?;
+        let selected = self.select();
         let (model, step) = match selected {
             ("best", Some(step)) => (
                 Model::load(&checkpoint::best_folder(&self.folder, step))?,
@@ -67,12 +67,12 @@ impl Run<'_> {
     }
 
     /// Best needs classes set apart for the choice: choosing by the test classes would flatter the result.
-    fn select(&self) -> Result<(&'static str, Option<u64>)> {
+    fn select(&self) -> (&'static str, Option<u64>) {
         let apart = !self.setup.parts.validation.is_empty();
-        Ok(match (self.setup.recipe.train.select, self.progress.best) {
+        match (self.setup.recipe.train.select, self.progress.best) {
             (Select::Best, Some(best)) if apart => ("best", Some(best.step)),
             _ => ("last", None),
-        })
+        }
     }
 
     fn rows(&self, model: &Model, items: &[usize]) -> Result<Vec<Row>> {

@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
             self.journal.write(&record)?;
             (self.control.observer)(Event::Step(&record, steps));
             let step = self.progress.step;
-            if step % recipe.train.evaluate_every.get() == 0 || step == steps {
+            if step.is_multiple_of(recipe.train.evaluate_every.get()) || step == steps {
                 self.evaluate()?;
                 self.checkpoint()?;
                 if recipe
