@@ -1,0 +1,79 @@
+//! Every recipe of the repository reads, and trains where its data is at hand.
+
+use nearkin::recipe::Document;
+use nearkin::train::{Setup, train};
+use nearkin::{Control, Outcome};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+fn recipes() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect()
+}
+
+#[test]
+fn every_recipe_reads_and_writes_back_the_same() {
+    assert!(recipes().len() >= 5);
+    for path in recipes() {
+        let resolved = Document::read(&path)
+            .unwrap()
+            .recipe()
+            .unwrap()
+            .to_toml()
+            .unwrap();
+        let again = Document::parse("resolved", &resolved)
+            .unwrap()
+            .recipe()
+            .unwrap()
+            .to_toml()
+            .unwrap();
+        assert_eq!(resolved, again, "{}", path.display());
+    }
+}
+
+/// MAP@R of the raw input and of a model trained for some steps.
+fn short_run(recipe: &str, archive: &Path, steps: u64) -> (f64, f64) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../recipes")
+        .join(recipe);
+    let mut document = Document::read(&path).unwrap();
+    document
+        .set(&format!("data.source.zip.path=\"{}\"", archive.display()))
+        .unwrap();
+    document.set(&format!("train.steps={steps}")).unwrap();
+    let setup = Setup::new(document.recipe().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control {
+        observer: &mut |_| {},
+        stop: &AtomicBool::new(false),
+    };
+    let Outcome::Finished(report) = train(&setup, folder.path(), control).unwrap() else {
+        unreachable!()
+    };
+    let map = |row: usize| report.rows[row].evaluation.retrieval.map_at_r.value;
+    (map(0), map(2))
+}
+
+#[test]
+fn training_beats_pixels_on_characters_and_faces_never_seen() {
+    let Some(data) = std::env::var_os("NEARKIN_DATA").map(PathBuf::from) else {
+        println!("skipped: NEARKIN_DATA is not set");
+        return;
+    };
+    for (recipe, archive, steps) in [
+        ("omniglot.toml", "omniglot/images.zip", 60),
+        ("orl-faces.toml", "orl-faces/images.zip", 60),
+    ] {
+        let (pixels, trained) = short_run(recipe, &data.join(archive), steps);
+        println!("{recipe}: MAP@R {pixels:.3} raw, {trained:.3} after {steps} steps");
+        assert!(
+            trained > pixels,
+            "{recipe}: MAP@R {pixels:.3} raw, {trained:.3} after {steps} steps"
+        );
+    }
+}
