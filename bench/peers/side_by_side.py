@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def options(description, rounds):
-    """Parses the arguments that every peer benchmark takes and bounds the threads of this process."""
+    """The parser of the arguments that every peer benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--turns", type=int, default=3, help="how often each side runs (default: 3)")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"timings a turn (default: {rounds})")
