@@ -1,6 +1,6 @@
 //! Times the kernels on the works that `bench/peers` gives to PyTorch, and prints `{"name": milliseconds}`.
 //!
-//! Usage: `peer_kernels [ROUNDS] [NAME_PART]`. Each figure is the median over the rounds, with two threads.
+//! Usage: `peer_kernels [ROUNDS] [NAME_PART] [THREADS]`. Each figure is the median over the rounds.
 
 use nearkin_kernels::{
     Activation, BatchNorm, BatchNormGradients, Beta, Conv2d, LayerNorm, LayerNormGradients, Mat,
