@@ -63,7 +63,7 @@ pub fn gemm(c: MatMut, beta: Beta, alpha: f32, a: Mat, b: Mat) {
                 alpha,
                 a,
                 b,
-            )
+            );
         };
     }
     let by_rows = a.rows == longer;

@@ -39,7 +39,7 @@ fn fill_rows(row: &[f32], y: &mut [f32]) {
 /// `row` is added to every row of `y`.
 pub(crate) fn add_to_rows(row: &[f32], y: &mut [f32]) {
     for_rows(row.len(), y, |y| {
-        y.iter_mut().zip(row).for_each(|(y, x)| *y += x)
+        y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
     });
 }
 
