@@ -1,6 +1,6 @@
-//! Times the kernels on the works that `bench/peers` gives to PyTorch, and prints `{"name": milliseconds}`.
+//! Times the kernels on the works that `bench/peers` gives to `PyTorch`, and prints `{"name": milliseconds}`.
 //!
-//! Usage: `peer_kernels [ROUNDS] [NAME_PART]`. Each figure is the median over the rounds, with two threads.
+//! Usage: `peer_kernels [ROUNDS] [NAME_PART] [THREADS]`. Each figure is the median over the rounds.
 
 use nearkin_kernels::{
     Activation, BatchNorm, BatchNormGradients, Beta, Conv2d, LayerNorm, LayerNormGradients, Mat,
@@ -86,13 +86,13 @@ fn elementwise_works() -> Vec<Work> {
     vec![
         work("exp_4096x1536", move || exp(&x1, black_box(&mut y1))),
         work("gelu_4096x1536", move || {
-            activate(Activation::Gelu, &x2, black_box(&mut y2))
+            activate(Activation::Gelu, &x2, black_box(&mut y2));
         }),
         work("gelu_backward_4096x1536", move || {
             activate_backward(Activation::Gelu, &x3, &dy, black_box(&mut y3));
         }),
         work("softmax_4096x1536", move || {
-            softmax_rows(&x4, ROWS, COLS, black_box(&mut y4))
+            softmax_rows(&x4, ROWS, COLS, black_box(&mut y4));
         }),
     ]
 }
@@ -163,7 +163,10 @@ fn conv_works() -> Vec<Work> {
         (64, 32, 64, 1),
         (128, 16, 128, 1),
         (256, 8, 256, 1),
+        (512, 4, 512, 1),
+        (512, 2, 512, 1),
         (64, 32, 128, 2),
+        (3, 64, 64, 1),
     ] {
         let conv = Conv2d {
             batch: 32,
@@ -184,13 +187,13 @@ fn conv_works() -> Vec<Work> {
         let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
         let (x1, w1, dy1) = (x.clone(), w.clone(), dy.clone());
         works.push(work(name("forward"), move || {
-            conv.forward(&x1, &w1, None, &mut y)
+            conv.forward(&x1, &w1, None, &mut y);
         }));
         works.push(work(name("dx"), move || {
-            conv.backward_input(&dy1, &w, &mut dx)
+            conv.backward_input(&dy1, &w, &mut dx);
         }));
         works.push(work(name("dw"), move || {
-            conv.backward_weight(&x, &dy, &mut dw)
+            conv.backward_weight(&x, &dy, &mut dw);
         }));
     }
     works

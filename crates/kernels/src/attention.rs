@@ -5,7 +5,6 @@ use crate::parallel::{Shared, for_each, with_scratch};
 use crate::reduce;
 use crate::softmax::softmax_piece;
 use crate::view::{Mat, MatMut};
-use faer::Par;
 
 /// Scaled dot-product attention of each sentence with itself, for sentences packed one after another without padding:
 ///
@@ -120,7 +119,6 @@ impl Attention<'_> {
                 1.0,
                 Mat::new(p, n, n),
                 v,
-                Par::Seq,
             );
         }
     }
@@ -148,9 +146,9 @@ impl Attention<'_> {
         let (ds, p) = (Mat::new(ds, n, n), Mat::new(p, n, n));
         // SAFETY: this task alone writes its head's columns of dQ, dK and dV in the rows of its sentence.
         unsafe {
-            gemm_raw(dv, Beta::Overwrite, 1.0, p.t(), dy, Par::Seq);
-            gemm_raw(dq, Beta::Overwrite, self.scale, ds, k, Par::Seq);
-            gemm_raw(dk, Beta::Overwrite, self.scale, ds.t(), q, Par::Seq);
+            gemm_raw(dv, Beta::Overwrite, 1.0, p.t(), dy);
+            gemm_raw(dq, Beta::Overwrite, self.scale, ds, k);
+            gemm_raw(dk, Beta::Overwrite, self.scale, ds.t(), q);
         }
     }
 

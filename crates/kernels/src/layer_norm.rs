@@ -195,28 +195,28 @@ fn forward_rows_body<const FMA: bool>(
     let cols = norm.gamma.len();
     for (i, y) in y.chunks_exact_mut(cols).enumerate() {
         let x = &x[i * cols..][..cols];
-        // With a residual the output row holds the sum until it is normalized in place.
-        let (m, variance) = if let Some(r) = residual {
+        if let Some(r) = residual {
+            // The output row holds the sum until it is normalized in place.
             for ((y, &x), &r) in y.iter_mut().zip(x).zip(&r[i * cols..][..cols]) {
                 *y = x + r;
             }
-            moments::<FMA>(y)
-        } else {
-            y.copy_from_slice(x);
-            moments::<FMA>(x)
-        };
+        }
+        let [m, variance] = reduce::moments::<FMA>(if residual.is_some() { y } else { x });
         let inverse = 1.0 / (variance + norm.epsilon).sqrt();
-        for ((y, &g), &b) in y.iter_mut().zip(norm.gamma).zip(norm.beta) {
-            *y = fma::<FMA>((*y - m) * inverse, g, b);
+        let affine = |v: f32, g: f32, b: f32| fma::<FMA>((v - m) * inverse, g, b);
+        let factors = norm.gamma.iter().zip(norm.beta);
+        if residual.is_some() {
+            y.iter_mut()
+                .zip(factors)
+                .for_each(|(y, (&g, &b))| *y = affine(*y, g, b));
+        } else {
+            y.iter_mut()
+                .zip(x)
+                .zip(factors)
+                .for_each(|((y, &x), (&g, &b))| *y = affine(x, g, b));
         }
         (mean[i], inverse_std[i]) = (m, inverse);
     }
-}
-
-#[inline(always)]
-fn moments<const FMA: bool>(x: &[f32]) -> (f32, f32) {
-    let mean = reduce::sum(x) / x.len() as f32;
-    (mean, reduce::squares_about::<FMA>(x, mean) / x.len() as f32)
 }
 
 /// With v̂ = (v − mean) / std and g = γ dy: dv = (g − mean g − v̂ mean(g v̂)) / std.
@@ -231,27 +231,26 @@ fn backward_row_body<const FMA: bool>(input: RowInput, dx: &mut [f32], sums: &mu
         inverse_std,
     } = input;
     let cols = gamma.len();
-    let (dgamma, dbeta) = sums.split_at_mut(cols);
     // dx holds v̂ until it is overwritten.
     match residual {
-        Some(r) => dx
-            .iter_mut()
-            .zip(x)
-            .zip(r)
-            .for_each(|((d, &x), &r)| *d = (x + r - mean) * inverse_std),
+        Some(r) => {
+            dx.iter_mut()
+                .zip(x)
+                .zip(r)
+                .for_each(|((d, &x), &r)| *d = (x + r - mean) * inverse_std);
+        }
         None => dx
             .iter_mut()
             .zip(x)
             .for_each(|(d, &x)| *d = (x - mean) * inverse_std),
     }
-    for (((dgamma, dbeta), &dy), &normalized) in
-        dgamma.iter_mut().zip(dbeta.iter_mut()).zip(dy).zip(&*dx)
-    {
-        *dgamma = fma::<FMA>(dy, normalized, *dgamma);
+    let (dgamma, dbeta) = sums.split_at_mut(cols);
+    for (((dgamma, dbeta), &dy), &v) in dgamma.iter_mut().zip(dbeta).zip(dy).zip(&*dx) {
+        *dgamma = fma::<FMA>(dy, v, *dgamma);
         *dbeta += dy;
     }
-    let mean_g = reduce::dot::<FMA>(gamma, dy) / cols as f32;
-    let mean_gv = reduce::dot3::<FMA>(gamma, dy, dx) / cols as f32;
+    let [sum_g, sum_gv] = reduce::weighted_sums::<FMA>(gamma, dy, dx);
+    let (mean_g, mean_gv) = (sum_g / cols as f32, sum_gv / cols as f32);
     for ((dx, &gamma), &dy) in dx.iter_mut().zip(gamma).zip(dy) {
         let centered = fma::<FMA>(gamma, dy, -mean_g);
         *dx = inverse_std * fma::<FMA>(-*dx, mean_gv, centered);

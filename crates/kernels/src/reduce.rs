@@ -46,12 +46,6 @@ pub(crate) fn dot<const FMA: bool>(x: &[f32], y: &[f32]) -> f32 {
     fold(x, y, fma::<FMA>)
 }
 
-/// Σ (xᵢ − center)².
-#[inline(always)]
-pub(crate) fn squares_about<const FMA: bool>(x: &[f32], center: f32) -> f32 {
-    fold(x, x, |x, _, acc| fma::<FMA>(x - center, x - center, acc))
-}
-
 /// The largest element, −∞ for none; NaN is passed over.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
@@ -72,25 +66,53 @@ pub(crate) fn max(x: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, |best, x| larger(x, best))
 }
 
-/// Σ xᵢ yᵢ zᵢ.
+/// Mean and biased variance, in one pass about the first element: the variance loses no more digits than that element
+/// is standard deviations from the mean.
 #[inline(always)]
-pub(crate) fn dot3<const FMA: bool>(x: &[f32], y: &[f32], z: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (x, y, z) = (
-        x.chunks_exact(LANES),
-        y.chunks_exact(LANES),
-        z.chunks_exact(LANES),
-    );
-    let (rest_x, rest_y, rest_z) = (x.remainder(), y.remainder(), z.remainder());
-    for ((x, y), z) in x.zip(y).zip(z) {
+pub(crate) fn moments<const FMA: bool>(x: &[f32]) -> [f32; 2] {
+    let (n, pivot) = (x.len() as f32, x[0]);
+    let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
         for l in 0..LANES {
-            lanes[l] = fma::<FMA>(x[l] * y[l], z[l], lanes[l]);
+            let d = x[l] - pivot;
+            sums[l] += d;
+            squares[l] = fma::<FMA>(d, d, squares[l]);
         }
     }
-    for (l, ((&x, &y), &z)) in rest_x.iter().zip(rest_y).zip(rest_z).enumerate() {
-        lanes[l] = fma::<FMA>(x * y, z, lanes[l]);
+    for (l, x) in rest.iter().enumerate() {
+        let d = x - pivot;
+        sums[l] += d;
+        squares[l] = fma::<FMA>(d, d, squares[l]);
     }
-    add_lanes(lanes)
+    let shift = add_lanes(sums) / n;
+    [
+        pivot + shift,
+        (add_lanes(squares) / n - shift * shift).max(0.0),
+    ]
+}
+
+/// Σ wᵢ xᵢ and Σ wᵢ xᵢ yᵢ.
+#[inline(always)]
+pub(crate) fn weighted_sums<const FMA: bool>(w: &[f32], x: &[f32], y: &[f32]) -> [f32; 2] {
+    let (mut sums, mut products) = ([0.0; LANES], [0.0; LANES]);
+    let ((w, w_rest), (x, x_rest), (y, y_rest)) = (
+        w.as_chunks::<LANES>(),
+        x.as_chunks::<LANES>(),
+        y.as_chunks::<LANES>(),
+    );
+    for ((w, x), y) in w.iter().zip(x).zip(y) {
+        for l in 0..LANES {
+            let wx = w[l] * x[l];
+            sums[l] += wx;
+            products[l] = fma::<FMA>(wx, y[l], products[l]);
+        }
+    }
+    for (l, ((w, x), y)) in w_rest.iter().zip(x_rest).zip(y_rest).enumerate() {
+        sums[l] += w * x;
+        products[l] = fma::<FMA>(w * x, *y, products[l]);
+    }
+    [add_lanes(sums), add_lanes(products)]
 }
 
 /// Σ f(xᵢ).

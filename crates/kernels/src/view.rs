@@ -55,6 +55,16 @@ impl<'a> Mat<'a> {
         dense.then(|| &self.data[..self.rows * self.cols])
     }
 
+    /// The `len` rows from `start` on.
+    pub(crate) fn rows_from(self, start: usize, len: usize) -> Self {
+        let first = (start * self.row_stride).min(self.data.len());
+        Self {
+            data: &self.data[first..],
+            rows: len,
+            ..self
+        }
+    }
+
     pub(crate) fn assert_in_bounds(&self) {
         assert_in_bounds(
             self.data.len(),

@@ -22,7 +22,6 @@ use crate::dispatch::dispatch;
 use crate::gemm::{Beta, RawMat, gemm_raw};
 use crate::parallel::{Shared, for_each, threads, with_scratch};
 use crate::view::Mat;
-use faer::Par;
 use std::array::from_fn;
 use std::ops::{Add, Mul, Neg, Sub};
 
@@ -97,16 +96,7 @@ impl Winograd {
                     for place in 0..PLACES {
                         let u = weights_at(u, place, self.channels, direction);
                         // SAFETY: this block alone uses its planes, and they do not overlap.
-                        unsafe {
-                            gemm_raw(
-                                m.raw(place),
-                                Beta::Overwrite,
-                                1.0,
-                                v.mat(place),
-                                u,
-                                Par::Seq,
-                            );
-                        };
+                        unsafe { gemm_raw(m.raw(place), Beta::Overwrite, 1.0, v.mat(place), u) };
                     }
                     product_tiles(*self, m, outside, y);
                 });
@@ -145,9 +135,7 @@ impl Winograd {
                             strides: [input, 1],
                         };
                         // SAFETY: each place has its own part of `du`; the planes are only read.
-                        unsafe {
-                            gemm_raw(du, Beta::Add, 1.0, m.mat(place).t(), v.mat(place), Par::Seq);
-                        };
+                        unsafe { gemm_raw(du, Beta::Add, 1.0, m.mat(place).t(), v.mat(place)) };
                     });
                 }
                 untransform_weights(du, self.channels, dw);
