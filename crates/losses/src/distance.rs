@@ -13,6 +13,7 @@ pub use squared_l2::SquaredL2;
 
 use crate::catalogue::family;
 use crate::described::Described;
+use crate::error::Error;
 use crate::scratch;
 use nearkin_kernels::{Mat, normalize_rows, normalize_rows_backward};
 
@@ -55,8 +56,34 @@ pub struct Distances<'a> {
 }
 
 impl<'a> Distances<'a> {
-    /// Computes `S` from embeddings `[B, D]`.
-    pub fn new(distance: &'a dyn PairDistance, embeddings: &[f32], cols: usize) -> Self {
+    /// Computes `S` from embeddings `[B, D]`, row-major, `D = cols`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a distance could leave the range of `f32`.
+    ///
+    /// # Panics
+    /// When `cols` is zero.
+    pub fn new(
+        distance: &'a dyn PairDistance,
+        embeddings: &[f32],
+        cols: usize,
+    ) -> Result<Self, Error> {
+        let square = |row: &[f32]| row.iter().map(|&e| f64::from(e).powi(2)).sum::<f64>();
+        let largest = embeddings
+            .chunks_exact(cols)
+            .map(square)
+            .fold(0.0, f64::max);
+        let range = f64::from(f32::MAX);
+        // Norms are divided away, or ‖x - y‖² ≤ 4 max ‖x‖² must fit.
+        if largest
+            > if distance.normalize() {
+                range * range
+            } else {
+                range / 4.0
+            }
+        {
+            return Err(Error::overflow(embeddings));
+        }
         let rows = embeddings.len() / cols;
         let (mut points, mut norms) = (embeddings.to_vec(), Vec::new());
         if distance.normalize() {
@@ -64,13 +91,13 @@ impl<'a> Distances<'a> {
             normalize_rows(embeddings, cols, &mut points, &mut norms);
         }
         let s = distance.matrix(Mat::new(&points, rows, cols));
-        Self {
+        Ok(Self {
             distance,
             points,
             norms,
             cols,
             s,
-        }
+        })
     }
 
     /// `S`, shape `[B, B]`, row-major.

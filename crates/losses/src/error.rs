@@ -44,3 +44,11 @@ pub enum Error {
         miner: &'static str,
     },
 }
+
+impl Error {
+    /// [`Error::Overflow`] of these embeddings.
+    pub(crate) fn overflow(embeddings: &[f32]) -> Self {
+        let largest = embeddings.iter().fold(0.0, |m: f32, e| m.max(e.abs()));
+        Self::Overflow { largest }
+    }
+}

@@ -152,7 +152,7 @@ impl Objective {
             });
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), &dense, embeddings.cols);
+        let distances = Distances::new(distance.get(), &dense, embeddings.cols)?;
         let pairs = Pairs::new(distances.s(), &classes);
         let tuples = self.miner().get().mine(pairs, rng);
         let mut g = scratch::take(labels.len() * labels.len());
@@ -167,8 +167,7 @@ impl Objective {
 
         let value = (evaluation.value + term) as f32;
         if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
-            let largest = dense.iter().fold(0.0, |m: f32, e| m.max(e.abs()));
-            return Err(Error::Overflow { largest });
+            return Err(Error::overflow(&dense));
         }
         let active = evaluation.active as f32 / evaluation.tuples.max(1) as f32;
         Ok(Outcome {
@@ -195,7 +194,7 @@ impl Objective {
             return Ok(Tuples::All);
         }
         let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), &dense, embeddings.cols);
+        let distances = Distances::new(distance.get(), &dense, embeddings.cols)?;
         Ok(self
             .miner()
             .get()

@@ -119,6 +119,9 @@ pub(super) fn summed(pairs: Pairs<'_>, tuples: &Tuples, margin: f32, g: &mut [f3
         let row = pairs.row(a);
         let mut anchor = Anchor::new(row, kept.positives(a), margin);
         kept.negatives(a, |range| {
+            if anchor.positives.len() <= FEW {
+                return anchor.compare(&row[range.clone()], limits, &mut g[range]);
+            }
             for n in range {
                 g[n] = -(anchor.meet(row[n], limits) as f32);
             }
@@ -128,7 +131,48 @@ pub(super) fn summed(pairs: Pairs<'_>, tuples: &Tuples, margin: f32, g: &mut [f3
     rows.into_iter().sum()
 }
 
-/// The triplets of one anchor, collected one negative at a time.
+/// Positives up to which comparing each with each negative, in vector instructions, beats searching among them.
+const FEW: usize = 12;
+
+/// Negatives compared at once.
+const LANES: usize = 16;
+
+/// Sums over the triplets of one positive, each negative in the lane it falls into; counts are exact below 2²⁴.
+#[derive(Default)]
+struct Lanes {
+    value: [f32; LANES],
+    tuples: [f32; LANES],
+    violated: [f32; LANES],
+}
+
+impl Lanes {
+    /// Negatives at distances `d`: those in `(low, high]` take part, those nearer than `reach` are violated.
+    #[inline]
+    fn add(&mut self, d: &[f32; LANES], [low, high, reach]: [f32; 3], g: &mut [f32; LANES]) {
+        for lane in 0..LANES {
+            let d = d[lane];
+            let takes_part = if d > low && d <= high { 1.0 } else { 0.0 };
+            let excess = if d < reach { reach - d } else { 0.0 } * takes_part;
+            let violated = if excess > 0.0 { 1.0 } else { 0.0 };
+            self.value[lane] += excess;
+            self.tuples[lane] += takes_part;
+            self.violated[lane] += violated;
+            g[lane] -= violated;
+        }
+    }
+
+    /// Negatives that do not fill the lanes.
+    fn add_rest(&mut self, d: &[f32], bounds: [f32; 3], g: &mut [f32]) {
+        // A NaN takes no part.
+        let (mut all_d, mut all_g) = ([f32::NAN; LANES], [0.0; LANES]);
+        all_d[..d.len()].copy_from_slice(d);
+        all_g[..d.len()].copy_from_slice(g);
+        self.add(&all_d, bounds, &mut all_g);
+        g.copy_from_slice(&all_g[..d.len()]);
+    }
+}
+
+/// The triplets of one anchor, collected negative by negative.
 struct Anchor {
     margin: f32,
     /// Positives with their distances, ascending.
@@ -155,6 +199,31 @@ impl Anchor {
             before,
             change,
             sum: Evaluation::default(),
+        }
+    }
+
+    /// Adds the triplets of negatives at distances `d`, all or those between the limits, by comparing each with each
+    /// positive; the slopes of the negatives go to `g`.
+    fn compare(&mut self, d: &[f32], limits: Option<[f32; 2]>, g: &mut [f32]) {
+        let [low, high] = limits.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        for (k, &(d_ap, _)) in self.positives.iter().enumerate() {
+            let bounds = [d_ap + low, d_ap + high, d_ap + self.margin];
+            let mut lanes = Lanes::default();
+            let ((full, rest), (full_g, rest_g)) = (d.as_chunks(), g.as_chunks_mut());
+            for (d, g) in full.iter().zip(full_g) {
+                lanes.add(d, bounds, g);
+            }
+            lanes.add_rest(rest, bounds, rest_g);
+            let violated = lanes.violated.iter().sum::<f32>();
+            self.sum.value += lanes
+                .value
+                .iter()
+                .map(|&value| f64::from(value))
+                .sum::<f64>();
+            self.sum.tuples += lanes.tuples.iter().sum::<f32>() as usize;
+            self.sum.active += violated as usize;
+            self.change[k] += violated as i32;
+            self.change[k + 1] -= violated as i32;
         }
     }
 

@@ -54,13 +54,57 @@ fn large_batches_agree_too() {
     let labels: Vec<u32> = (0..150).map(|i| i * i % 31).collect();
     let batch = Batch::random(2, 20, &labels);
     for objective in crate::main_objectives() {
-        let tuples = objective
-            .mine(batch.mat(), &labels, &mut ChaCha8Rng::seed_from_u64(7))
-            .unwrap();
-        let outcome = batch.evaluate(&objective).unwrap();
-        let expected = objective.reference(&batch.exact(), batch.cols, &labels, &tuples);
-        assert_close(f64::from(outcome.value), expected, 1e-5, &objective);
+        agrees_with_its_reference(&batch, &objective);
     }
+}
+
+#[test]
+fn large_classes_agree_too() {
+    // Above the number of positives that are compared one by one.
+    let labels: Vec<u32> = (0..70).map(|i| i * i % 3).collect();
+    let batch = Batch::random(3, 5, &labels);
+    for loss in crate::losses()
+        .into_iter()
+        .filter(|loss| !loss.get().forms_tuples())
+    {
+        for miner in miners() {
+            agrees_with_its_reference(&batch, &Objective::from(loss.clone()).with_miner(miner));
+        }
+    }
+}
+
+fn agrees_with_its_reference(batch: &Batch, objective: &Objective) {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let tuples = objective
+        .mine(batch.mat(), &batch.labels, &mut rng)
+        .unwrap();
+    let outcome = batch.evaluate(objective).unwrap();
+    let expected = objective.reference(&batch.exact(), batch.cols, &batch.labels, &tuples);
+    assert_close(f64::from(outcome.value), expected, 1e-5, objective);
+    // Along one direction the central difference is cheap.
+    let direction: Vec<f64> = (0..batch.embeddings.len())
+        .map(|k| (k as f64).sin())
+        .collect();
+    let moved = |step: f64| {
+        let embeddings: Vec<_> = batch
+            .exact()
+            .iter()
+            .zip(&direction)
+            .map(|(e, d)| e + step * d)
+            .collect();
+        objective.reference(&embeddings, batch.cols, &batch.labels, &tuples)
+    };
+    let slope = (moved(1e-7) - moved(-1e-7)) / 2e-7;
+    let parts = outcome
+        .gradient
+        .iter()
+        .zip(&direction)
+        .map(|(&g, d)| f64::from(g) * d);
+    let size: f64 = parts.clone().map(f64::abs).sum();
+    assert!(
+        (parts.sum::<f64>() - slope).abs() <= 1e-4 * size.max(1e-3),
+        "{objective:#?}"
+    );
 }
 
 #[test]
