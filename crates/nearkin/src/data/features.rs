@@ -6,7 +6,7 @@ use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
 use super::class_folders::display_name;
-use super::table::{Column, Table, table_format};
+use super::table::{Column, Table, line_of, table_format};
 use super::{DataError, Dataset, Skipped, dataset::Items, label_index::label_index};
 use crate::vectors::npy;
 
@@ -61,9 +61,35 @@ struct Rows {
 
 /// Which column of a table is what.
 struct Roles {
-    label: Option<usize>,
+    label: Label,
     id: Option<usize>,
     features: Vec<usize>,
+}
+
+/// Where a table's labels are.
+enum Label {
+    Column(usize),
+    File(Vec<String>),
+}
+
+impl Label {
+    /// The label of row `number`; empty beyond the end of a file of labels, whose length is checked afterwards.
+    fn of(&self, number: usize, row: &StringRecord, table: &Table) -> Result<String, DataError> {
+        match self {
+            Self::Column(column) if row[*column].trim().is_empty() => {
+                Err(table.wrong(row, *column, "a label"))
+            }
+            Self::Column(column) => Ok(row[*column].trim().to_owned()),
+            Self::File(labels) => Ok(labels.get(number).cloned().unwrap_or_default()),
+        }
+    }
+}
+
+/// The column of a row that is no finite number.
+enum Unread {
+    /// Nothing, NaN, infinite, or one of the usual words for it.
+    Missing(usize),
+    Text(usize),
 }
 
 impl Features {
@@ -134,46 +160,47 @@ impl Features {
 
     fn read_table(&self, mut table: Table) -> Result<Rows, DataError> {
         let roles = self.roles(&table)?;
-        let label_file = self.labels.as_deref().map(read_labels).transpose()?;
         let mut rows = Rows {
             dim: roles.features.len(),
             ..Rows::default()
         };
         let mut row = StringRecord::new();
         let mut number = 0;
-        while let Some(line) = table.next_row(&mut row)? {
+        while table.next_row(&mut row)? {
             let start = rows.data.len();
-            let bad = parse_row(&row, &roles.features, &mut rows.data);
-            if let Some(column) = bad {
-                let place = format!("line {line}");
-                self.missing_value(&place, table.column_name(column), &row[column], &mut rows)?;
-                rows.data.truncate(start);
-            } else {
-                rows.labels.push(match (&label_file, roles.label) {
-                    (Some(labels), _) => labels.get(number).cloned().unwrap_or_default(),
-                    (None, Some(label)) => row[label].trim().to_owned(),
-                    (None, None) => String::new(),
-                });
-                rows.names.push(
-                    roles
-                        .id
-                        .map_or_else(|| number.to_string(), |id| row[id].to_owned()),
-                );
+            match parse_row(&row, &roles.features, &mut rows.data) {
+                Ok(()) => {
+                    rows.labels.push(roles.label.of(number, &row, &table)?);
+                    rows.names.push(
+                        roles
+                            .id
+                            .map_or_else(|| number.to_string(), |id| row[id].to_owned()),
+                    );
+                }
+                Err(Unread::Missing(column)) => {
+                    let place = format!("line {}", line_of(&row));
+                    self.missing_value(&place, table.column_name(column), &row[column], &mut rows)?;
+                    rows.data.truncate(start);
+                }
+                Err(Unread::Text(column)) => {
+                    let expected = "a number (a column that is no feature goes to ignore_columns)";
+                    return Err(table.wrong(&row, column, expected));
+                }
             }
             number += 1;
         }
-        self.check_label_count(number, label_file.as_ref())?;
+        if let Label::File(labels) = &roles.label {
+            self.check_label_count(number, labels.len())?;
+        }
         Ok(rows)
     }
 
     fn roles(&self, table: &Table) -> Result<Roles, DataError> {
-        let label = match (&self.label_column, &self.labels) {
-            (Some(column), _) => Some(table.column(column)?),
-            (None, Some(_)) => None,
-            (None, None) if table.has_header() => {
-                Some(table.column(&Column::Name("label".to_owned()))?)
-            }
-            (None, None) => Some(table.column(&Column::Number(-1))?),
+        let named = match &self.label_column {
+            Some(column) => Some(table.column(column)?),
+            None if self.labels.is_some() => None,
+            None if table.has_header() => Some(table.column(&Column::Name("label".to_owned()))?),
+            None => Some(table.column(&Column::Number(-1))?),
         };
         let id = self
             .id_column
@@ -185,7 +212,7 @@ impl Features {
             .iter()
             .map(|column| table.column(column))
             .collect::<Result<Vec<_>, _>>()?;
-        ignored.extend(label.into_iter().chain(id));
+        ignored.extend(named.into_iter().chain(id));
         let features: Vec<usize> = (0..table.width())
             .filter(|column| !ignored.contains(column))
             .collect();
@@ -195,6 +222,15 @@ impl Features {
                 columns: table.width(),
             });
         }
+        let label = match (&self.labels, named) {
+            (None, Some(column)) => Label::Column(column),
+            (Some(path), _) => Label::File(read_labels(path)?),
+            (None, None) => {
+                return Err(DataError::NoLabels {
+                    path: self.path.clone(),
+                });
+            }
+        };
         Ok(Roles {
             label,
             id,
@@ -210,7 +246,7 @@ impl Features {
             });
         };
         let labels = read_labels(labels_path)?;
-        self.check_label_count(matrix.rows, Some(&labels))?;
+        self.check_label_count(matrix.rows, labels.len())?;
         let mut rows = Rows {
             dim: matrix.dim,
             ..Rows::default()
@@ -257,34 +293,34 @@ impl Features {
         }
     }
 
-    fn check_label_count(
-        &self,
-        rows: usize,
-        labels: Option<&Vec<String>>,
-    ) -> Result<(), DataError> {
-        match (labels, &self.labels) {
-            (Some(labels), Some(labels_path)) if labels.len() != rows => {
-                Err(DataError::LabelCount {
-                    path: self.path.clone(),
-                    rows,
-                    labels_path: labels_path.clone(),
-                    labels: labels.len(),
-                })
-            }
+    fn check_label_count(&self, rows: usize, labels: usize) -> Result<(), DataError> {
+        match &self.labels {
+            Some(labels_path) if labels != rows => Err(DataError::LabelCount {
+                path: self.path.clone(),
+                rows,
+                labels_path: labels_path.clone(),
+                labels,
+            }),
             _ => Ok(()),
         }
     }
 }
 
-/// Appends the values of `columns` to `data`; returns the first column without a finite number.
-fn parse_row(row: &StringRecord, columns: &[usize], data: &mut Vec<f32>) -> Option<usize> {
+/// Appends the values of `columns` to `data`, up to the first that is no finite number.
+fn parse_row(row: &StringRecord, columns: &[usize], data: &mut Vec<f32>) -> Result<(), Unread> {
+    const MISSING: [&str; 6] = ["", "na", "n/a", "null", "none", "?"];
     for &column in columns {
-        match row[column].trim().parse::<f32>() {
+        let field = row[column].trim();
+        match field.parse::<f32>() {
             Ok(value) if value.is_finite() => data.push(value),
-            _ => return Some(column),
+            Ok(_) => return Err(Unread::Missing(column)),
+            Err(_) if MISSING.contains(&field.to_ascii_lowercase().as_str()) => {
+                return Err(Unread::Missing(column));
+            }
+            Err(_) => return Err(Unread::Text(column)),
         }
     }
-    None
+    Ok(())
 }
 
 fn read_labels(path: &Path) -> Result<Vec<String>, DataError> {
@@ -403,6 +439,18 @@ mod tests {
                 "a,1\n",
                 "label_column = 2",
                 "2 columns and no header",
+            ),
+            (
+                "f.csv",
+                "label,x,kind\na,1,big\n",
+                "missing = 'skip'",
+                "f.csv:2, column \"kind\": expected a number (a column",
+            ),
+            (
+                "f.csv",
+                "label,x\n,1\n",
+                "",
+                "f.csv:2, column \"label\": expected a label",
             ),
             ("f.bin", "", "", "npy, csv, tsv"),
             ("f.csv", "", "", "no rows"),

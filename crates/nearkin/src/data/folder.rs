@@ -23,11 +23,13 @@ pub struct Folder {
 
 impl Folder {
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
-        if !fs_err::metadata(&self.path)?.is_dir() {
+        if self.path.is_file() {
             return Err(DataError::NotAFolder {
                 path: self.path.clone(),
             });
         }
+        // Of all calls this one has the clearest message for a folder that is missing.
+        fs_err::read_dir(&self.path)?;
         let mut found = ClassFolders::new(self.depth);
         walk(&self.path, &mut found)?;
         // The name of "." is that of the folder it stands for.

@@ -37,9 +37,37 @@ fn default_label_column() -> String {
     "label".to_owned()
 }
 
+/// The rows read so far.
+#[derive(Default)]
+struct Rows {
+    names: Vec<String>,
+    labels: Vec<String>,
+    paths: Vec<PathBuf>,
+    parts: Vec<Part>,
+}
+
 impl Manifest {
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
-        let mut table = Table::open(&self.path, Some(true))?;
+        let rows = self.read(Table::open(&self.path, Some(true))?)?;
+        if rows.names.is_empty() {
+            return Err(DataError::NoRows {
+                path: self.path.clone(),
+                reason: " after its header".to_owned(),
+            });
+        }
+        let (classes, labels) = label_index(&rows.labels);
+        Ok(Dataset {
+            name: display_name(&self.path),
+            classes,
+            labels,
+            names: rows.names,
+            given_split: self.split_column.is_some().then_some(rows.parts),
+            skipped: Skipped::default(),
+            items: Items::Files(rows.paths),
+        })
+    }
+
+    fn read(&self, mut table: Table) -> Result<Rows, DataError> {
         let column = |name: &str| table.column(&Column::Name(name.to_owned()));
         let image = column(&self.image_column)?;
         let label = column(&self.label_column)?;
@@ -49,49 +77,26 @@ impl Manifest {
             .as_deref()
             .or(self.path.parent())
             .unwrap_or(Path::new(""));
-
-        let (mut names, mut label_texts, mut paths) = (Vec::new(), Vec::new(), Vec::new());
-        let mut parts = split.map(|_| Vec::new());
-        let mut row = StringRecord::new();
-        while let Some(line) = table.next_row(&mut row)? {
-            let wrong = |column: usize, expected: &str| DataError::Value {
-                path: self.path.clone(),
-                line,
-                column: table.column_name(column),
-                expected: expected.to_owned(),
-                found: row[column].to_owned(),
-            };
+        let (mut rows, mut row) = (Rows::default(), StringRecord::new());
+        while table.next_row(&mut row)? {
             let path = root.join(&row[image]);
             if row[image].is_empty() || !path.is_file() {
-                return Err(wrong(image, &format!("a file below {}", root.display())));
+                return Err(table.wrong(&row, image, &format!("a file below {}", root.display())));
             }
             if row[label].is_empty() {
-                return Err(wrong(label, "a label"));
+                return Err(table.wrong(&row, label, "a label"));
             }
-            if let (Some(column), Some(parts)) = (split, &mut parts) {
-                let part = row[column].parse::<Part>();
-                parts.push(part.map_err(|()| wrong(column, "train, validation or test"))?);
+            if let Some(split) = split {
+                let part = row[split].parse::<Part>();
+                rows.parts.push(
+                    part.map_err(|()| table.wrong(&row, split, "train, validation or test"))?,
+                );
             }
-            names.push(row[image].to_owned());
-            label_texts.push(row[label].to_owned());
-            paths.push(path);
+            rows.names.push(row[image].to_owned());
+            rows.labels.push(row[label].to_owned());
+            rows.paths.push(path);
         }
-        if names.is_empty() {
-            return Err(DataError::NoRows {
-                path: self.path.clone(),
-                reason: " after its header".to_owned(),
-            });
-        }
-        let (classes, labels) = label_index(&label_texts);
-        Ok(Dataset {
-            name: display_name(&self.path),
-            classes,
-            labels,
-            names,
-            given_split: parts,
-            skipped: Skipped::default(),
-            items: Items::Files(paths),
-        })
+        Ok(rows)
     }
 }
 

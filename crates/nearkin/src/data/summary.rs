@@ -69,7 +69,7 @@ impl fmt::Display for Summary {
             )?;
         }
         if self.singletons > 0 {
-            write!(f, "; {} classes have a single item", self.singletons)?;
+            write!(f, "; classes with a single item: {}", self.singletons)?;
         }
         if self.skipped.rows > 0 {
             write!(
@@ -112,7 +112,7 @@ mod tests {
         );
         assert_eq!(
             summary.to_string(),
-            "set: 9 images, 4 classes of 1–4 items (median 2); 1 classes have a single item; \
+            "set: 9 images, 4 classes of 1–4 items (median 2); classes with a single item: 1; \
              2 rows left out for a missing value"
         );
     }

@@ -136,7 +136,7 @@ impl Table {
             first: None,
         };
         let mut first = StringRecord::new();
-        if table.next_row(&mut first)?.is_none() {
+        if !table.next_row(&mut first)? {
             return Err(DataError::NoRows {
                 path: path.to_owned(),
                 reason: String::new(),
@@ -200,18 +200,29 @@ impl Table {
         })
     }
 
-    /// Reads the next row into `row`, and returns its line; `None` at the end.
-    pub(super) fn next_row(&mut self, row: &mut StringRecord) -> Result<Option<u64>, DataError> {
-        if let Some(first) = self.first.take() {
-            *row = first;
-        } else if !self
-            .reader
-            .read_record(row)
-            .map_err(|error| self.error(&error))?
-        {
-            return Ok(None);
+    /// Reads the next row into `row`; false at the end.
+    pub(super) fn next_row(&mut self, row: &mut StringRecord) -> Result<bool, DataError> {
+        match self.first.take() {
+            Some(first) => {
+                *row = first;
+                Ok(true)
+            }
+            None => self
+                .reader
+                .read_record(row)
+                .map_err(|error| self.error(&error)),
         }
-        Ok(Some(row.position().map_or(1, csv::Position::line)))
+    }
+
+    /// The error for a field that is not what was `expected`.
+    pub(super) fn wrong(&self, row: &StringRecord, column: usize, expected: &str) -> DataError {
+        DataError::Value {
+            path: self.path.clone(),
+            line: line_of(row),
+            column: self.column_name(column),
+            expected: expected.to_owned(),
+            found: row[column].to_owned(),
+        }
     }
 
     fn error(&self, error: &csv::Error) -> DataError {
@@ -233,6 +244,11 @@ impl Table {
             reason,
         }
     }
+}
+
+/// The line that a row begins on, from 1.
+pub(super) fn line_of(row: &StringRecord) -> u64 {
+    row.position().map_or(1, csv::Position::line)
 }
 
 /// The names, cut short where there are many.
@@ -266,8 +282,8 @@ mod tests {
 
     fn rows(mut table: Table) -> Vec<(u64, Vec<String>)> {
         let (mut rows, mut row) = (Vec::new(), StringRecord::new());
-        while let Some(line) = table.next_row(&mut row).unwrap() {
-            rows.push((line, row.iter().map(str::to_owned).collect()));
+        while table.next_row(&mut row).unwrap() {
+            rows.push((line_of(&row), row.iter().map(str::to_owned).collect()));
         }
         rows
     }
@@ -321,7 +337,7 @@ mod tests {
         let mut row = StringRecord::new();
         let error = loop {
             match table.next_row(&mut row) {
-                Ok(Some(_)) => {}
+                Ok(true) => {}
                 other => break other.unwrap_err(),
             }
         };

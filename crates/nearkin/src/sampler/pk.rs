@@ -70,10 +70,7 @@ impl Classes {
                 per_class: k,
             });
         }
-        let mut items_of = vec![Vec::new(); labels.iter().max().map_or(0, |&top| top as usize + 1)];
-        for (&item, &label) in items.iter().zip(labels) {
-            items_of[label as usize].push(item);
-        }
+        let mut items_of = items_of_class(items, labels);
         let singletons = items_of.iter().filter(|items| items.len() == 1).count();
         items_of.retain(|items| items.len() >= 2);
         if items_of.len() < p {
@@ -189,4 +186,14 @@ impl Classes {
             batch.extend((0..self.k).map(|i| items[order[i % items.len()] as usize]));
         }
     }
+}
+
+/// The items of each class, by label.
+fn items_of_class(items: &[usize], labels: &[u32]) -> Vec<Vec<usize>> {
+    let classes = labels.iter().max().map_or(0, |&top| top as usize + 1);
+    let mut items_of = vec![Vec::new(); classes];
+    for (&item, &label) in items.iter().zip(labels) {
+        items_of[label as usize].push(item);
+    }
+    items_of
 }

@@ -104,19 +104,30 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
             )));
         }
     };
-    let mut vectors = Vectors::new(rows, dim, data);
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
-    if let Some(names) = metadata
+    let names = names(&bytes).map_err(malformed)?;
+    Ok(Vectors {
+        ids: names.ids,
+        labels: names.labels,
+        ..Vectors::new(rows, dim, data)
+    })
+}
+
+/// The ids and labels in the metadata of a file, if it has any.
+fn names(bytes: &[u8]) -> Result<Names, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    match header
         .metadata()
         .as_ref()
         .and_then(|texts| texts.get(METADATA))
     {
-        let names: Names = serde_json::from_str(names)
-            .map_err(|error| malformed(format!("metadata {METADATA:?}: {error}")))?;
-        (vectors.ids, vectors.labels) = (names.ids, names.labels);
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| format!("metadata {METADATA:?}: {error}"))
+        }
+        None => Ok(Names {
+            ids: None,
+            labels: None,
+        }),
     }
-    Ok(vectors)
 }
 
 fn write_error(path: &Path, reason: String) -> VectorsError {
