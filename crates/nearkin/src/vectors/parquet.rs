@@ -1,5 +1,6 @@
 //! `.parquet`: columns `id`, `label` (text) and `embedding` (list of float), with the `parquet` crate's column API.
 
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +111,10 @@ fn write_lists<W: std::io::Write + Send>(
 
 pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
     let (file, _) = fs_err::File::open(path)?.into_parts();
-    read_from(file).map_err(|reason| VectorsError::Malformed {
+    // The crate panics on some damaged files, for instance where the footer has a negative offset.
+    let read =
+        catch_unwind(|| read_from(file)).unwrap_or_else(|_| Err("the file is damaged".to_owned()));
+    read.map_err(|reason| VectorsError::Malformed {
         path: path.to_owned(),
         reason,
     })
@@ -380,6 +384,28 @@ mod tests {
             let message = read_from(parquet_of(schema, data, definition, repetition)).unwrap_err();
             assert!(message.contains(words), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_damaged_anywhere_is_read_or_refused_but_never_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.parquet");
+        super::super::write(&path, &Vectors::new(3, 2, vec![0.5; 6])).unwrap();
+        let whole = fs_err::read(&path).unwrap();
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            for damage in [0x01, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= damage;
+                fs_err::write(&path, bytes).unwrap();
+                refused += usize::from(super::super::read(&path).is_err());
+            }
+        }
+        assert!(
+            refused > whole.len() / 2,
+            "{refused} of {}",
+            2 * whole.len()
+        );
     }
 
     #[test]
