@@ -11,7 +11,7 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
 }
 
 /// Writes a value to standard output as indented JSON.
-pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub fn json(value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(value)?)
 }
 

@@ -134,12 +134,6 @@ pub fn png(gray: u8) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of an image.
-#[allow(dead_code, reason = "each test binary uses its part of this module")]
-pub fn broken_png() -> Vec<u8> {
-    png(0)[..60].to_vec()
-}
-
 fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     png.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
     let start = png.len();
