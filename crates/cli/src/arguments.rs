@@ -21,8 +21,8 @@ pub struct Arguments {
     #[arg(long, global = true)]
     pub json: bool,
     /// Threads to compute with; all cores where absent. The same count gives the same bits.
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 /// The commands.
@@ -140,7 +140,7 @@ pub struct List {
     #[arg(value_enum)]
     pub what: Listed,
     /// Prints the reference page of the losses as Markdown.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
 }
 
@@ -200,10 +200,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some('h') => ('h', 3600.0),
         _ => return Err(expected()),
     };
-    let number: f64 = text
-        .trim_end_matches(unit)
-        .parse()
-        .map_err(|_| expected())?;
+    let number = text.strip_suffix(unit).map(str::parse::<f64>);
+    let number = number.and_then(Result::ok).ok_or_else(expected)?;
     let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())?;
     if time.is_zero() {
         Err(expected())
@@ -226,7 +224,9 @@ mod tests {
     fn times_have_units() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
-        for wrong in ["", "10", "m", "-3s", "0s", "1x"] {
+        for wrong in [
+            "", "10", "m", "-3s", "0s", "1x", "1ss", "NaNs", "infs", "1e300h",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,6 @@
 //! How a command fails: a message for people or machines, and an exit code.
 
+use crate::output;
 use std::process::ExitCode;
 
 /// Why a command ended without its result.
@@ -17,6 +18,8 @@ enum Kind {
     Usage,
     /// Stopped on request: exit code 130, as a shell reports Ctrl-C.
     Stopped,
+    /// The reader of standard output went away with what it wanted: no failure.
+    Unread,
 }
 
 impl Failure {
@@ -36,9 +39,22 @@ impl Failure {
         }
     }
 
+    /// Standard output cannot be written.
+    pub fn output(error: &std::io::Error) -> Self {
+        Self {
+            kind: if error.kind() == std::io::ErrorKind::BrokenPipe {
+                Kind::Unread
+            } else {
+                Kind::Run
+            },
+            message: format!("standard output cannot be written: {error}"),
+        }
+    }
+
     /// The process's exit code.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
+            Kind::Unread => 0,
             Kind::Run => 1,
             Kind::Usage => 2,
             Kind::Stopped => 130,
@@ -47,24 +63,25 @@ impl Failure {
 
     /// Prints the failure: to standard error for people, as an object on standard output for machines.
     pub fn report(&self, json: bool) {
-        if json {
-            let kind = match self.kind {
-                Kind::Run => "error",
-                Kind::Usage => "usage",
-                Kind::Stopped => "stopped",
-            };
-            println!("{}", serde_json::json!({ kind: self.message }));
-        } else if self.kind == Kind::Stopped {
-            eprintln!("{}", self.message);
-        } else {
-            eprintln!("error: {}", self.message);
+        let kind = match self.kind {
+            Kind::Run => "error",
+            Kind::Usage => "usage",
+            Kind::Stopped => "stopped",
+            Kind::Unread => return,
+        };
+        let object = serde_json::json!({ kind: self.message });
+        if !json || output::line(object).is_err() {
+            match self.kind {
+                Kind::Stopped => output::note(&self.message),
+                _ => output::note(format_args!("error: {}", self.message)),
+            }
         }
     }
 }
 
 impl From<nearkin::Error> for Failure {
     fn from(error: nearkin::Error) -> Self {
-        let kind = if matches!(error, nearkin::Error::Recipe(_)) {
+        let kind = if error.recipe_key().is_some() || matches!(error, nearkin::Error::Recipe(_)) {
             Kind::Usage
         } else {
             Kind::Run

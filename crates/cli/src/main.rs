@@ -3,6 +3,7 @@
 mod arguments;
 mod command;
 mod failure;
+mod output;
 mod progress;
 mod table;
 
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -27,15 +28,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends the process over arguments that cannot be read, or with the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.trim_start_matches("error: ").trim_end();
+        Failure::usage(message).report(true);
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(threads) = arguments.threads {
-        nearkin::set_threads(threads.get())
+        nearkin::set_threads(usize::from(threads))
             .map_err(|e| Failure::usage(format!("--threads {threads}: {e}")))?;
     }
     let json = arguments.json;
     match &arguments.command {
         Command::Quickstart(command) => command::quickstart::run(command, json),
-        Command::Init(command) => command::init::run(command),
+        Command::Init(command) => command::init::run(command, json),
         Command::Train(command) => command::train::run(command, json),
         Command::Evaluate(command) => command::evaluate::run(command, json),
         Command::Embed(command) => command::embed::run(command, json),

@@ -1,5 +1,6 @@
 //! Progress bars on standard error.
 
+use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use nearkin::Event;
 
@@ -53,7 +54,7 @@ impl TrainingBar {
 
     fn line(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            output::note(&text);
         } else {
             self.bar.println(text);
         }

@@ -60,6 +60,25 @@ fn train(folder: &Path, resume: bool) -> Child {
     command.spawn().unwrap()
 }
 
+/// The newest whole checkpoint of a run.
+fn checkpoint(run: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(run.join("checkpoints")).ok()?;
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter_map(|name| name.strip_prefix("step-")?.parse().ok())
+        .max()
+}
+
+/// The first lines of a journal as they are, items a second included: a step made twice has two of those.
+fn first_lines(run: &Path, steps: u64) -> Vec<String> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let until = |line: &&str| {
+        let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        value.is_some_and(|value| value["step"].as_u64().unwrap() <= steps)
+    };
+    text.lines().take_while(until).map(str::to_owned).collect()
+}
+
 /// The journal without the one number that depends on the clock.
 fn journal(run: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -84,7 +103,9 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let whole = started.elapsed();
 
     // Kills at moments spread over the length of the run, each drawn from the clock.
+    let run = folder.path().join("killed");
     let mut kills = 0;
+    let mut kept = Vec::new();
     let mut child = train(folder.path(), false);
     loop {
         let nanos = u64::from(
@@ -105,11 +126,23 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
+        if let Some(step) = checkpoint(&run) {
+            kept = first_lines(&run, step);
+        }
         // A kill before the first checkpoint leaves at most the recipe.
-        let resume = folder.path().join("killed/recipe.toml").exists();
+        let resume = run.join("recipe.toml").exists();
         child = train(folder.path(), resume);
     }
     assert!(kills > 0, "the run ended before it could be killed");
+    assert!(
+        !kept.is_empty(),
+        "no kill came after a checkpoint: nothing was resumed"
+    );
+    assert_eq!(
+        kept,
+        first_lines(&run, u64::MAX)[..kept.len()],
+        "steps before the last checkpoint were made again"
+    );
 
     let read = |run: &str, file: &str| std::fs::read(folder.path().join(run).join(file)).unwrap();
     for file in [
@@ -123,8 +156,5 @@ fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
             "{file} differs after {kills} kills"
         );
     }
-    assert_eq!(
-        journal(&folder.path().join("whole")),
-        journal(&folder.path().join("killed"))
-    );
+    assert_eq!(journal(&folder.path().join("whole")), journal(&run));
 }

@@ -6,7 +6,7 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageReader, Limits};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::io::Cursor;
 
 /// The largest side of an image that is decoded, in pixels.
@@ -69,9 +69,31 @@ pub struct Augment {
     /// Mirrors half of the images.
     pub flip: bool,
     /// Cuts a random part of at least this share of each side, then scales it to the input; 1 = off.
+    #[serde(deserialize_with = "crop")]
     pub crop: f32,
     /// Moves the image by up to this share of each side, edges repeated; 0 = off.
+    #[serde(deserialize_with = "shift")]
     pub shift: f32,
+}
+
+/// Reads `augment.crop`: nothing is left of an image at 0, and there is nothing beyond its edge.
+fn crop<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f32, D::Error> {
+    let share = f32::deserialize(from)?;
+    if share > 0.0 && share <= 1.0 {
+        return Ok(share);
+    }
+    let message = format!("{share} is out of range, expected a number above 0, up to 1");
+    Err(D::Error::custom(message))
+}
+
+/// Reads `augment.shift`.
+fn shift<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f32, D::Error> {
+    let share = f32::deserialize(from)?;
+    if (0.0..=1.0).contains(&share) {
+        return Ok(share);
+    }
+    let message = format!("{share} is out of range, expected a number from 0 to 1");
+    Err(D::Error::custom(message))
 }
 
 impl Default for ImageInput {

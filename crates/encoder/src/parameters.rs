@@ -1,6 +1,6 @@
 //! The named parameters of a network.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::tensor;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng;
@@ -8,6 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// The most numbers of one parameter, 4 GiB: more is a slip in the settings.
+const LARGEST: usize = 1 << 30;
 
 /// What a named tensor of a network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +124,20 @@ impl Scope {
         self.prefix.trim_end_matches('.')
     }
 
+    /// The numbers of a parameter, refused before memory for them is asked.
+    fn count(name: &str, shape: &[usize]) -> Result<usize> {
+        let count = shape
+            .iter()
+            .try_fold(1usize, |n, &size| n.checked_mul(size));
+        count
+            .filter(|&count| count <= LARGEST)
+            .ok_or_else(|| Error::Setting {
+                key: "network".into(),
+                expected: format!("at most {LARGEST} weights in \"{name}\""),
+                found: format!("shape {shape:?}"),
+            })
+    }
+
     /// Makes a parameter here and returns the tensor that layers use.
     ///
     /// # Errors
@@ -133,7 +150,7 @@ impl Scope {
         (kind, storage): (Kind, Storage),
     ) -> Result<Tensor> {
         let name = format!("{}{name}", self.prefix);
-        let data = init.sample(shape.iter().product(), &mut named_rng(self.seed, &name));
+        let data = init.sample(Self::count(&name, shape)?, &mut named_rng(self.seed, &name));
         let values = tensor(data, shape)?
             .to_dtype(self.dtype)?
             .to_device(&self.device)?;

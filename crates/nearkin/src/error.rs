@@ -83,6 +83,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The dotted key of the recipe that has to change, where the error is about one.
+    pub fn recipe_key(&self) -> Option<&str> {
+        match self {
+            Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => Some(key),
+            Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => Some("network"),
+            Self::Sampler(_) => Some("sampler"),
+            Self::Split(_) => Some("data.split"),
+            _ => None,
+        }
+    }
+}
+
 impl From<nearkin_encoder::host::TensorError> for Error {
     fn from(error: nearkin_encoder::host::TensorError) -> Self {
         Self::Encoder(error.into())

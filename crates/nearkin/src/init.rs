@@ -124,9 +124,11 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     let source = toml::to_string(&Wrapped { source }).map_err(|e| no_data(path, &e.to_string()))?;
     let source = source.replace("[source.", "[data.source.");
     let (split, train_classes) = split(&facts);
-    let (classes, per_class) = batch(&facts, train_classes);
+    // A name with a line break must not end the comment.
+    let heading = facts.to_string().replace(['\n', '\r'], " ");
+    let (classes, per_class) = batch(&facts, train_classes.saturating_sub(facts.singletons));
     Ok(format!(
-        "# {facts}\n# Written by `nearkin init`; every key is explained by `nearkin recipe show`.\n\nseed = 0\n\n\
+        "# {heading}\n# Written by `nearkin init`; every key is explained by `nearkin recipe show`.\n\nseed = 0\n\n\
          {source}\n{split}\n\
          # P classes × K items a batch: pairs of one class need K of 2 or more.\n\
          [sampler.pk]\nclasses = {classes}\nper_class = {per_class}\n\n\
@@ -146,10 +148,15 @@ struct Wrapped {
 
 /// The split and the number of classes that it leaves for training.
 fn split(facts: &Summary) -> (String, usize) {
-    if facts.classes >= 10 {
+    if facts.classes >= 20 {
         let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
                     [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.1\n";
         (text.to_owned(), facts.classes * 6 / 10)
+    } else if facts.classes >= 10 {
+        // A tenth would be a single class, on which every answer is right.
+        let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
+                    [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.0\n";
+        (text.to_owned(), facts.classes * 7 / 10)
     } else {
         let text = "# Fewer than ten classes: items are held out, not classes. The result says nothing of new classes.\n\
                     [data.split.item_level]\ntest = 0.3\n";

@@ -2,6 +2,7 @@
 
 use crate::arguments::Embed;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::items;
 use nearkin::Model;
 use nearkin::feed::Feed;
@@ -13,19 +14,24 @@ use std::sync::Arc;
 pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
     let model = Model::load(&arguments.model)?;
     vectors::check_extension(&arguments.output)?;
+    // Before the work, not after it.
+    let folder = arguments.output.parent().unwrap_or(Path::new(""));
+    if !Path::new(".").join(folder).is_dir() {
+        return Err(Failure::usage(format!(
+            "{}: no such folder to write into",
+            folder.display()
+        )));
+    }
     let vectors = vectors_of(&model, &arguments.input)?;
     vectors::write(&arguments.output, &vectors)?;
     let (rows, dim) = (vectors.rows, vectors.dim);
     if json {
-        println!(
-            "{}",
-            serde_json::json!({ "rows": rows, "dim": dim, "file": arguments.output })
-        );
+        output::line(serde_json::json!({ "rows": rows, "dim": dim, "file": arguments.output }))?;
     } else {
-        eprintln!(
+        output::note(format_args!(
             "wrote {rows} vectors of {dim} numbers to {}",
             arguments.output.display()
-        );
+        ));
     }
     Ok(())
 }

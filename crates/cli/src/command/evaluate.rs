@@ -2,6 +2,7 @@
 
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::items;
 use crate::table;
 use nearkin::embed::{Embedded, embed, pixels};
@@ -25,15 +26,17 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     let trained = measure(&embedded)?;
     if json {
         let value = serde_json::json!({ "data": what, "raw": raw, "model": trained, "damaged": feed.damaged() });
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        output::json(&value)?;
         return Ok(());
     }
-    println!("{what}, in percent, with half the 95% bootstrap interval:");
-    println!(
-        "{}",
-        table::evaluations(&[("raw input", &raw), ("model", &trained)])
-    );
-    println!("{}", trained.retrieval.convention);
+    output::line(format_args!(
+        "{what}, in percent, with half the 95% bootstrap interval:"
+    ))?;
+    output::line(table::evaluations(&[
+        ("raw input", &raw),
+        ("model", &trained),
+    ]))?;
+    output::line(trained.retrieval.convention)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::arguments::{List, Listed};
 use crate::failure::Failure;
+use crate::output;
 use crate::table;
 use nearkin_losses::catalogue::{self, Entry};
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
                 "--markdown goes with `list losses`: its page holds miners and distances too",
             ));
         }
-        print!("{}", catalogue::markdown());
+        output::write(catalogue::markdown())?;
         return Ok(());
     }
     match arguments.what {
@@ -52,7 +53,7 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
 
 fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(entries)?);
+        output::json(entries)?;
         return Ok(());
     }
     let mut table = table::new(&["name", "", "settings"]);
@@ -64,7 +65,7 @@ fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
             .collect();
         table.add_row([entry.name, &entry.summary, &settings.join("\n")]);
     }
-    println!("{table}");
+    output::line(&table)?;
     Ok(())
 }
 
@@ -89,27 +90,27 @@ fn line(name: &'static str, about: &str, default: &impl Serialize) -> Line {
 
 fn lines(lines: &[Line], json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(lines)?);
+        output::json(lines)?;
         return Ok(());
     }
     let mut table = table::new(&["name", "", "settings"]);
     for line in lines {
         table.add_row([line.name, &line.about, &line.settings]);
     }
-    println!("{table}");
+    output::line(&table)?;
     Ok(())
 }
 
 fn metrics(json: bool) -> Result<(), Failure> {
     let metrics = nearkin::evaluate::metrics();
     if json {
-        println!("{}", serde_json::to_string_pretty(metrics)?);
+        output::json(metrics)?;
         return Ok(());
     }
     let mut table = table::new(&["name", "definition", "convention"]);
     for metric in metrics {
         table.add_row([metric.name, metric.definition, metric.convention]);
     }
-    println!("{table}");
+    output::line(&table)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::train::{print_report, supervised};
 use crate::arguments::Quickstart;
 use crate::failure::Failure;
+use crate::output;
 use nearkin::recipe::Document;
 use nearkin::train::Setup;
 
@@ -20,26 +21,30 @@ pub fn run(arguments: &Quickstart, json: bool) -> Result<(), Failure> {
     }
     let setup = Setup::new(Document::parse("recipes/quickstart.toml", RECIPE)?.recipe()?)?;
     if !json {
-        println!(
-            "Characters in 20 typefaces: learning some scripts, then measured on scripts never seen."
-        );
+        output::line(
+            "Characters in 20 typefaces: learning some scripts, then measured on scripts never seen.",
+        )?;
         let parts = &setup.parts;
-        println!(
+        output::line(format_args!(
             "{}; {} to train, {} to validate, {} to test",
             nearkin::data::summary(setup.feed.dataset()),
             parts.train.len(),
             parts.validation.len(),
             parts.test.len()
-        );
+        ))?;
     }
     let report = supervised(&setup, folder)?;
     print_report(&report, json)?;
     if !json {
         let model = report.model.display();
-        println!("\nNext:");
-        println!("  nearkin search {model} glyphs IMAGE           what an image looks like");
-        println!("  nearkin embed {model} glyphs -o vectors.npy   vectors for your own program");
-        println!("  nearkin init PHOTOS -o recipe.toml            your own class folders");
+        output::line("\nNext:")?;
+        output::line(format_args!(
+            "  nearkin search {model} glyphs IMAGE           what an image looks like"
+        ))?;
+        output::line(format_args!(
+            "  nearkin embed {model} glyphs -o vectors.npy   vectors for your own program"
+        ))?;
+        output::line("  nearkin init PHOTOS -o recipe.toml            your own class folders")?;
     }
     Ok(())
 }

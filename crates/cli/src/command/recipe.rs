@@ -1,23 +1,23 @@
 //! `nearkin recipe`
 
-use super::train::read;
+use super::train::{read, setup};
 use crate::arguments::{Recipe, RecipeAction};
 use crate::failure::Failure;
-use nearkin::train::Setup;
+use crate::output;
 
 /// Checks or shows a recipe.
 pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
     match &arguments.action {
         RecipeAction::Show(file) => {
-            let recipe = read(&file.recipe, &file.set)?;
+            let recipe = read(&file.recipe, &file.set)?.recipe()?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&recipe)?);
+                output::json(&recipe)?;
             } else {
-                print!("{}", recipe.to_toml()?);
+                output::write(recipe.to_toml()?)?;
             }
         }
         RecipeAction::Check(file) => {
-            let setup = Setup::new(read(&file.recipe, &file.set)?)?;
+            let setup = setup(&read(&file.recipe, &file.set)?)?;
             let parts = [
                 &setup.parts.train,
                 &setup.parts.validation,
@@ -27,17 +27,19 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
             let weights = setup.model()?.embedder.parameters().count();
             if json {
                 let [train, validation, test] = parts;
-                println!(
-                    "{}",
-                    serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights })
-                );
+                output::line(
+                    serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights }),
+                )?;
             } else {
                 let [train, validation, test] = parts;
-                println!("{}: ready to train", file.recipe.display());
-                println!("  {}", nearkin::data::summary(setup.feed.dataset()));
-                println!(
+                output::line(format_args!("{}: ready to train", file.recipe.display()))?;
+                output::line(format_args!(
+                    "  {}",
+                    nearkin::data::summary(setup.feed.dataset())
+                ))?;
+                output::line(format_args!(
                     "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
-                );
+                ))?;
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::embed::vectors_of;
 use crate::arguments::Search;
 use crate::failure::Failure;
+use crate::output;
 use crate::table;
 use nearkin::search::{Similarity, neighbors};
 use nearkin::vectors::{self, Vectors};
@@ -83,7 +84,7 @@ pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
 
 fn print(hits: &[Hit], json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(hits)?);
+        output::json(hits)?;
         return Ok(());
     }
     let mut table = table::new(&["query", "rank", "item", "class", "cosine"]);
@@ -92,7 +93,7 @@ fn print(hits: &[Hit], json: bool) -> Result<(), Failure> {
         let cosine = format!("{:.3}", hit.similarity);
         table.add_row([query, &hit.rank.to_string(), hit.item, hit.class, &cosine]);
     }
-    println!("{table}");
+    output::line(&table)?;
     Ok(())
 }
 

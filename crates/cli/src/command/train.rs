@@ -2,6 +2,7 @@
 
 use crate::arguments::Train;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::TrainingBar;
 use crate::table;
 use nearkin::recipe::{Document, Recipe};
@@ -14,15 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Trains, prints the table, and says what to do next.
 pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     let folder = folder(arguments)?;
-    let recipe = if arguments.resume {
+    let document = if arguments.resume {
         stored(arguments, &folder)?
     } else {
         fresh(arguments, &folder)?
     };
-    let mut setup = Setup::new(recipe)?;
+    let mut setup = setup(&document)?;
     if let Some(budget) = arguments.budget {
         setup.recipe.train.steps = plan_steps(&setup, budget)?;
-        eprintln!("{} steps fit the budget", setup.recipe.train.steps);
+        output::note(format_args!(
+            "{} steps fit the budget",
+            setup.recipe.train.steps
+        ));
     }
     if arguments.profile {
         nearkin::profile::start();
@@ -47,7 +51,7 @@ pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
         }
     });
     if installed.is_err() {
-        eprintln!("warning: Ctrl-C will end the run without a checkpoint of its last steps");
+        output::note("warning: Ctrl-C will end the run without a checkpoint of its last steps");
     }
     let bar = TrainingBar::new();
     let mut observer = |event: Event| bar.show(&event);
@@ -72,27 +76,35 @@ pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
 /// The table of a finished run for people, or the report for machines.
 pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        output::json(report)?;
         return Ok(());
     }
-    println!(
+    output::line(format_args!(
         "On the {} part, in percent, with half the 95% bootstrap interval:",
         report.part
-    );
-    println!("{}", table::report(report));
+    ))?;
+    output::line(table::report(report))?;
     if !report.damaged.is_empty() {
-        println!(
+        output::line(format_args!(
             "{} damaged images were left out: {}",
             report.damaged.len(),
             report.damaged.join(", ")
-        );
+        ))?;
     }
     let model = report.model.display();
-    println!(
+    output::line(format_args!(
         "model ({} weights, step {}): {model}",
         report.selected, report.step
-    );
+    ))?;
     Ok(())
+}
+
+/// Opens what a recipe names; what does not fit is placed in the recipe.
+pub fn setup(document: &Document) -> Result<Setup, Failure> {
+    Setup::new(document.recipe()?).map_err(|error| match error.recipe_key() {
+        Some(key) => document.error_at(key, &error.to_string()).into(),
+        None => error.into(),
+    })
 }
 
 fn folder(arguments: &Train) -> Result<PathBuf, Failure> {
@@ -107,8 +119,9 @@ fn folder(arguments: &Train) -> Result<PathBuf, Failure> {
 }
 
 /// The recipe of a new run.
-fn fresh(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
-    if folder.join("recipe.toml").exists() {
+fn fresh(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
+    // A run that failed before its first checkpoint is nothing to keep.
+    if checkpoint::newest(folder)?.is_some() || folder.join("model").exists() {
         return Err(Failure::usage(format!(
             "{0}: a run is there already; go on with `nearkin train --resume --out {0}`, or name another with --out",
             folder.display()
@@ -121,7 +134,7 @@ fn fresh(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
 }
 
 /// Reads a recipe, or writes one for data, and applies the changes.
-pub fn read(path: &Path, changes: &[String]) -> Result<Recipe, Failure> {
+pub fn read(path: &Path, changes: &[String]) -> Result<Document, Failure> {
     let is_recipe = path.extension().is_some_and(|e| e == "toml");
     let mut document = if is_recipe {
         Document::read(path)?
@@ -134,11 +147,11 @@ pub fn read(path: &Path, changes: &[String]) -> Result<Recipe, Failure> {
     for change in changes {
         document.set(change)?;
     }
-    Ok(document.recipe()?)
+    Ok(document)
 }
 
 /// The recipe that a run began with.
-fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
+fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
     let path = folder.join("recipe.toml");
     if !path.exists() {
         return Err(Failure::usage(format!(
@@ -146,9 +159,10 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
             folder.display()
         )));
     }
-    let recipe = Document::read(&path)?.recipe()?;
+    let document = Document::read(&path)?;
+    let recipe = document.recipe()?;
     if let Some(given) = &arguments.recipe {
-        if read(given, &arguments.set)?.to_toml()? != recipe.to_toml()? {
+        if read(given, &arguments.set)?.recipe()?.to_toml()? != recipe.to_toml()? {
             return Err(Failure::usage(format!(
                 "{} is not the recipe that the run began with ({}); leave it out to go on, or name another --out",
                 given.display(),
@@ -161,15 +175,15 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Recipe, Failure> {
         ));
     }
     if checkpoint::newest(folder)?.is_none() {
-        eprintln!("no checkpoint yet: starting from the beginning");
+        output::note("no checkpoint yet: starting from the beginning");
     }
-    Ok(recipe)
+    Ok(document)
 }
 
-/// Makes the run folder and writes the recipe, once.
+/// Makes the run folder and writes the recipe, which stays the same from the first checkpoint on.
 fn create(folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
     let path = folder.join("recipe.toml");
-    if !path.exists() {
+    if !path.exists() || checkpoint::newest(folder)?.is_none() {
         nearkin::create_folder(folder)?;
         nearkin::write_beside(&path, recipe.to_toml()?.as_bytes())?;
     }
@@ -195,5 +209,5 @@ fn profile(total: std::time::Duration) {
         format!("{:.1} %", 100.0 * rest / total),
     ]);
     table::numbers_right(&mut table);
-    eprintln!("{table}");
+    output::note(&table);
 }

@@ -2,6 +2,7 @@
 
 use super::{Body, InputShape, Network};
 use crate::error::{Error, Result};
+use crate::image::LARGEST_SIDE;
 use crate::layer::{Linear, Mode};
 use crate::op::{self, Activation};
 use crate::parameters::{Parameters, Scope};
@@ -74,6 +75,15 @@ impl Embedder {
                 key: if head.dim == 0 { "head.dim" } else { "input" }.into(),
                 expected: "a size above zero".into(),
                 found: "0".into(),
+            });
+        }
+        if let InputShape::Image { height, width, .. } = input
+            && height.max(width) > LARGEST_SIDE as usize
+        {
+            return Err(Error::Setting {
+                key: "input".into(),
+                expected: format!("at most {LARGEST_SIDE} rows and columns"),
+                found: format!("{height} x {width}"),
             });
         }
         let (body, features) = network.build(scope, input)?;

@@ -124,7 +124,9 @@ impl Document {
             item = next;
             span = item.span().or(span);
         }
-        span
+        // A table of which only the variant is written, such as [sampler.pk], stands where the variant does.
+        let variant = item.as_table_like().and_then(|table| table.iter().next());
+        span.or_else(|| variant.and_then(|(_, item)| item.span()))
     }
 
     fn at(&self, span: Option<std::ops::Range<usize>>, message: &str) -> RecipeError {
@@ -187,6 +189,9 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
 /// Adds the nearest known name to serde's "unknown field `x`, expected one of `a`, `b`".
 fn with_suggestion(message: &str) -> String {
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if message.contains("unit variant, expected newtype variant") {
+        return "expected a table of settings, as in [loss.NAME], found a name alone".to_owned();
+    }
     match names.split_first() {
         Some((unknown, known)) if message.starts_with("unknown ") => {
             match nearest(unknown, known.iter().copied()) {

@@ -72,6 +72,10 @@ pub fn best_folder(run: &Path, step: u64) -> PathBuf {
 /// A file cannot be written; the older checkpoint is then still there.
 pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
     let target = folder(run).join(format!("step-{}", progress.step));
+    if target.exists() {
+        // Stopped where it stood: the state of a step is always the same, and what is whole stays whole.
+        return Ok(target);
+    }
     whole_folder(&target, |partial| {
         state.model.save(partial)?;
         weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;

@@ -18,6 +18,7 @@ use crate::prefetch::Prefetch;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
 use nearkin_encoder::Model;
+use nearkin_encoder::host::Host;
 use nearkin_kernels::Mat;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,28 +150,28 @@ impl<'a> Run<'a> {
             self.setup.plan()?,
             self.progress.step * recipe.train.accumulate.get() as u64,
         );
-        while self.progress.step < steps {
+        while self.progress.step < steps && !self.has_waited_enough() {
             if self.control.stop.load(Ordering::Relaxed) {
                 self.checkpoint()?;
                 return Ok(Ended::OnRequest);
             }
-            let record = self.step(&batches)?;
+            let record = self.step(&batches).map_err(|e| self.blame(e))?;
             self.journal.write(&record)?;
             (self.control.observer)(Event::Step(&record, steps));
             let step = self.progress.step;
             if step.is_multiple_of(recipe.train.evaluate_every.get()) || step == steps {
-                self.evaluate()?;
+                self.evaluate().map_err(|e| self.blame(e))?;
                 self.checkpoint()?;
-                if recipe
-                    .train
-                    .patience
-                    .is_some_and(|p| self.progress.without_better >= p.get())
-                {
-                    break;
-                }
             }
         }
         Ok(Ended::AtTheEnd)
+    }
+
+    /// Whether so many evaluations brought nothing better that the run ends early. A matter of the
+    /// checkpoint's state alone, so that a run killed after its last step does not go on when resumed.
+    fn has_waited_enough(&self) -> bool {
+        let patience = self.setup.recipe.train.patience;
+        patience.is_some_and(|p| self.progress.without_better >= p.get())
     }
 
     /// One optimizer step.
@@ -244,6 +245,29 @@ impl<'a> Run<'a> {
     fn warm(&self, decay: f32) -> f32 {
         let steps = self.progress.step as f32;
         decay.min((1.0 + steps) / (10.0 + steps))
+    }
+
+    /// Embeddings that are not finite come from weights that are not: the error names those.
+    fn blame(&self, error: Error) -> Error {
+        if !matches!(error, Error::Loss { .. } | Error::Evaluate(_)) {
+            return error;
+        }
+        for parameter in self.model.embedder.parameters() {
+            let tensor = parameter.var.as_tensor();
+            let Ok(numbers) = Host::new(tensor) else {
+                continue;
+            };
+            if let Some(at) = nearkin_kernels::first_non_finite(&numbers) {
+                return Error::NotFinite {
+                    // The step that moved the weights; the one under way only saw it.
+                    step: self.progress.step.max(1),
+                    loss: self.setup.recipe.loss.name().to_owned(),
+                    tensor: format!("the weight {}", parameter.name),
+                    value: numbers[at],
+                };
+            }
+        }
+        error
     }
 
     fn not_finite(&self, tensor: &str, value: f32) -> Error {

@@ -44,7 +44,7 @@ impl Setup {
             parts,
         };
         setup.plan()?;
-        setup.model()?;
+        setup.check_rates(&setup.model()?)?;
         let objective = setup.recipe.objective().check();
         objective.map_err(|source| crate::Error::Loss {
             step: 0,
@@ -52,6 +52,23 @@ impl Setup {
             source,
         })?;
         Ok(setup)
+    }
+
+    /// A factor that matches no parameter is a misspelled name.
+    fn check_rates(&self, model: &Model) -> Result<()> {
+        let parameters = model.embedder.parameters();
+        for prefix in self.recipe.train.rates.keys() {
+            if !parameters.iter().any(|p| p.name.starts_with(prefix)) {
+                let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+                return Err(nearkin_encoder::Error::Setting {
+                    key: "train.rates".into(),
+                    expected: format!("the start of a parameter's name ({})", names.join(", ")),
+                    found: format!("\"{prefix}\""),
+                }
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// A model with starting weights.
@@ -125,8 +142,8 @@ pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
             started.elapsed()
         };
     }
-    let step = timed / PROBES * recipe.train.accumulate.get() as u32;
-    let fitting = (budget.as_secs_f64() * 0.9 / step.as_secs_f64().max(1e-9)) as u64;
+    let step = (timed / PROBES).as_secs_f64() * recipe.train.accumulate.get() as f64;
+    let fitting = (budget.as_secs_f64() * 0.9 / step.max(1e-9)) as u64;
     let steps = recipe.train.steps;
     Ok(NonZeroU64::new(fitting.min(steps.get())).unwrap_or(NonZeroU64::MIN))
 }

@@ -1,0 +1,285 @@
+//! Every command from the first recipe to a search, and the help that teaches it.
+
+mod workplace;
+
+use serde_json::Value;
+use std::path::Path;
+use workplace::{FEW_STEPS, Said, Workplace};
+
+const MODEL: &str = "runs/recipe/model";
+
+fn json(said: &Said) -> Value {
+    said.succeeds();
+    serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e} in {}", said.stdout))
+}
+
+#[test]
+fn from_images_to_a_recipe_a_model_vectors_and_neighbors() {
+    let place = Workplace::new();
+    place.images("photos", 12, 4);
+    let said = place.run(&["init", "photos", "-o", "recipe.toml"]);
+    assert!(
+        said.succeeds()
+            .stderr
+            .contains("next: nearkin train recipe.toml")
+    );
+    check_and_show(&place);
+    let said = place.train("recipe.toml", &[]);
+    let trained = &said.succeeds().stdout;
+    for part in ["raw pixels", "untrained network", "trained model", MODEL] {
+        assert!(trained.contains(part), "{part} is not in {trained}");
+    }
+    for file in [
+        "README.md",
+        "metrics.json",
+        "model.safetensors",
+        "nearkin.json",
+        "recipe.toml",
+    ] {
+        assert!(place.path(MODEL).join(file).is_file(), "{file}");
+    }
+    evaluate(&place);
+    embed_and_search(&place);
+}
+
+fn check_and_show(place: &Workplace) {
+    let said = place.run(&["recipe", "check", "recipe.toml"]);
+    assert!(
+        said.succeeds()
+            .stdout
+            .contains("recipe.toml: ready to train")
+    );
+    let checked = json(&place.run(&["recipe", "check", "recipe.toml", "--json"]));
+    let items = ["train", "validation", "test"].map(|part| checked[part].as_u64().unwrap());
+    assert_eq!(items.iter().sum::<u64>(), 48);
+    // The shown recipe is one, and shows as itself.
+    let shown = place
+        .run(&["recipe", "show", "recipe.toml"])
+        .succeeds()
+        .stdout
+        .clone();
+    place.write("shown.toml", shown.as_bytes());
+    assert_eq!(place.run(&["recipe", "show", "shown.toml"]).stdout, shown);
+    let shown = json(&place.run(&["recipe", "show", "recipe.toml", "--json", "--set", "seed=7"]));
+    assert_eq!(shown["seed"], 7);
+}
+
+fn evaluate(place: &Workplace) {
+    let said = place.run(&["evaluate", MODEL]);
+    assert!(
+        said.succeeds().stdout.contains("the test part of"),
+        "{}",
+        said.stdout
+    );
+    // What training reported is what evaluating the model again finds.
+    let measured = json(&place.run(&["evaluate", MODEL, "--json", "--threads", "2"]));
+    let reported: Value =
+        serde_json::from_str(&place.read(&format!("{MODEL}/metrics.json"))).unwrap();
+    assert_eq!(
+        measured["model"]["retrieval"],
+        reported["rows"][2]["evaluation"]["retrieval"]
+    );
+    let all = json(&place.run(&["evaluate", MODEL, "--data", "photos", "--json"]));
+    assert_eq!(all["model"]["items"], 48);
+}
+
+fn embed_and_search(place: &Workplace) {
+    let query = "photos/c3/1.png";
+    let gallery = json(&place.run(&["search", MODEL, "photos", query, "-k", "3", "--json"]));
+    let first = &gallery[0];
+    assert_eq!(
+        (first["item"].as_str(), first["class"].as_str()),
+        (Some("c3/1.png"), Some("c3"))
+    );
+    assert_eq!(gallery.as_array().unwrap().len(), 3);
+    for file in ["v.npy", "v.safetensors", "v.parquet", "v.jsonl"] {
+        let wrote = json(&place.run(&["embed", MODEL, "photos", "-o", file, "--json"]));
+        assert_eq!(
+            (wrote["rows"].as_u64(), wrote["file"].as_str()),
+            (Some(48), Some(file))
+        );
+        // Every format carries the vectors, ids and classes through without a change.
+        let found = json(&place.run(&["search", MODEL, file, query, "-k", "3", "--json"]));
+        assert_eq!(found, gallery, "{file}");
+    }
+    let table = place.run(&["search", MODEL, "v.npy", query]);
+    assert!(
+        table.succeeds().stdout.contains("c3/1.png"),
+        "{}",
+        table.stdout
+    );
+}
+
+#[test]
+fn features_train_straight_from_a_bundled_set_within_a_budget_and_report_as_json() {
+    let place = Workplace::new();
+    let few = &FEW_STEPS[..6];
+    let said = place.run(
+        &[
+            &["train", "digits", "--budget", "2s", "--profile", "--json"],
+            few,
+        ]
+        .concat(),
+    );
+    let report = json(&said);
+    assert_eq!(report["model"], "runs/digits/model");
+    assert_eq!(report["step"], 4);
+    assert!(
+        said.stderr.contains("4 steps fit the budget") && said.stderr.contains("linear forward"),
+        "{}",
+        said.stderr
+    );
+    let said = place.run(&[
+        "search",
+        "runs/digits/model",
+        "digits",
+        "digits",
+        "-k",
+        "1",
+        "--json",
+    ]);
+    assert_eq!(json(&said).as_array().unwrap().len(), 1797);
+}
+
+#[test]
+fn init_answers_in_json_too() {
+    let place = Workplace::new();
+    let recipe = json(&place.run(&["init", "glyphs", "--json"]));
+    assert!(
+        recipe["recipe"]
+            .as_str()
+            .unwrap()
+            .contains("[network.convnet]")
+    );
+    let wrote = json(&place.run(&["init", "glyphs", "-o", "g.toml", "--json"]));
+    assert_eq!(wrote["file"], "g.toml");
+    assert_eq!(place.read("g.toml"), recipe["recipe"].as_str().unwrap());
+}
+
+#[test]
+fn every_catalogue_is_listed_in_a_table_and_as_json() {
+    let place = Workplace::new();
+    for (what, name) in [
+        ("losses", "triplet_margin"),
+        ("miners", "semi_hard"),
+        ("distances", "cosine"),
+        ("networks", "resnet"),
+        ("optimizers", "adamw"),
+        ("metrics", "MAP@R"),
+    ] {
+        let table = place.run(&["list", what]);
+        assert!(table.succeeds().stdout.contains(name), "{}", table.stdout);
+        let listed = json(&place.run(&["list", what, "--json"]));
+        let names = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["name"].as_str().unwrap());
+        assert!(names.into_iter().any(|n| n == name), "{listed}");
+    }
+    assert!(
+        place
+            .run(&["list", "losses", "--markdown"])
+            .stdout
+            .starts_with("# Losses")
+    );
+    place
+        .run(&["list", "miners", "--markdown"])
+        .fails(2, &["--markdown goes with `list losses`"]);
+    place
+        .run(&["list", "losses", "--markdown", "--threads", "64"])
+        .succeeds();
+}
+
+/// Arguments that the help of each command must teach.
+const HELP: [(&str, &[&str]); 10] = [
+    (
+        "",
+        &[
+            "quickstart",
+            "init",
+            "train",
+            "evaluate",
+            "embed",
+            "search",
+            "list",
+            "recipe",
+            "--json",
+            "--threads",
+        ],
+    ),
+    ("quickstart", &["--out"]),
+    ("init", &["DATA", "--output"]),
+    (
+        "train",
+        &[
+            "RECIPE|DATA",
+            "--set",
+            "--out",
+            "--resume",
+            "--budget",
+            "--profile",
+        ],
+    ),
+    ("evaluate", &["MODEL", "--data"]),
+    (
+        "embed",
+        &[
+            "MODEL",
+            "INPUT",
+            "--output",
+            ".npy",
+            ".safetensors",
+            ".parquet",
+            ".jsonl",
+        ],
+    ),
+    ("search", &["MODEL", "GALLERY", "QUERY", "-k"]),
+    (
+        "list",
+        &[
+            "losses",
+            "miners",
+            "networks",
+            "optimizers",
+            "metrics",
+            "--markdown",
+        ],
+    ),
+    ("recipe check", &["RECIPE", "--set"]),
+    ("recipe show", &["RECIPE", "--set"]),
+];
+
+#[test]
+fn the_help_of_every_command_is_the_one_on_file() {
+    let place = Workplace::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
+    for (command, arguments) in HELP {
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let said = place.run(&words);
+        let help = &said.succeeds().stdout;
+        for argument in arguments {
+            assert!(
+                help.contains(argument),
+                "the help of `{command}` lacks {argument}"
+            );
+        }
+        let name = if command.is_empty() {
+            "nearkin"
+        } else {
+            command
+        };
+        let path = folder.join(format!("{}.txt", name.replace(' ', "_")));
+        if std::env::var_os("NEARKIN_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, help).unwrap();
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            *help,
+            known,
+            "{} differs; NEARKIN_BLESS=1 rewrites it",
+            path.display()
+        );
+    }
+}
