@@ -26,6 +26,7 @@ mod error;
 pub mod evaluate;
 pub mod feed;
 pub mod init;
+mod nearest;
 pub mod optimize;
 mod prefetch;
 pub mod recipe;

@@ -21,7 +21,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Part, nearest};
+use crate::data::{Dataset, Part};
+use crate::nearest::nearest;
 
 /// How a data set is split, as the recipe writes it.
 ///

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use csv::{ErrorKind, StringRecord};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{DataError, nearest};
+use super::DataError;
+use crate::nearest::nearest;
 
 /// A column of a table: its name, or its number from 0 (from the end if negative, -1 being the last).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

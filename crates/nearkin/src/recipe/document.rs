@@ -1,6 +1,7 @@
 //! The recipe as a document: reading, changing, and errors that point at line and column.
 
 use super::Recipe;
+use crate::nearest::nearest;
 use std::path::Path;
 use toml_edit::{Document as Parsed, DocumentMut, Item, Table, Value};
 
@@ -201,17 +202,6 @@ fn with_suggestion(message: &str) -> String {
         }
         _ => message.to_owned(),
     }
-}
-
-/// The most similar of some known names, if any is similar at all.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known
-        .into_iter()
-        .map(|k| (strsim::jaro_winkler(name, k), k));
-    scored
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, k)| k)
 }
 
 #[cfg(test)]
