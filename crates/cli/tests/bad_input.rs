@@ -190,7 +190,7 @@ fn a_wrong_type_or_range_is_placed() {
         (
             "height = 16",
             "height = 4000000000",
-            "height",
+            "input",
             "at most 16384 rows and columns",
         ),
         (

@@ -142,6 +142,29 @@ fn features_train_straight_from_a_bundled_set_within_a_budget_and_report_as_json
 }
 
 #[test]
+fn a_run_that_ended_early_does_not_go_on_when_resumed() {
+    let place = Workplace::new();
+    place.images("photos", 12, 4);
+    let early = [
+        "--out",
+        "run",
+        "--set",
+        "train.steps=200",
+        "--set",
+        "train.patience=1",
+    ];
+    place.train("photos", &early).succeeds();
+    let journal = place.read("run/metrics.jsonl");
+    let last: Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
+    assert!(last["step"].as_u64().unwrap() < 200, "{last}");
+    // As if killed after its last checkpoint.
+    std::fs::remove_dir_all(place.path("run/model")).unwrap();
+    place.run(&["train", "--resume", "--out", "run"]).succeeds();
+    assert_eq!(place.read("run/metrics.jsonl"), journal);
+    assert!(place.path("run/model/model.safetensors").is_file());
+}
+
+#[test]
 fn init_answers_in_json_too() {
     let place = Workplace::new();
     let recipe = json(&place.run(&["init", "glyphs", "--json"]));

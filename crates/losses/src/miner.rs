@@ -55,16 +55,37 @@ fn triplets_of_anchors(
     Tuples::Triplets(anchors.concat())
 }
 
-/// The nearest negative of `a`, the first of equals.
-fn nearest_negative(pairs: Pairs<'_>, a: usize) -> Option<usize> {
+/// The nearest negative of `a` farther away than `bound`, the first of equals.
+fn nearest_negative(pairs: Pairs<'_>, a: usize, bound: f32) -> Option<usize> {
     let row = pairs.row(a);
-    let lowest = |range: std::ops::Range<usize>| {
-        row[range]
-            .iter()
-            .fold(f32::INFINITY, |m, &d| if d < m { d } else { m })
+    let (mut least, mut place) = (f32::INFINITY, 0..0);
+    for range in pairs.negatives(a) {
+        let of_range = least_beyond(&row[range.clone()], bound);
+        if of_range < least {
+            (least, place) = (of_range, range);
+        }
+    }
+    place
+        .into_iter()
+        .find(|&n| row[n] > bound && row[n] <= least)
+}
+
+/// The least of the distances beyond `bound`, found in lanes that become vector instructions; `∞` without any.
+fn least_beyond(distances: &[f32], bound: f32) -> f32 {
+    let less = |d: f32, least: f32| {
+        let beyond = if d > bound { d } else { f32::INFINITY };
+        if beyond < least { beyond } else { least }
     };
-    let nearest = pairs.negatives(a).map(lowest).fold(f32::INFINITY, f32::min);
-    pairs.negatives(a).flatten().find(|&n| row[n] <= nearest)
+    let mut lanes = [f32::INFINITY; 16];
+    let (full, rest) = distances.as_chunks::<16>();
+    for chunk in full {
+        for (lane, &d) in lanes.iter_mut().zip(chunk) {
+            *lane = less(d, *lane);
+        }
+    }
+    rest.iter()
+        .chain(&lanes)
+        .fold(f32::INFINITY, |least, &d| less(d, least))
 }
 
 /// The farthest of `items` by distance, the first of equals.

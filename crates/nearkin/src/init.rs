@@ -167,7 +167,13 @@ fn split(facts: &Summary) -> (String, usize) {
 /// P and K of a batch of about 128.
 fn batch(facts: &Summary, train_classes: usize) -> (usize, usize) {
     let classes = train_classes.clamp(2, 32);
-    let per_class = (128 / classes).clamp(2, facts.median.max(2)).min(16);
+    // Where items are held out, a class keeps about seven tenths of its own for training.
+    let items = if facts.classes < 10 {
+        facts.median * 7 / 10
+    } else {
+        facts.median
+    };
+    let per_class = (128 / classes).clamp(2, items.max(2)).min(16);
     (classes, per_class)
 }
 

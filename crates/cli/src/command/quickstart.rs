@@ -5,7 +5,7 @@ use crate::arguments::Quickstart;
 use crate::failure::Failure;
 use crate::output;
 use nearkin::recipe::Document;
-use nearkin::train::Setup;
+use nearkin::train::{Setup, checkpoint};
 
 /// The recipe of the quickstart, part of the program.
 pub const RECIPE: &str = include_str!("../../../../recipes/quickstart.toml");
@@ -13,13 +13,17 @@ pub const RECIPE: &str = include_str!("../../../../recipes/quickstart.toml");
 /// Trains on the bundled glyphs and shows what the training was worth.
 pub fn run(arguments: &Quickstart, json: bool) -> Result<(), Failure> {
     let folder = &arguments.out;
-    if folder.join("model").exists() {
+    let recipe = Document::parse("recipes/quickstart.toml", RECIPE)?.recipe()?;
+    let begun = folder.join("recipe.toml");
+    let other = checkpoint::newest(folder)?.is_some()
+        && Document::read(&begun)?.recipe()?.to_toml()? != recipe.to_toml()?;
+    if other || folder.join("model").exists() {
         return Err(Failure::usage(format!(
-            "{}: a finished run is there already; remove it or name another with --out",
+            "{}: another run is there already; remove it or name another with --out",
             folder.display()
         )));
     }
-    let setup = Setup::new(Document::parse("recipes/quickstart.toml", RECIPE)?.recipe()?)?;
+    let setup = Setup::new(recipe)?;
     if !json {
         output::line(
             "Characters in 20 typefaces: learning some scripts, then measured on scripts never seen.",

@@ -39,7 +39,7 @@ impl TupleMiner for BatchHard {
     fn mine(&self, pairs: Pairs<'_>, _rng: &mut ChaCha8Rng) -> Tuples {
         triplets_of_anchors(pairs, |a| {
             let p = farthest(pairs.row(a), pairs.positives(a));
-            let n = p.and_then(|_| nearest_negative(pairs, a));
+            let n = p.and_then(|_| nearest_negative(pairs, a, f32::NEG_INFINITY));
             p.zip(n)
                 .map(|(p, n)| [a as u32, p as u32, n as u32])
                 .into_iter()

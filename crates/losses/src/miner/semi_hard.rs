@@ -1,6 +1,6 @@
 //! A semi-hard negative for every positive pair.
 
-use super::{TupleMiner, farthest, first_least, triplets_of_anchors};
+use super::{TupleMiner, farthest, first_least, nearest_negative, triplets_of_anchors};
 use crate::described::{described, words};
 use crate::exact::Exact;
 use crate::pairs::Pairs;
@@ -8,6 +8,9 @@ use crate::range::Positive;
 use crate::tuples::Tuples;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// Positives up to which looking through the negatives for each beats searching among the positives.
+const FEW: usize = 12;
 
 words! {
     /// Which of the semi-hard negatives of a positive pair is taken.
@@ -73,9 +76,14 @@ described! {
 impl SemiHard {
     /// For each positive, ascending by distance, the nearest negative beyond it.
     ///
-    /// A negative beyond `r` of the sorted positives is a candidate of the `r`-th and of all before it, so the candidates
-    /// pass from the last positive to the first: `O(B log K)`, no sorting of negatives.
+    /// A few positives each look through the negatives. For many, a negative beyond `r` of the sorted positives is a
+    /// candidate of the `r`-th and of all before it, so the candidates pass from the last positive to the first:
+    /// `O(B log K)`, no sorting of negatives.
     fn nearest(pairs: Pairs<'_>, a: usize, positives: &[(f32, usize)]) -> Vec<Option<usize>> {
+        if positives.len() <= FEW {
+            let beyond = |&(d, _): &(f32, usize)| nearest_negative(pairs, a, d);
+            return positives.iter().map(beyond).collect();
+        }
         let row = pairs.row(a);
         let mut nearest: Vec<Option<usize>> = vec![None; positives.len()];
         let closer =

@@ -116,8 +116,11 @@ fn miners_choose_what_their_definitions_say() {
         }
         tuples => tuples,
     };
-    for seed in 0..20 {
-        let batch = Batch::uneven(seed);
+    let few_classes: Vec<u32> = (0..70).map(|i| i * i % 3).collect();
+    let batches = (0..20)
+        .map(Batch::uneven)
+        .chain([Batch::random(3, 5, &few_classes)]);
+    for batch in batches {
         for distance in distances() {
             let exact = batch.exact();
             let exact = Exact::new(&exact, batch.cols, &batch.labels, distance.get());
