@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn times_have_units() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_mins(90)));
         for wrong in [
             "", "10", "m", "-3s", "0s", "1x", "1ss", "NaNs", "infs", "1e300h",
         ] {

@@ -54,7 +54,7 @@ impl TrainingBar {
 
     fn line(&self, text: &str) {
         if self.bar.is_hidden() {
-            output::note(&text);
+            output::note(text);
         } else {
             self.bar.println(text);
         }

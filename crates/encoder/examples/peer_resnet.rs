@@ -11,6 +11,10 @@ use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network, Tensor, profile
 use nearkin_kernels::Sgd;
 use std::time::Instant;
 
+/// The program's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: usize = 32;
 const ROUNDS: usize = 5;
 
@@ -51,7 +55,10 @@ fn main() -> Outcome<()> {
     profile::start();
     let steps = median(|| step(&embedder, &images, &target, &rule, &mut states))?;
     let spent = profile::spent();
-    let forward = median(|| Ok(drop(embedder.forward(&images, Mode::Eval)?)))?;
+    let forward = median(|| {
+        embedder.forward(&images, Mode::Eval)?;
+        Ok(())
+    })?;
     for (name, time) in spent {
         eprintln!(
             "{name:24} {:8.1} ms a step",

@@ -43,7 +43,7 @@ pub fn vectors_of(model: &Model, path: &Path) -> Result<Vectors, Failure> {
     let indices: Vec<usize> = (0..feed.dataset().len()).collect();
     let bar = items(indices.len(), "embedding");
     let embedded = nearkin::embed::embed(model, &feed, &indices, &mut |done| {
-        bar.set_position(done as u64)
+        bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
     let dataset = feed.dataset();

@@ -19,7 +19,7 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     let (feed, indices, what) = data(arguments, &model)?;
     let bar = items(indices.len(), "embedding");
     let embedded = embed(&model, &feed, &indices, &mut |done| {
-        bar.set_position(done as u64)
+        bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
     let raw = measure(&pixels(&feed, &indices)?)?;
