@@ -126,15 +126,15 @@ pub fn png(gray: u8) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     chunk(
         &mut bytes,
-        b"IHDR",
+        *b"IHDR",
         &[0, 0, 0, 16, 0, 0, 0, 16, 8, 0, 0, 0, 0],
     );
-    chunk(&mut bytes, b"IDAT", &stream);
-    chunk(&mut bytes, b"IEND", &[]);
+    chunk(&mut bytes, *b"IDAT", &stream);
+    chunk(&mut bytes, *b"IEND", &[]);
     bytes
 }
 
-fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+fn chunk(png: &mut Vec<u8>, kind: [u8; 4], data: &[u8]) {
     png.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
     let start = png.len();
     png.extend(kind);
