@@ -91,6 +91,15 @@ fn a_class_with_one_image_is_left_out_of_the_batches_and_too_few_classes_are_cou
                 "1 have one",
             ],
         );
+    place
+        .run(&[
+            "recipe",
+            "check",
+            "photos",
+            "--set",
+            "data.split.item_level.test=0.1",
+        ])
+        .fails(2, &["data.split leaves 3 items to test, none with another"]);
     place.images("one_class", 1, 6);
     place
         .train("one_class", &[])
@@ -200,10 +209,10 @@ fn a_wrong_type_or_range_is_placed() {
             "is more than the",
         ),
         (
-            "classes = 7",
-            "classes = 70",
+            "classes = 8",
+            "classes = 80",
             "sampler",
-            "asks for 70 classes",
+            "asks for 80 classes",
         ),
         (
             "[train]",

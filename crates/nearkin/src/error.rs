@@ -49,6 +49,16 @@ pub enum Error {
         /// What the items are.
         found: String,
     },
+    /// A part that is to be measured has no two items of one class.
+    #[error(
+        "data.split leaves {items} items to {part}, none with another of its class: nothing could be retrieved; hold out more"
+    )]
+    NothingToFind {
+        /// `test` or `validate`.
+        part: &'static str,
+        /// Its items.
+        items: usize,
+    },
     /// The loss refused the batch.
     #[error("step {step}, loss {loss}: {source}")]
     Loss {
@@ -90,7 +100,7 @@ impl Error {
             Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => Some(key),
             Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => Some("network"),
             Self::Sampler(_) => Some("sampler"),
-            Self::Split(_) => Some("data.split"),
+            Self::Split(_) | Self::NothingToFind { .. } => Some("data.split"),
             _ => None,
         }
     }

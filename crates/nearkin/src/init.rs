@@ -159,19 +159,22 @@ fn split(facts: &Summary) -> (String, usize) {
         (text.to_owned(), facts.classes * 7 / 10)
     } else {
         let text = "# Fewer than ten classes: items are held out, not classes. The result says nothing of new classes.\n\
-                    [data.split.item_level]\ntest = 0.3\n";
-        (text.to_owned(), facts.classes)
+                    [data.split.item_level]\n";
+        (format!("{text}test = {}\n", held_out(facts)), facts.classes)
     }
+}
+
+/// The share of each class's items that test: of few items half, so that two are there to find each other.
+fn held_out(facts: &Summary) -> f64 {
+    if facts.median < 7 { 0.5 } else { 0.3 }
 }
 
 /// P and K of a batch of about 128.
 fn batch(facts: &Summary, train_classes: usize) -> (usize, usize) {
     let classes = train_classes.clamp(2, 32);
-    // Where items are held out, a class keeps about seven tenths of its own for training.
-    let items = if facts.classes < 10 {
-        facts.median * 7 / 10
-    } else {
-        facts.median
+    let items = match facts.classes {
+        0..10 => (facts.median as f64 * (1.0 - held_out(facts))) as usize,
+        _ => facts.median,
     };
     let per_class = (128 / classes).clamp(2, items.max(2)).min(16);
     (classes, per_class)

@@ -11,6 +11,7 @@ use crate::sampler::Draw;
 use crate::split::Parts;
 use nearkin_encoder::Model;
 use nearkin_encoder::model::Input;
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ impl Setup {
             feed,
             parts,
         };
+        setup.check_parts()?;
         setup.plan()?;
         setup.check_rates(&setup.model()?)?;
         let objective = setup.recipe.objective().check();
@@ -52,6 +54,24 @@ impl Setup {
             source,
         })?;
         Ok(setup)
+    }
+
+    /// What is to be measured must have something to find: better known before training than after it.
+    fn check_parts(&self) -> Result<()> {
+        let labels = &self.feed.dataset().labels;
+        let parts = [
+            ("test", &self.parts.test),
+            ("validate", &self.parts.validation),
+        ];
+        for (part, items) in parts {
+            let mut seen = HashSet::new();
+            let all_new = items.iter().all(|&item| seen.insert(labels[item]));
+            if !items.is_empty() && all_new {
+                let items = items.len();
+                return Err(crate::Error::NothingToFind { part, items });
+            }
+        }
+        Ok(())
     }
 
     /// A factor that matches no parameter is a misspelled name.
