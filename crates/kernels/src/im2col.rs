@@ -113,69 +113,98 @@ fn tile_len(conv: &Conv2d, most: usize) -> usize {
 
 /// Writes the patches of the output positions from `start` on, one row each.
 fn gather(conv: &Conv2d, x: &[f32], start: usize, patches: &mut [f32]) {
+    let cover = Cover::new(conv);
     for (i, patch) in patches.chunks_exact_mut(conv.patch_len()).enumerate() {
-        for (row, part) in patch
-            .chunks_exact_mut(conv.kernel[1] * conv.in_channels)
-            .enumerate()
-        {
-            let Some(run) = run(conv, start + i, row) else {
+        let corner = cover.corner(start + i);
+        for (row, part) in patch.chunks_exact_mut(cover.line).enumerate() {
+            let Some((skipped, places)) = cover.run(corner, row) else {
                 part.fill(0.0);
                 continue;
             };
-            part[..run.skipped].fill(0.0);
-            part[run.skipped + run.places.len()..].fill(0.0);
-            part[run.skipped..][..run.places.len()].copy_from_slice(&x[run.places]);
+            part[..skipped].fill(0.0);
+            part[skipped + places.len()..].fill(0.0);
+            part[skipped..][..places.len()].copy_from_slice(&x[places]);
         }
     }
 }
 
 /// Adds the patches of positions from `start` on to the image `dx` they came from.
 fn scatter(conv: &Conv2d, patches: &[f32], start: usize, dx: &mut [f32]) {
+    let cover = Cover::new(conv);
     for (i, patch) in patches.chunks_exact(conv.patch_len()).enumerate() {
-        for (row, part) in patch
-            .chunks_exact(conv.kernel[1] * conv.in_channels)
-            .enumerate()
-        {
-            if let Some(run) = run(conv, start + i, row) {
-                let part = &part[run.skipped..];
-                dx[run.places]
+        let corner = cover.corner(start + i);
+        for (row, part) in patch.chunks_exact(cover.line).enumerate() {
+            if let Some((skipped, places)) = cover.run(corner, row) {
+                dx[places]
                     .iter_mut()
-                    .zip(part)
+                    .zip(&part[skipped..])
                     .for_each(|(dx, p)| *dx += p);
             }
         }
     }
 }
 
-/// The places of the input, one run of numbers, that one row of the kernel covers.
-struct Run {
-    /// Numbers of the kernel's row that lie before the image's left edge.
-    skipped: usize,
-    places: Range<usize>,
+/// Which numbers of the input each row of the kernel covers.
+#[derive(Clone, Copy)]
+struct Cover<'a> {
+    conv: &'a Conv2d,
+    output: [usize; 2],
+    /// Numbers in one row of the kernel.
+    line: usize,
 }
 
-#[inline]
-fn run(conv: &Conv2d, position: usize, kernel_row: usize) -> Option<Run> {
-    let (out_height, out_width) = (conv.output_height(), conv.output_width());
-    let (image, i, j) = (
-        position / (out_height * out_width),
-        position / out_width % out_height,
-        position % out_width,
-    );
-    let row = (i * conv.stride[0] + kernel_row).checked_sub(conv.padding[0])?;
-    let left = j * conv.stride[1];
-    let skipped = conv.padding[1].saturating_sub(left);
-    let first = (left + skipped).saturating_sub(conv.padding[1]);
-    let end = (left + conv.kernel[1])
-        .saturating_sub(conv.padding[1])
-        .min(conv.width);
-    if row >= conv.height || first >= end {
-        return None;
+/// The kernel's first row and column at a position, counted from the first row and column of padding.
+#[derive(Clone, Copy)]
+struct Corner {
+    image: usize,
+    row: usize,
+    col: usize,
+}
+
+impl<'a> Cover<'a> {
+    fn new(conv: &'a Conv2d) -> Self {
+        let output = [conv.output_height(), conv.output_width()];
+        Self {
+            conv,
+            output,
+            line: conv.kernel[1] * conv.in_channels,
+        }
     }
-    let line = (image * conv.height + row) * conv.width;
-    let channels = conv.in_channels;
-    Some(Run {
-        skipped: skipped * channels,
-        places: (line + first) * channels..(line + end) * channels,
-    })
+
+    fn corner(&self, position: usize) -> Corner {
+        let [height, width] = self.output;
+        let (line, col) = (position / width, position % width);
+        let (image, row) = (line / height, line % height);
+        Corner {
+            image,
+            row: row * self.conv.stride[0],
+            col: col * self.conv.stride[1],
+        }
+    }
+
+    /// How many numbers of kernel row `row` lie left of the image, and the run of the input under the next ones.
+    fn run(&self, corner: Corner, row: usize) -> Option<(usize, Range<usize>)> {
+        let Conv2d {
+            height,
+            width,
+            in_channels,
+            kernel,
+            padding,
+            ..
+        } = *self.conv;
+        let row = (corner.row + row).wrapping_sub(padding[0]);
+        let first = corner.col.max(padding[1]) - padding[1];
+        let end = (corner.col + kernel[1])
+            .saturating_sub(padding[1])
+            .min(width);
+        if row >= height || first >= end {
+            return None;
+        }
+        let skipped = padding[1].saturating_sub(corner.col) * in_channels;
+        let line = (corner.image * height + row) * width;
+        Some((
+            skipped,
+            (line + first) * in_channels..(line + end) * in_channels,
+        ))
+    }
 }

@@ -3,7 +3,7 @@
 use crate::dispatch::{dispatch, fma};
 use crate::linear::sum_rows;
 use crate::parallel::{Shared, for_each, rows_per_part, rows_per_piece};
-use crate::reduce;
+use crate::reduce::{LANES, add_lanes, moments};
 
 /// Layer normalization over the last dimension, with an optional residual added first:
 ///
@@ -201,7 +201,7 @@ fn forward_rows_body<const FMA: bool>(
                 *y = x + r;
             }
         }
-        let [m, variance] = reduce::moments::<FMA>(if residual.is_some() { y } else { x });
+        let [m, variance] = moments::<FMA>(if residual.is_some() { y } else { x });
         let inverse = 1.0 / (variance + norm.epsilon).sqrt();
         let affine = |v: f32, g: f32, b: f32| fma::<FMA>((v - m) * inverse, g, b);
         let factors = norm.gamma.iter().zip(norm.beta);
@@ -230,31 +230,61 @@ fn backward_row_body<const FMA: bool>(input: RowInput, dx: &mut [f32], sums: &mu
         mean,
         inverse_std,
     } = input;
-    let cols = gamma.len();
-    // dx holds v̂ until it is overwritten.
-    match residual {
-        Some(r) => {
-            dx.iter_mut()
-                .zip(x)
-                .zip(r)
-                .for_each(|((d, &x), &r)| *d = (x + r - mean) * inverse_std);
-        }
-        None => dx
-            .iter_mut()
+    if let Some(r) = residual {
+        // dx holds v until it is overwritten.
+        dx.iter_mut()
             .zip(x)
-            .for_each(|(d, &x)| *d = (x - mean) * inverse_std),
+            .zip(r)
+            .for_each(|((v, &x), &r)| *v = x + r);
     }
-    let (dgamma, dbeta) = sums.split_at_mut(cols);
-    for (((dgamma, dbeta), &dy), &v) in dgamma.iter_mut().zip(dbeta).zip(dy).zip(&*dx) {
-        *dgamma = fma::<FMA>(dy, v, *dgamma);
-        *dbeta += dy;
-    }
-    let [sum_g, sum_gv] = reduce::weighted_sums::<FMA>(gamma, dy, dx);
-    let (mean_g, mean_gv) = (sum_g / cols as f32, sum_gv / cols as f32);
-    for ((dx, &gamma), &dy) in dx.iter_mut().zip(gamma).zip(dy) {
+    let v = if residual.is_some() { &*dx } else { x };
+    let [mean_g, mean_gv] =
+        row_sums::<FMA>(RowInput { x: v, ..input }, sums).map(|sum| sum / x.len() as f32);
+    let gradient = |v: f32, gamma: f32, dy: f32| {
         let centered = fma::<FMA>(gamma, dy, -mean_g);
-        *dx = inverse_std * fma::<FMA>(-*dx, mean_gv, centered);
+        inverse_std * fma::<FMA>(-(v - mean) * inverse_std, mean_gv, centered)
+    };
+    let factors = gamma.iter().zip(dy);
+    if residual.is_some() {
+        dx.iter_mut()
+            .zip(factors)
+            .for_each(|(dx, (&g, &dy))| *dx = gradient(*dx, g, dy));
+    } else {
+        dx.iter_mut()
+            .zip(x)
+            .zip(factors)
+            .for_each(|((dx, &v), (&g, &dy))| *dx = gradient(v, g, dy));
     }
+}
+
+/// Adds dy v̂ and dy to `sums`; returns Σ g and Σ g v̂ of the row.
+#[inline(always)]
+fn row_sums<const FMA: bool>(row: RowInput, sums: &mut [f32]) -> [f32; 2] {
+    let (dgamma, dbeta) = sums.split_at_mut(row.gamma.len());
+    let (mut lanes_g, mut lanes_gv) = ([0.0; LANES], [0.0; LANES]);
+    let ((x, x_rest), (dy, dy_rest)) = (row.x.as_chunks::<LANES>(), row.dy.as_chunks::<LANES>());
+    let (gamma, gamma_rest) = row.gamma.as_chunks::<LANES>();
+    let (dgamma, dgamma_rest) = dgamma.as_chunks_mut::<LANES>();
+    let (dbeta, dbeta_rest) = dbeta.as_chunks_mut::<LANES>();
+    for ((((x, dy), gamma), dgamma), dbeta) in x.iter().zip(dy).zip(gamma).zip(dgamma).zip(dbeta) {
+        for l in 0..LANES {
+            let v = (x[l] - row.mean) * row.inverse_std;
+            dgamma[l] = fma::<FMA>(dy[l], v, dgamma[l]);
+            dbeta[l] += dy[l];
+            let g = gamma[l] * dy[l];
+            lanes_g[l] += g;
+            lanes_gv[l] = fma::<FMA>(g, v, lanes_gv[l]);
+        }
+    }
+    for l in 0..x_rest.len() {
+        let v = (x_rest[l] - row.mean) * row.inverse_std;
+        dgamma_rest[l] = fma::<FMA>(dy_rest[l], v, dgamma_rest[l]);
+        dbeta_rest[l] += dy_rest[l];
+        let g = gamma_rest[l] * dy_rest[l];
+        lanes_g[l] += g;
+        lanes_gv[l] = fma::<FMA>(g, v, lanes_gv[l]);
+    }
+    [add_lanes(lanes_g), add_lanes(lanes_gv)]
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use crate::dispatch::fma;
 
 /// Independent partial results: two AVX-512 registers, four AVX2 ones.
-const LANES: usize = 32;
+pub(crate) const LANES: usize = 32;
 
+/// The sum of the lanes, by halving.
 #[inline(always)]
-fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {
@@ -90,29 +91,6 @@ pub(crate) fn moments<const FMA: bool>(x: &[f32]) -> [f32; 2] {
         pivot + shift,
         (add_lanes(squares) / n - shift * shift).max(0.0),
     ]
-}
-
-/// Σ wᵢ xᵢ and Σ wᵢ xᵢ yᵢ.
-#[inline(always)]
-pub(crate) fn weighted_sums<const FMA: bool>(w: &[f32], x: &[f32], y: &[f32]) -> [f32; 2] {
-    let (mut sums, mut products) = ([0.0; LANES], [0.0; LANES]);
-    let ((w, w_rest), (x, x_rest), (y, y_rest)) = (
-        w.as_chunks::<LANES>(),
-        x.as_chunks::<LANES>(),
-        y.as_chunks::<LANES>(),
-    );
-    for ((w, x), y) in w.iter().zip(x).zip(y) {
-        for l in 0..LANES {
-            let wx = w[l] * x[l];
-            sums[l] += wx;
-            products[l] = fma::<FMA>(wx, y[l], products[l]);
-        }
-    }
-    for (l, ((w, x), y)) in w_rest.iter().zip(x_rest).zip(y_rest).enumerate() {
-        sums[l] += w * x;
-        products[l] = fma::<FMA>(w * x, *y, products[l]);
-    }
-    [add_lanes(sums), add_lanes(products)]
 }
 
 /// Σ f(xᵢ).

@@ -174,7 +174,7 @@ const HELD: usize = 1 << 21;
 
 /// Tiles per product, so that each thread has some and reads of the weights are shared by many tiles.
 fn block_len(tiles: usize, channels: usize) -> usize {
-    let cached = ((1 << 19) / (PLACES * channels)).clamp(64, 256);
+    let cached = ((1 << 19) / (PLACES * channels)).clamp(128, 256);
     cached.min(tiles.div_ceil(threads())).max(1)
 }
 
