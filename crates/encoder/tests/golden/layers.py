@@ -166,17 +166,22 @@ def pools():
 
 
 def optimizers():
-    """Five steps from wave(7, 30) with the gradient of step t = 1 … 5 equal to wave(7, 30 + t)."""
-    lr = 0.05
-    adam = {"lr": lr, "betas": [0.9, 0.999], "eps": 1e-8}
+    """Five steps from wave(7, 30) with the gradient of step t = 1 … 5 equal to wave(7, 30 + t).
+
+    The settings are sums of few powers of two, since the Rust rules hold them in f32 and the comparison in f64 is to
+    see no rounding of them; epsilon is large, so that its place in the formula shows.
+    """
+    lr, epsilon, decay = 1 / 16, 2.0**-10, {"weight_decay": 1 / 8}
+    adam = {"lr": lr, "betas": [7 / 8, 1 - 2.0**-10], "eps": epsilon}
+    adagrad = {"lr": lr, "eps": epsilon}
     rules = [
         ("sgd", torch.optim.SGD, {"lr": lr}),
-        ("sgd", torch.optim.SGD, {"lr": lr, "momentum": 0.9}),
-        ("sgd", torch.optim.SGD, {"lr": lr, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+        ("sgd", torch.optim.SGD, {"lr": lr, "momentum": 7 / 8}),
+        ("sgd", torch.optim.SGD, {"lr": lr, "momentum": 7 / 8, "nesterov": True} | decay),
         ("adamw", torch.optim.AdamW, adam | {"weight_decay": 0.0}),
-        ("adamw", torch.optim.AdamW, adam | {"weight_decay": 0.1}),
-        ("adagrad", torch.optim.Adagrad, {"lr": lr, "eps": 1e-10}),
-        ("adagrad", torch.optim.Adagrad, {"lr": lr, "eps": 1e-10, "weight_decay": 0.1}),
+        ("adamw", torch.optim.AdamW, adam | decay),
+        ("adagrad", torch.optim.Adagrad, adagrad),
+        ("adagrad", torch.optim.Adagrad, adagrad | decay),
     ]
     for rule, optimizer, settings in rules:
         parameter = wave([7], 30).requires_grad_()
