@@ -44,21 +44,24 @@ pub(crate) fn forward(conv: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32]) {
 
 /// Gradient of x: the gradients of the patches, added back to where the patches came from.
 pub(crate) fn backward_input(conv: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    if conv.batch == 0 {
+        return;
+    }
     let (patch, out) = (conv.patch_len(), conv.out_channels);
     let weights = Mat::new(w, out, patch);
-    let (positions, image) = (
-        conv.positions() / conv.batch.max(1),
-        dx.len() / conv.batch.max(1),
-    );
-    let tile = tile_len(conv, positions);
+    let (positions, image) = (conv.positions() / conv.batch, dx.len() / conv.batch);
+    let images = (MIN_POSITIONS / positions).clamp(1, conv.batch.div_ceil(threads()));
     let dx = Shared::new(dx);
-    for_each(conv.batch, true, |i| {
-        // SAFETY: images are disjoint.
-        let dx = unsafe { dx.slice(i * image, image) };
+    for_each(conv.batch.div_ceil(images), true, |i| {
+        let (first, images) = (i * images, images.min(conv.batch - i * images));
+        // SAFETY: groups of images are disjoint.
+        let dx = unsafe { dx.slice(first * image, images * image) };
         dx.fill(0.0);
+        let (first, positions) = (first * positions, images * positions);
+        let tile = tile_len(conv, positions);
         for start in (0..positions).step_by(tile) {
             let n = tile.min(positions - start);
-            let dy = Mat::new(&dy[(i * positions + start) * out..][..n * out], n, out);
+            let dy = Mat::new(&dy[(first + start) * out..][..n * out], n, out);
             with_scratch(n * patch, |patches| {
                 gemm_sequential(
                     MatMut::new(patches, n, patch),
@@ -128,7 +131,7 @@ fn gather(conv: &Conv2d, x: &[f32], start: usize, patches: &mut [f32]) {
     }
 }
 
-/// Adds the patches of positions from `start` on to the image `dx` they came from.
+/// Adds the patches of positions from `start` on to the images `dx` they came from.
 fn scatter(conv: &Conv2d, patches: &[f32], start: usize, dx: &mut [f32]) {
     let cover = Cover::new(conv);
     for (i, patch) in patches.chunks_exact(conv.patch_len()).enumerate() {

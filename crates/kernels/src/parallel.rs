@@ -67,6 +67,19 @@ pub(crate) fn for_pieces(
     }
 }
 
+/// `f(y)` on pieces of `piece` numbers.
+pub(crate) fn for_pieces_in_place(
+    y: &mut [f32],
+    piece: usize,
+    f: impl Fn(&mut [f32]) + Sync + Send,
+) {
+    if y.len() <= piece {
+        f(y);
+    } else {
+        y.par_chunks_mut(piece).for_each(f);
+    }
+}
+
 /// `f(i)` for every `i < n`, in parallel when `parallel` says the work is worth it.
 pub(crate) fn for_each(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
     if parallel && n > 1 && threads() > 1 {
@@ -149,4 +162,32 @@ pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T 
     let out = f(&mut buffer[..len]);
     SCRATCH.with_borrow_mut(|stack| stack.push(buffer));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_is_set_once() {
+        let first = set_threads(2);
+        assert!(first == Err(ThreadsAlreadySet) || threads() == 2);
+        assert_eq!(set_threads(3), Err(ThreadsAlreadySet));
+    }
+
+    #[test]
+    fn nested_scratch_buffers_are_separate_and_kept() {
+        let addresses = || {
+            with_scratch(100, |outer| {
+                outer.fill(1.0);
+                let inner = with_scratch(200, |inner| {
+                    inner.fill(2.0);
+                    inner.as_ptr()
+                });
+                assert!(outer.iter().all(|&x| x == 1.0));
+                (outer.as_ptr(), inner)
+            })
+        };
+        assert_eq!(addresses(), addresses());
+    }
 }

@@ -154,7 +154,8 @@ impl Winograd {
         }
     }
 
-    fn tiles(&self) -> usize {
+    /// Output tiles of the whole batch.
+    pub(crate) fn tiles(&self) -> usize {
         self.batch * self.target[0].div_ceil(2) * self.target[1].div_ceil(2)
     }
 
