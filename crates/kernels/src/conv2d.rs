@@ -171,7 +171,7 @@ impl Conv2d {
     /// As [`method`](Self::method), where the weights are transformed for so few tiles that this costs more than
     /// it saves.
     fn method_of_few(&self) -> Method {
-        const ENOUGH: usize = 64;
+        const ENOUGH: usize = 32;
         match self.method() {
             Method::Winograd if self.winograd().tiles() < ENOUGH => Method::Im2col,
             method => method,

@@ -100,19 +100,19 @@ pub(crate) fn map_parts<T: Send>(n: usize, f: impl Fn(usize) -> T + Sync + Send)
 
 /// A mutable slice that several threads write at places that never overlap.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    pointer: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    pointer: *mut T,
     len: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
+    slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: access goes through `row`, whose caller promises that places handed out at one time are disjoint.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: access goes through `slice` and `pointer`, whose caller promises that places handed out at one time are disjoint.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self {
             pointer: slice.as_mut_ptr(),
             len: slice.len(),
@@ -125,7 +125,7 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// No two slices that live at one time may overlap.
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(
             start + len <= self.len,
             "{start}..{} of {}",
@@ -137,7 +137,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The address of place `start`, of which `reach` numbers will be used.
-    pub(crate) fn pointer(&self, start: usize, reach: usize) -> *mut f32 {
+    pub(crate) fn pointer(&self, start: usize, reach: usize) -> *mut T {
         assert!(
             start + reach <= self.len,
             "{start}..{} of {}",
