@@ -2,7 +2,7 @@
 
 use crate::dispatch::{dispatch, fma};
 use crate::exp::exp_scalar;
-use crate::parallel::{GRAIN, for_pieces};
+use crate::parallel::{GRAIN, for_pieces, for_pieces_in_place};
 use rayon::prelude::*;
 
 /// An elementwise function after a linear layer.
@@ -39,8 +39,8 @@ pub fn activate(act: Activation, x: &[f32], y: &mut [f32]) {
 pub fn activate_in_place(act: Activation, y: &mut [f32]) {
     match act {
         Activation::None => {}
-        Activation::Relu => y.par_chunks_mut(GRAIN).for_each(relu_in_place),
-        Activation::Gelu => y.par_chunks_mut(GRAIN).for_each(gelu_in_place),
+        Activation::Relu => for_pieces_in_place(y, GRAIN, relu_in_place),
+        Activation::Gelu => for_pieces_in_place(y, GRAIN, gelu_in_place),
     }
 }
 

@@ -60,6 +60,16 @@ struct Affine<'a> {
     relu: bool,
 }
 
+/// dx = a dz + b (x − mean) + c, per channel.
+#[derive(Clone, Copy)]
+struct InputFactors<'a> {
+    relu: bool,
+    mean: &'a [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    c: &'a [f32],
+}
+
 impl BatchNorm<'_> {
     /// Normalizes by the statistics of `x` itself, which are returned; overwrites `y`.
     ///
@@ -121,64 +131,58 @@ impl BatchNorm<'_> {
             [cols; 2],
             "one statistic per channel"
         );
-        let part = rows_per_part(rows, cols);
-        let sums = map_parts(rows.div_ceil(part), |i| {
-            let span = i * part * cols..rows.min((i + 1) * part) * cols;
-            let mut sums = vec![0.0; 2 * cols];
-            gradient_sums(
-                self.relu,
-                &x[span.clone()],
-                &y[span.clone()],
-                &dy[span],
-                &stats.mean,
-                &mut sums,
-            );
-            sums
-        });
-        let mut total = vec![0.0; 2 * cols];
-        sum_rows(&sums.concat(), 2 * cols, &mut total);
-        let (dgamma, dbeta) = total.split_at_mut(cols);
-        dgamma
-            .iter_mut()
-            .zip(&stats.inverse_std)
-            .for_each(|(d, inverse)| *d *= inverse);
-
-        // dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = a dz + b x + c, per channel.
-        let mut factors = vec![0.0; 3 * cols];
-        for (c, factor) in factors.chunks_exact_mut(3).enumerate() {
-            let a = self.gamma[c] * stats.inverse_std[c];
-            let b = -a * stats.inverse_std[c] * dgamma[c] / rows as f32;
-            factor.copy_from_slice(&[a, b, -a * dbeta[c] / rows as f32 - b * stats.mean[c]]);
-        }
-        let [a, b, c] = [0, 1, 2].map(|k| {
-            factors
-                .iter()
-                .skip(k)
-                .step_by(3)
-                .copied()
-                .collect::<Vec<_>>()
-        });
+        self.parameter_gradients([x, y, dy], stats, grads.dgamma, grads.dbeta);
+        // dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = a dz + b (x − mean) + c, per channel.
+        let scale = |c: usize| self.gamma[c] * stats.inverse_std[c];
+        let share = |c: usize| scale(c) / rows as f32;
+        let slope = |c: usize| -share(c) * stats.inverse_std[c] * grads.dgamma[c];
+        let factors = InputFactors {
+            relu: self.relu,
+            mean: &stats.mean,
+            a: &(0..cols).map(scale).collect::<Vec<_>>(),
+            b: &(0..cols).map(slope).collect::<Vec<_>>(),
+            c: &(0..cols)
+                .map(|c| -share(c) * grads.dbeta[c])
+                .collect::<Vec<_>>(),
+        };
         let (dx, dresidual) = (Shared::new(grads.dx), grads.dresidual.map(Shared::new));
         let piece = rows_per_piece(cols);
         for_each(rows.div_ceil(piece), true, |i| {
             let span = i * piece * cols..rows.min((i + 1) * piece) * cols;
+            let inputs = [&x[span.clone()], &y[span.clone()], &dy[span.clone()]];
             // SAFETY: pieces are disjoint ranges of rows.
-            let (dx, dresidual) = unsafe {
-                (
-                    dx.slice(span.start, span.len()),
-                    dresidual.map(|d| d.slice(span.start, span.len())),
-                )
-            };
-            input_gradient(
-                [&a, &b, &c],
-                self.relu,
-                [&x[span.clone()], &y[span.clone()], &dy[span]],
-                dx,
-                dresidual,
-            );
+            let dx = unsafe { dx.slice(span.start, span.len()) };
+            // SAFETY: as above.
+            let dresidual = dresidual.map(|d| unsafe { d.slice(span.start, span.len()) });
+            input_gradient(factors, inputs, dx, dresidual);
         });
-        grads.dgamma.copy_from_slice(dgamma);
-        grads.dbeta.copy_from_slice(dbeta);
+    }
+
+    /// dγ = Σ dz x̂ and dβ = Σ dz, where dz is dy let through by the ReLU.
+    fn parameter_gradients(
+        &self,
+        [x, y, dy]: [&[f32]; 3],
+        stats: &BatchStatistics,
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) {
+        let (rows, cols) = (self.rows(x), self.gamma.len());
+        let part = rows_per_part(rows, cols);
+        let sums = map_parts(rows.div_ceil(part), |i| {
+            let span = i * part * cols..rows.min((i + 1) * part) * cols;
+            let inputs = [&x[span.clone()], &y[span.clone()], &dy[span]];
+            let mut sums = vec![0.0; 2 * cols];
+            gradient_sums(self.relu, inputs, &stats.mean, &mut sums);
+            sums
+        });
+        let mut total = vec![0.0; 2 * cols];
+        sum_rows(&sums.concat(), 2 * cols, &mut total);
+        let (products, plain) = total.split_at(cols);
+        dbeta.copy_from_slice(plain);
+        for ((dgamma, product), inverse) in dgamma.iter_mut().zip(products).zip(&stats.inverse_std)
+        {
+            *dgamma = product * inverse;
+        }
     }
 
     fn apply(
@@ -281,8 +285,8 @@ impl BatchNorm<'_> {
 dispatch! {
     fn shifted_moments(x: &[f32], sums: &mut [f32]) = shifted_moments_body;
     fn affine_rows(affine: Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) = affine_rows_body;
-    fn gradient_sums(relu: bool, x: &[f32], y: &[f32], dy: &[f32], mean: &[f32], sums: &mut [f32]) = gradient_sums_body;
-    fn input_gradient(factors: [&[f32]; 3], relu: bool, xydy: [&[f32]; 3], dx: &mut [f32], dresidual: Option<&mut [f32]>)
+    fn gradient_sums(relu: bool, xydy: [&[f32]; 3], mean: &[f32], sums: &mut [f32]) = gradient_sums_body;
+    fn input_gradient(factors: InputFactors, xydy: [&[f32]; 3], dx: &mut [f32], dresidual: Option<&mut [f32]>)
         = input_gradient_body;
 }
 
@@ -334,9 +338,7 @@ fn affine_rows_body<const FMA: bool>(
 #[inline(always)]
 fn gradient_sums_body<const FMA: bool>(
     relu: bool,
-    x: &[f32],
-    y: &[f32],
-    dy: &[f32],
+    [x, y, dy]: [&[f32]; 3],
     mean: &[f32],
     sums: &mut [f32],
 ) {
@@ -356,24 +358,31 @@ fn gradient_sums_body<const FMA: bool>(
     }
 }
 
-/// dx = a dz + b x + c, and dz itself for the residual.
+/// dx = a dz + b (x − mean) + c, and dz itself for the residual.
 #[inline(always)]
 fn input_gradient_body<const FMA: bool>(
-    [a, b, c]: [&[f32]; 3],
-    relu: bool,
+    factors: InputFactors,
     [x, y, dy]: [&[f32]; 3],
     dx: &mut [f32],
     dresidual: Option<&mut [f32]>,
 ) {
+    let InputFactors {
+        relu,
+        mean,
+        a,
+        b,
+        c,
+    } = factors;
     let cols = a.len();
     for (i, dx) in dx.chunks_exact_mut(cols).enumerate() {
         let span = i * cols..(i + 1) * cols;
         let inputs = x[span.clone()].iter().zip(&y[span.clone()]).zip(&dy[span]);
-        for (((dx, ((&x, &y), &dy)), (&a, &b)), &c) in
-            dx.iter_mut().zip(inputs).zip(a.iter().zip(b)).zip(c)
+        let factors = a.iter().zip(b).zip(c).zip(mean);
+        for ((dx, ((&x, &y), &dy)), (((&a, &b), &c), &mean)) in
+            dx.iter_mut().zip(inputs).zip(factors)
         {
             let dz = if relu && y <= 0.0 { 0.0 } else { dy };
-            *dx = fma::<FMA>(a, dz, fma::<FMA>(b, x, c));
+            *dx = fma::<FMA>(a, dz, fma::<FMA>(b, x - mean, c));
         }
     }
     if let Some(dresidual) = dresidual {

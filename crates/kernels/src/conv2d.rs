@@ -89,7 +89,7 @@ impl Conv2d {
     /// y = x ∗ w + bias, overwriting `y`.
     pub fn forward(&self, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
         self.check(x, w, y);
-        match self.method() {
+        match self.method_of_few() {
             Method::Pointwise => {
                 let (x, w) = (
                     Mat::new(x, self.positions(), self.in_channels),
@@ -114,7 +114,7 @@ impl Conv2d {
     /// Gradient of x, overwriting `dx`.
     pub fn backward_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         self.check(dx, w, dy);
-        match self.method() {
+        match self.method_of_few() {
             Method::Pointwise => {
                 let (dy, w) = (
                     Mat::new(dy, self.positions(), self.out_channels),
@@ -165,6 +165,16 @@ impl Conv2d {
             Method::Winograd
         } else {
             Method::Im2col
+        }
+    }
+
+    /// As [`method`](Self::method), where the weights are transformed for so few tiles that this costs more than
+    /// it saves.
+    fn method_of_few(&self) -> Method {
+        const ENOUGH: usize = 32;
+        match self.method() {
+            Method::Winograd if self.winograd().tiles() < ENOUGH => Method::Im2col,
+            method => method,
         }
     }
 
@@ -267,7 +277,7 @@ mod tests {
             conv([5, 16, 17, 32, 32], [3, 3], [1, 1], [1, 1]),
             conv([3, 12, 12, 40, 24], [3, 3], [2, 2], [1, 1]),
             conv([1, 5, 4, 3, 2], [3, 3], [3, 2], [4, 3]),
-            conv([2, 7, 9, 17, 35], [3, 3], [1, 1], [0, 2]),
+            conv([6, 7, 9, 17, 35], [3, 3], [1, 1], [0, 2]),
             conv([3, 1, 2, 48, 16], [3, 3], [1, 1], [1, 1]),
             conv([9, 13, 16, 64, 20], [3, 3], [1, 1], [2, 1]),
         ] {

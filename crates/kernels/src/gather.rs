@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Pieces the table is cut in by [`scatter_add_rows`]: each is owned by one task, which reads all ids.
 const TABLE_PIECES: usize = 32;
 
-/// yᵢ = table[idsᵢ], overwriting `y`.
+/// Row i of `y` becomes row `ids[i]` of `table`.
 ///
 /// # Shapes
 /// - `table`: `[entries, cols]`, `ids`: `[n]`, `y`: `[n, cols]`
@@ -36,7 +36,7 @@ pub fn gather_rows(table: &[f32], cols: usize, ids: &[u32], y: &mut [f32]) {
     }
 }
 
-/// dtable[idsᵢ] += dyᵢ, in the order of i for every entry.
+/// Row i of `dy` is added to row `ids[i]` of `dtable`, in the order of i for every entry.
 ///
 /// # Shapes
 /// - `dy`: `[n, cols]`, `ids`: `[n]`, `dtable`: `[entries, cols]` (added to)

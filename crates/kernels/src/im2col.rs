@@ -4,19 +4,19 @@
 //! with patches as the rows of a matrix, y = patches wᵀ. The matrix is made and used in tiles, never whole.
 
 use crate::conv2d::Conv2d;
-use crate::gemm::{Beta, gemm, gemm_sequential};
+use crate::gemm::{Beta, gemm_sequential};
 use crate::parallel::{Shared, for_each, threads, with_scratch};
 use crate::view::{Mat, MatMut};
 use std::ops::Range;
 
-/// Numbers one thread's tile of patches holds, where it can: about half of a second-level cache.
+/// Numbers one thread's tile of patches and outputs holds, where it can: about half of a second-level cache.
 const TILE: usize = 1 << 17;
 
 /// Positions a tile has at least, so that reads of the weights are shared.
 const MIN_POSITIONS: usize = 128;
 
-/// Numbers of patches the weight gradient holds at a time: a part of the third-level cache.
-const HELD: usize = 1 << 21;
+/// Parts of the weight gradient per thread: more even out what else the machine does, fewer are added up faster.
+const PARTS_PER_THREAD: usize = 2;
 
 /// y = x ∗ w.
 pub(crate) fn forward(conv: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32]) {
@@ -44,21 +44,24 @@ pub(crate) fn forward(conv: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32]) {
 
 /// Gradient of x: the gradients of the patches, added back to where the patches came from.
 pub(crate) fn backward_input(conv: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    if conv.batch == 0 {
+        return;
+    }
     let (patch, out) = (conv.patch_len(), conv.out_channels);
     let weights = Mat::new(w, out, patch);
-    let (positions, image) = (
-        conv.positions() / conv.batch.max(1),
-        dx.len() / conv.batch.max(1),
-    );
-    let tile = tile_len(conv, positions);
+    let (positions, image) = (conv.positions() / conv.batch, dx.len() / conv.batch);
+    let images = (MIN_POSITIONS / positions).clamp(1, conv.batch.div_ceil(threads()));
     let dx = Shared::new(dx);
-    for_each(conv.batch, true, |i| {
-        // SAFETY: images are disjoint.
-        let dx = unsafe { dx.slice(i * image, image) };
+    for_each(conv.batch.div_ceil(images), true, |i| {
+        let (first, images) = (i * images, images.min(conv.batch - i * images));
+        // SAFETY: groups of images are disjoint.
+        let dx = unsafe { dx.slice(first * image, images * image) };
         dx.fill(0.0);
+        let (first, positions) = (first * positions, images * positions);
+        let tile = tile_len(conv, positions);
         for start in (0..positions).step_by(tile) {
             let n = tile.min(positions - start);
-            let dy = Mat::new(&dy[(i * positions + start) * out..][..n * out], n, out);
+            let dy = Mat::new(&dy[(first + start) * out..][..n * out], n, out);
             with_scratch(n * patch, |patches| {
                 gemm_sequential(
                     MatMut::new(patches, n, patch),
@@ -73,39 +76,64 @@ pub(crate) fn backward_input(conv: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32
     });
 }
 
-/// Gradient of w: dyᵀ patches, summed over tiles in order.
+/// Gradient of w: dyᵀ patches. Each part of the positions sums its tiles, and the parts are added in order.
 pub(crate) fn backward_weight(conv: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    /// Positions gathered by one task.
-    const PIECE: usize = 64;
-    let (patch, out) = (conv.patch_len(), conv.out_channels);
-    let positions = conv.positions();
-    let held = (HELD / patch).clamp(MIN_POSITIONS, positions.max(MIN_POSITIONS));
-    dw.fill(0.0);
-    with_scratch(held.min(positions) * patch, |patches| {
-        for start in (0..positions).step_by(held) {
-            let n = held.min(positions - start);
-            let patches = &mut patches[..n * patch];
-            let shared = Shared::new(patches);
-            for_each(n.div_ceil(PIECE), true, |i| {
-                let count = PIECE.min(n - i * PIECE);
-                // SAFETY: pieces are disjoint ranges of patches.
-                let piece = unsafe { shared.slice(i * PIECE * patch, count * patch) };
-                gather(conv, x, start + i * PIECE, piece);
-            });
-            let dy = Mat::new(&dy[start * out..][..n * out], n, out);
-            gemm(
-                MatMut::new(dw, out, patch),
-                Beta::Add,
-                1.0,
-                dy.t(),
-                Mat::new(patches, n, patch),
-            );
+    let (patch, out, positions) = (conv.patch_len(), conv.out_channels, conv.positions());
+    let part = positions
+        .div_ceil(PARTS_PER_THREAD * threads())
+        .max(2 * MIN_POSITIONS);
+    let parts = positions.div_ceil(part);
+    with_scratch(parts * dw.len(), |sums| {
+        let shared = Shared::new(sums);
+        for_each(parts, true, |i| {
+            // SAFETY: each part has its own sum.
+            let sum = unsafe { shared.slice(i * patch * out, patch * out) };
+            sum.fill(0.0);
+            let end = positions.min((i + 1) * part);
+            let tile = tile_len(conv, part);
+            for start in (i * part..end).step_by(tile) {
+                let n = tile.min(end - start);
+                let dy = Mat::new(&dy[start * out..][..n * out], n, out);
+                with_scratch(n * patch, |patches| {
+                    gather(conv, x, start, patches);
+                    let patches = Mat::new(patches, n, patch);
+                    // The transposed gradient: faer vectorizes over the contiguous axis, and out channels are many.
+                    gemm_sequential(
+                        MatMut::new(sum, patch, out),
+                        Beta::Add,
+                        1.0,
+                        patches.t(),
+                        dy,
+                    );
+                });
+            }
+        });
+        add_transposed(sums, [patch, out], dw);
+    });
+}
+
+/// dw = the sum of the transposed `[patch, out]` matrices in `sums`.
+fn add_transposed(sums: &[f32], [patch, out]: [usize; 2], dw: &mut [f32]) {
+    /// Rows of `dw` made at a time, so that lines of `sums` are used whole.
+    const ROWS: usize = 16;
+    let dw = Shared::new(dw);
+    for_each(out.div_ceil(ROWS), true, |i| {
+        let (first, rows) = (i * ROWS, ROWS.min(out - i * ROWS));
+        // SAFETY: groups of rows are disjoint.
+        let dw = unsafe { dw.slice(first * patch, rows * patch) };
+        dw.fill(0.0);
+        for sum in sums.chunks_exact(patch * out) {
+            for (k, line) in sum.chunks_exact(out).enumerate() {
+                for (o, x) in line[first..first + rows].iter().enumerate() {
+                    dw[o * patch + k] += x;
+                }
+            }
         }
     });
 }
 
 fn tile_len(conv: &Conv2d, most: usize) -> usize {
-    (TILE / conv.patch_len())
+    (TILE / (conv.patch_len() + conv.out_channels))
         .max(MIN_POSITIONS)
         .min(most)
         .max(1)
@@ -128,7 +156,7 @@ fn gather(conv: &Conv2d, x: &[f32], start: usize, patches: &mut [f32]) {
     }
 }
 
-/// Adds the patches of positions from `start` on to the image `dx` they came from.
+/// Adds the patches of positions from `start` on to the images `dx` they came from.
 fn scatter(conv: &Conv2d, patches: &[f32], start: usize, dx: &mut [f32]) {
     let cover = Cover::new(conv);
     for (i, patch) in patches.chunks_exact(conv.patch_len()).enumerate() {

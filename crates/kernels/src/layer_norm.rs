@@ -118,19 +118,16 @@ impl LayerNorm<'_> {
             (rows, rows),
             "one statistic per row"
         );
-        let part = rows_per_part(rows, cols).max(1);
+        let part = rows_per_part(rows, cols);
         let parts = rows.div_ceil(part);
         let mut partial = vec![0.0; parts * 2 * cols];
         let (outputs, partials) = (Shared::new(grads.dx), Shared::new(&mut partial));
         for_each(parts, true, |i| {
             let (start, end) = (i * part, rows.min((i + 1) * part));
             // SAFETY: parts are disjoint ranges of rows.
-            let (dx, sums) = unsafe {
-                (
-                    outputs.slice(start * cols, (end - start) * cols),
-                    partials.slice(i * 2 * cols, 2 * cols),
-                )
-            };
+            let dx = unsafe { outputs.slice(start * cols, (end - start) * cols) };
+            // SAFETY: each part has its own sums.
+            let sums = unsafe { partials.slice(i * 2 * cols, 2 * cols) };
             for row in start..end {
                 let span = row * cols..(row + 1) * cols;
                 let input = RowInput {

@@ -2,9 +2,8 @@
 
 use crate::dispatch::dispatch;
 use crate::gemm::{Beta, gemm};
-use crate::parallel::{for_pieces, map_parts, rows_per_part, rows_per_piece};
+use crate::parallel::{for_pieces, for_pieces_in_place, map_parts, rows_per_part, rows_per_piece};
 use crate::view::{Mat, MatMut};
-use rayon::prelude::*;
 
 /// y = x wᵀ + b, overwriting `y`.
 ///
@@ -43,15 +42,10 @@ pub(crate) fn add_to_rows(row: &[f32], y: &mut [f32]) {
     });
 }
 
-fn for_rows(cols: usize, y: &mut [f32], f: impl Fn(&mut [f32]) + Sync) {
+fn for_rows(cols: usize, y: &mut [f32], f: impl Fn(&mut [f32]) + Sync + Send) {
     let cols = cols.max(1);
     let piece = rows_per_piece(cols) * cols;
-    let each = |y: &mut [f32]| y.chunks_exact_mut(cols).for_each(&f);
-    if y.len() <= piece {
-        each(y);
-    } else {
-        y.par_chunks_mut(piece).for_each(each);
-    }
+    for_pieces_in_place(y, piece, |y| y.chunks_exact_mut(cols).for_each(&f));
 }
 
 /// dx = dy w, dw = dyᵀ x, db = Σ rows of dy; all overwritten.

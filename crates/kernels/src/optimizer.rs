@@ -1,7 +1,7 @@
 //! Optimizer steps and the passes over parameters around them; everything works in place.
 
 use crate::dispatch::{dispatch, fma};
-use crate::parallel::{GRAIN, map_parts};
+use crate::parallel::{GRAIN, for_pieces, for_pieces_in_place, map_parts};
 use rayon::prelude::*;
 
 /// Stochastic gradient descent with momentum and coupled weight decay, as in `PyTorch`:
@@ -84,6 +84,9 @@ impl Sgd {
             [param.len(); 2],
             "param, grad and velocity differ in length"
         );
+        if param.len() <= GRAIN {
+            return sgd_piece(*self, param, grad, velocity);
+        }
         let pieces = param
             .par_chunks_mut(GRAIN)
             .zip(grad.par_chunks(GRAIN))
@@ -103,6 +106,9 @@ impl AdamW {
             [param.len(); 3],
             "param, grad, m and v differ in length"
         );
+        if param.len() <= GRAIN {
+            return adamw_piece(*self, param, grad, m, v);
+        }
         let moments = m.par_chunks_mut(GRAIN).zip(v.par_chunks_mut(GRAIN));
         let pieces = param
             .par_chunks_mut(GRAIN)
@@ -123,6 +129,9 @@ impl AdaGrad {
             [param.len(); 2],
             "param, grad and sum differ in length"
         );
+        if param.len() <= GRAIN {
+            return adagrad_piece(*self, param, grad, sum);
+        }
         let pieces = param
             .par_chunks_mut(GRAIN)
             .zip(grad.par_chunks(GRAIN))
@@ -141,8 +150,7 @@ pub fn ema(decay: f32, param: &[f32], average: &mut [f32]) {
         average.len(),
         "param and average differ in length"
     );
-    let pieces = average.par_chunks_mut(GRAIN).zip(param.par_chunks(GRAIN));
-    pieces.for_each(|(average, param)| {
+    for_pieces(param, average, GRAIN, |param, average| {
         for (a, &p) in average.iter_mut().zip(param) {
             *a += (1.0 - decay) * (p - *a);
         }
@@ -159,15 +167,18 @@ pub fn squared_norm(x: &[f32]) -> f64 {
 
 /// x ← factor · x.
 pub fn scale(x: &mut [f32], factor: f32) {
-    x.par_chunks_mut(GRAIN)
-        .for_each(|x| x.iter_mut().for_each(|x| *x *= factor));
+    for_pieces_in_place(x, GRAIN, |x| x.iter_mut().for_each(|x| *x *= factor));
 }
 
 /// The first place that holds an infinity or NaN.
 pub fn first_non_finite(x: &[f32]) -> Option<usize> {
-    let broken = |x: &[f32]| x.iter().fold(false, |any, x| any | !x.is_finite());
-    let piece = x.par_chunks(GRAIN).position_first(broken)?;
-    let start = piece * GRAIN;
+    let broken = |x: &[f32]| x.iter().filter(|x| !x.is_finite()).count() > 0;
+    let piece = if x.len() <= GRAIN {
+        broken(x).then_some(0)
+    } else {
+        x.par_chunks(GRAIN).position_first(broken)
+    };
+    let start = piece? * GRAIN;
     x[start..]
         .iter()
         .position(|x| !x.is_finite())

@@ -67,6 +67,19 @@ pub(crate) fn for_pieces(
     }
 }
 
+/// `f(y)` on pieces of `piece` numbers.
+pub(crate) fn for_pieces_in_place(
+    y: &mut [f32],
+    piece: usize,
+    f: impl Fn(&mut [f32]) + Sync + Send,
+) {
+    if y.len() <= piece {
+        f(y);
+    } else {
+        y.par_chunks_mut(piece).for_each(f);
+    }
+}
+
 /// `f(i)` for every `i < n`, in parallel when `parallel` says the work is worth it.
 pub(crate) fn for_each(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
     if parallel && n > 1 && threads() > 1 {
@@ -87,19 +100,19 @@ pub(crate) fn map_parts<T: Send>(n: usize, f: impl Fn(usize) -> T + Sync + Send)
 
 /// A mutable slice that several threads write at places that never overlap.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    pointer: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    pointer: *mut T,
     len: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
+    slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: access goes through `row`, whose caller promises that places handed out at one time are disjoint.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: access goes through `slice` and `pointer`, whose caller promises that places handed out at one time are disjoint.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self {
             pointer: slice.as_mut_ptr(),
             len: slice.len(),
@@ -112,7 +125,7 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// No two slices that live at one time may overlap.
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(
             start + len <= self.len,
             "{start}..{} of {}",
@@ -124,7 +137,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The address of place `start`, of which `reach` numbers will be used.
-    pub(crate) fn pointer(&self, start: usize, reach: usize) -> *mut f32 {
+    pub(crate) fn pointer(&self, start: usize, reach: usize) -> *mut T {
         assert!(
             start + reach <= self.len,
             "{start}..{} of {}",
@@ -149,4 +162,32 @@ pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T 
     let out = f(&mut buffer[..len]);
     SCRATCH.with_borrow_mut(|stack| stack.push(buffer));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_is_set_once() {
+        let first = set_threads(2);
+        assert!(first == Err(ThreadsAlreadySet) || threads() == 2);
+        assert_eq!(set_threads(3), Err(ThreadsAlreadySet));
+    }
+
+    #[test]
+    fn nested_scratch_buffers_are_separate_and_kept() {
+        let addresses = || {
+            with_scratch(100, |outer| {
+                outer.fill(1.0);
+                let inner = with_scratch(200, |inner| {
+                    inner.fill(2.0);
+                    inner.as_ptr()
+                });
+                assert!(outer.iter().all(|&x| x == 1.0));
+                (outer.as_ptr(), inner)
+            })
+        };
+        assert_eq!(addresses(), addresses());
+    }
 }

@@ -85,9 +85,9 @@ impl Pool2d {
         self.check(x.len(), y.len());
         assert_eq!(argmax.len(), y.len(), "one argmax per output");
         let channels = self.channels;
-        let argmax = SharedIndices(argmax.as_mut_ptr());
+        let argmax = Shared::new(argmax);
         self.per_image(x, y, |image, x, y| {
-            // SAFETY: images are disjoint ranges of `argmax`, which is as long as the whole output.
+            // SAFETY: images are disjoint ranges of `argmax`.
             let argmax = unsafe { argmax.slice(image * y.len(), y.len()) };
             for window in self.windows() {
                 let at = window.output * channels..(window.output + 1) * channels;
@@ -263,24 +263,6 @@ impl Pool2d {
             (self.input_len(), self.output_len()),
             "input and output of {self:?}"
         );
-    }
-}
-
-/// The argmax buffer, written image by image.
-struct SharedIndices(*mut u32);
-
-// SAFETY: used through `slice`, whose caller promises disjoint ranges.
-unsafe impl Sync for SharedIndices {}
-// SAFETY: as above.
-unsafe impl Send for SharedIndices {}
-
-impl SharedIndices {
-    /// # Safety
-    /// The range must lie in the buffer and be handed out once at a time.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn slice(&self, start: usize, len: usize) -> &mut [u32] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
     }
 }
 

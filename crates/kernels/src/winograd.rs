@@ -18,18 +18,16 @@
 //! Reference: Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, 2015, equations 7 and 8 and
 //! section 4.1; the weight gradient is the transpose of the same bilinear form.
 
+mod transform;
+
+use self::transform::{Gradient, Kernel, KernelGradient, Product, Source, transform};
 use crate::dispatch::dispatch;
 use crate::gemm::{Beta, RawMat, gemm_raw};
 use crate::parallel::{Shared, for_each, threads, with_scratch};
 use crate::view::Mat;
-use std::array::from_fn;
-use std::ops::{Add, Mul, Neg, Sub};
 
 /// Places of a transformed tile.
 const PLACES: usize = 16;
-
-/// Channels a transform works on at a time.
-const LANES: usize = 16;
 
 /// Numbers between two planes beyond their contents, so that a tile's 16 places do not fall on one cache set.
 const GAP: usize = 16;
@@ -154,7 +152,8 @@ impl Winograd {
         }
     }
 
-    fn tiles(&self) -> usize {
+    /// Output tiles of the whole batch.
+    pub(crate) fn tiles(&self) -> usize {
         self.batch * self.target[0].div_ceil(2) * self.target[1].div_ceil(2)
     }
 
@@ -255,8 +254,12 @@ impl<'a> Planes<'a> {
         let first = self
             .data
             .pointer(at, self.start(PLACES - 1) + self.channels);
-        // SAFETY: within the reach just checked.
-        from_fn(|i| from_fn(|j| unsafe { first.add(self.start(4 * i + j)) }))
+        let mut pointers = [[first; 4]; 4];
+        for (place, pointer) in pointers.as_flattened_mut().iter_mut().enumerate() {
+            // SAFETY: within the reach just checked.
+            *pointer = unsafe { first.add(self.start(place)) };
+        }
+        pointers
     }
 
     fn raw(&self, place: usize) -> RawMat {
@@ -277,137 +280,6 @@ impl<'a> Planes<'a> {
     }
 }
 
-/// Neighboring channels.
-#[derive(Clone, Copy)]
-struct Lane<const L: usize>([f32; L]);
-
-impl<const L: usize> Add for Lane<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Self(from_fn(|l| self.0[l] + other.0[l]))
-    }
-}
-
-impl<const L: usize> Sub for Lane<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        Self(from_fn(|l| self.0[l] - other.0[l]))
-    }
-}
-
-impl<const L: usize> Neg for Lane<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn neg(self) -> Self {
-        Self(self.0.map(|x| -x))
-    }
-}
-
-impl<const L: usize> Mul<f32> for Lane<L> {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, factor: f32) -> Self {
-        Self(self.0.map(|x| x * factor))
-    }
-}
-
-/// A matrix of the algorithm, as it acts on one axis of a tile.
-trait Transform<const N: usize, const M: usize> {
-    fn apply<const L: usize>(x: [Lane<L>; N]) -> [Lane<L>; M];
-}
-
-/// Bᵀ
-struct Source;
-/// Aᵀ
-struct Product;
-/// A
-struct Gradient;
-/// G
-struct Kernel;
-/// Gᵀ
-struct KernelGradient;
-
-impl Transform<4, 4> for Source {
-    #[inline(always)]
-    fn apply<const L: usize>([a, b, c, d]: [Lane<L>; 4]) -> [Lane<L>; 4] {
-        [a - c, b + c, c - b, b - d]
-    }
-}
-
-impl Transform<4, 2> for Product {
-    #[inline(always)]
-    fn apply<const L: usize>([a, b, c, d]: [Lane<L>; 4]) -> [Lane<L>; 2] {
-        [a + b + c, b - c - d]
-    }
-}
-
-impl Transform<2, 4> for Gradient {
-    #[inline(always)]
-    fn apply<const L: usize>([a, b]: [Lane<L>; 2]) -> [Lane<L>; 4] {
-        [a, a + b, a - b, -b]
-    }
-}
-
-impl Transform<3, 4> for Kernel {
-    #[inline(always)]
-    fn apply<const L: usize>([a, b, c]: [Lane<L>; 3]) -> [Lane<L>; 4] {
-        [a, (a + c + b) * 0.5, (a + c - b) * 0.5, c]
-    }
-}
-
-impl Transform<4, 3> for KernelGradient {
-    #[inline(always)]
-    fn apply<const L: usize>([a, b, c, d]: [Lane<L>; 4]) -> [Lane<L>; 3] {
-        [a + (b + c) * 0.5, (b - c) * 0.5, (b + c) * 0.5 + d]
-    }
-}
-
-/// T X Tᵀ for the tile X of each channel.
-///
-/// # Safety
-/// `channels` numbers must be readable at each of `from` and writable at each of `to`.
-#[inline(always)]
-unsafe fn transform<T: Transform<N, M>, const N: usize, const M: usize>(
-    from: [[*const f32; N]; N],
-    to: [[*mut f32; M]; M],
-    channels: usize,
-) {
-    let whole = channels - channels % LANES;
-    for c in (0..whole).step_by(LANES) {
-        // SAFETY: c + LANES ≤ channels.
-        unsafe { transform_lanes::<T, N, M, LANES>(from, to, c) };
-    }
-    for c in whole..channels {
-        // SAFETY: c < channels.
-        unsafe { transform_lanes::<T, N, M, 1>(from, to, c) };
-    }
-}
-
-/// # Safety
-/// `L` numbers from `c` on must be readable at each of `from` and writable at each of `to`.
-#[inline(always)]
-unsafe fn transform_lanes<T: Transform<N, M>, const N: usize, const M: usize, const L: usize>(
-    from: [[*const f32; N]; N],
-    to: [[*mut f32; M]; M],
-    c: usize,
-) {
-    // SAFETY: the caller's promise; arrays of f32 need no more alignment than f32.
-    let half: [[Lane<L>; M]; N] = from_fn(|i| {
-        T::apply(from_fn(|j| unsafe {
-            Lane(from[i][j].add(c).cast::<[f32; L]>().read())
-        }))
-    });
-    for j in 0..M {
-        let column = T::apply(from_fn(|i| half[i][j]));
-        for i in 0..M {
-            // SAFETY: as above.
-            unsafe { to[i][j].add(c).cast::<[f32; L]>().write(column[i].0) };
-        }
-    }
-}
-
 dispatch! {
     fn source_tiles(grid: Winograd, x: &[f32], zeros: &[f32], tiles: Tiles, v: Planes) = source_body;
     fn gradient_tiles(grid: Winograd, dy: &[f32], zeros: &[f32], tiles: Tiles, m: Planes) = gradient_body;
@@ -416,30 +288,58 @@ dispatch! {
     fn untransform_kernel(u: *const f32, w: *mut f32, channels: [usize; 2]) = kernel_gradient_body;
 }
 
-/// The place (row, col) of an image that starts at `image`, or nothing outside it.
+/// Where the pixels of an N × N tile lie in `[batch, size[0], size[1]]`, and which lie outside the image.
 #[inline(always)]
-fn pixel(image: usize, size: [usize; 2], row: usize, col: usize) -> Option<usize> {
-    (row < size[0] && col < size[1]).then_some((image * size[0] + row) * size[1] + col)
+fn pixels<const N: usize>(
+    size: [usize; 2],
+    [image, row, col]: [usize; 3],
+) -> [[Option<usize>; N]; N] {
+    let mut pixels = [[None; N]; N];
+    for (i, line) in pixels.iter_mut().enumerate() {
+        // A row before the image has wrapped around to a large number.
+        let row = row.wrapping_add(i);
+        for (j, pixel) in line.iter_mut().enumerate() {
+            let col = col.wrapping_add(j);
+            if row < size[0] && col < size[1] {
+                *pixel = Some((image * size[0] + row) * size[1] + col);
+            }
+        }
+    }
+    pixels
+}
+
+/// The channels of each pixel, zeros outside the image.
+#[inline(always)]
+fn read_from<const N: usize>(
+    pixels: [[Option<usize>; N]; N],
+    x: &[f32],
+    zeros: &[f32],
+) -> [[*const f32; N]; N] {
+    let channels = zeros.len();
+    let mut from = [[zeros.as_ptr(); N]; N];
+    for i in 0..N {
+        for j in 0..N {
+            if let Some(at) = pixels[i][j] {
+                from[i][j] = x[at * channels..][..channels].as_ptr();
+            }
+        }
+    }
+    from
 }
 
 #[inline(always)]
 fn source_body<const FMA: bool>(grid: Winograd, x: &[f32], zeros: &[f32], tiles: Tiles, v: Planes) {
-    let channels = v.channels;
+    let zeros = &zeros[..v.channels];
     for tile in tiles.first..tiles.first + tiles.count {
         let [image, row, col] = grid.tile(tile);
-        let (row, col) = (
+        let corner = [
+            image,
             row.wrapping_sub(grid.padding[0]),
             col.wrapping_sub(grid.padding[1]),
-        );
-        let from = from_fn(|i| {
-            from_fn(|j| {
-                let at = pixel(image, grid.source, row.wrapping_add(i), col.wrapping_add(j));
-                at.map_or(zeros, |at| &x[at * channels..])[..channels].as_ptr()
-            })
-        });
-        let to = v.pointers(tile);
+        ];
+        let from = read_from(pixels(grid.source, corner), x, zeros);
         // SAFETY: `from` are slices of this length; `v` has a place for every tile.
-        unsafe { transform::<Source, 4, 4>(from, to, channels) };
+        unsafe { transform::<Source, 4, 4>(from, v.pointers(tile), v.channels) };
     }
 }
 
@@ -451,35 +351,27 @@ fn gradient_body<const FMA: bool>(
     tiles: Tiles,
     m: Planes,
 ) {
-    let channels = m.channels;
+    let zeros = &zeros[..m.channels];
     for tile in tiles.first..tiles.first + tiles.count {
-        let [image, row, col] = grid.tile(tile);
-        let from = from_fn(|i| {
-            from_fn(|j| {
-                let at = pixel(image, grid.target, row + i, col + j);
-                at.map_or(zeros, |at| &dy[at * channels..])[..channels].as_ptr()
-            })
-        });
-        let to = m.pointers(tile);
+        let from = read_from(pixels(grid.target, grid.tile(tile)), dy, zeros);
         // SAFETY: `from` are slices of this length; `m` has a place for every tile.
-        unsafe { transform::<Gradient, 2, 4>(from, to, channels) };
+        unsafe { transform::<Gradient, 2, 4>(from, m.pointers(tile), m.channels) };
     }
 }
 
 #[inline(always)]
 fn product_body<const FMA: bool>(grid: Winograd, m: Planes, outside: &mut [f32], y: Shared) {
-    let channels = m.channels;
+    let outside = outside[..m.channels].as_mut_ptr();
     for tile in m.tiles.first..m.tiles.first + m.tiles.count {
-        let [image, row, col] = grid.tile(tile);
-        let from = m.pointers(tile).map(|row| row.map(<*mut f32>::cast_const));
-        let to = from_fn(|i| {
-            from_fn(|j| match pixel(image, grid.target, row + i, col + j) {
-                Some(at) => y.pointer(at * channels, channels),
-                None => outside[..channels].as_mut_ptr(),
-            })
+        let from = m
+            .pointers(tile)
+            .map(|line| line.map(<*mut f32>::cast_const));
+        let pixels: [[_; 2]; 2] = pixels(grid.target, grid.tile(tile));
+        let to = pixels.map(|line| {
+            line.map(|pixel| pixel.map_or(outside, |at| y.pointer(at * m.channels, m.channels)))
         });
         // SAFETY: `m` holds every tile; the outputs of a tile are its own, and what lies outside is thrown away.
-        unsafe { transform::<Product, 4, 2>(from, to, channels) };
+        unsafe { transform::<Product, 4, 2>(from, to, m.channels) };
     }
 }
 
@@ -513,20 +405,30 @@ fn untransform_weights(du: &[f32], [input, output]: [usize; 2], dw: &mut [f32]) 
 
 #[inline(always)]
 fn kernel_body<const FMA: bool>(w: *const f32, u: *mut f32, [input, output]: [usize; 2]) {
+    let (mut from, mut to) = ([[w; 3]; 3], [[u; 4]; 4]);
     // SAFETY: the callers pass one kernel of `w` and its places in `u`, checked there.
     unsafe {
-        let from = from_fn(|i| from_fn(|j| w.add((3 * i + j) * input)));
-        let to = from_fn(|i| from_fn(|j| u.add((4 * i + j) * input * output)));
+        spread(&mut from, |w, tap| w.add(tap * input));
+        spread(&mut to, |u, place| u.add(place * input * output));
         transform::<Kernel, 3, 4>(from, to, input);
     }
 }
 
 #[inline(always)]
 fn kernel_gradient_body<const FMA: bool>(u: *const f32, w: *mut f32, [input, output]: [usize; 2]) {
+    let (mut from, mut to) = ([[u; 4]; 4], [[w; 3]; 3]);
     // SAFETY: as in `kernel_body`.
     unsafe {
-        let from = from_fn(|i| from_fn(|j| u.add((4 * i + j) * input * output)));
-        let to = from_fn(|i| from_fn(|j| w.add((3 * i + j) * input)));
+        spread(&mut from, |u, place| u.add(place * input * output));
+        spread(&mut to, |w, tap| w.add(tap * input));
         transform::<KernelGradient, 4, 3>(from, to, input);
+    }
+}
+
+/// Moves the pointer at each place of a tile by what `f` says.
+#[inline(always)]
+fn spread<P: Copy, const N: usize>(tile: &mut [[P; N]; N], f: impl Fn(P, usize) -> P) {
+    for (place, pointer) in tile.as_flattened_mut().iter_mut().enumerate() {
+        *pointer = f(*pointer, place);
     }
 }
