@@ -51,12 +51,6 @@ pub fn conv2d(x: &Tensor, w: &Tensor, window: Window) -> Result<Tensor> {
     }
     let [ph, pw] = window.padding;
     let padded = x.pad_with_zeros(1, ph, ph)?.pad_with_zeros(2, pw, pw)?;
-    if window.stride[0] != window.stride[1] {
-        candle_core::bail!(
-            "conv2d: stride {:?} differs by direction; only the host kernel can do that",
-            window.stride
-        );
-    }
     // Rows and columns that no window reaches go first: candle's backward pass expects none.
     let reach = |out: usize, k: usize, stride: usize| (out - 1) * stride + k;
     let rows = reach(
@@ -72,9 +66,21 @@ pub fn conv2d(x: &Tensor, w: &Tensor, window: Window) -> Result<Tensor> {
     let padded = padded.narrow(1, 0, rows)?.narrow(2, 0, cols)?;
     let maps = padded.permute((0, 3, 1, 2))?.contiguous()?;
     let kernels = w.permute((0, 3, 1, 2))?.contiguous()?;
-    maps.conv2d(&kernels, 0, window.stride[0], 1, 1)?
-        .permute((0, 2, 3, 1))?
-        .contiguous()
+    let [down, right] = window.stride;
+    let y = if down == right {
+        maps.conv2d(&kernels, 0, down, 1, 1)?
+    } else {
+        // candle has one stride for both directions: take every window, then those asked for.
+        let every_window = maps.conv2d(&kernels, 0, 1, 1, 1)?;
+        every_nth(&every_nth(&every_window, 2, down)?, 3, right)?
+    };
+    y.permute((0, 2, 3, 1))?.contiguous()
+}
+
+/// The entries 0, `step`, 2 · `step`, … of a dimension.
+fn every_nth(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
+    let ids: Vec<u32> = (0..x.dim(dim)? as u32).step_by(step).collect();
+    x.index_select(&Tensor::new(ids, x.device())?, dim)
 }
 
 fn geometry(x: &Tensor, w: &Tensor, window: Window) -> Result<Conv2d> {
