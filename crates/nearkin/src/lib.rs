@@ -8,13 +8,13 @@
 //! use nearkin::{Control, Outcome, recipe::Document, train};
 //! use std::sync::atomic::AtomicBool;
 //!
-//! let text = include_str!("../../../recipes/digits.toml").replace("steps = 200", "steps = 60");
-//! let setup = train::Setup::new(Document::parse("digits.toml", &text)?.recipe()?)?;
+//! let text = include_str!("../../../recipes/quickstart.toml").replace("steps = 300", "steps = 40");
+//! let setup = train::Setup::new(Document::parse("quickstart.toml", &text)?.recipe()?)?;
 //! let folder = tempfile::tempdir()?;
 //! let control = Control { observer: &mut |event| println!("{event:?}"), stop: &AtomicBool::new(false) };
 //! if let Outcome::Finished(report) = train::train(&setup, folder.path(), control)? {
 //!     let [raw, untrained, trained] = [0, 1, 2].map(|row| report.rows[row].evaluation.retrieval.map_at_r.value);
-//!     assert!(trained > untrained, "MAP@R on digits never seen: {raw:.3} raw, {untrained:.3}, {trained:.3}");
+//!     assert!(trained > untrained, "MAP@R on scripts never seen: {raw:.3} raw, {untrained:.3}, {trained:.3}");
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

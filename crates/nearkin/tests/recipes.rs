@@ -61,7 +61,10 @@ fn short_run(recipe: &str, archive: &Path, steps: u64) -> (f64, f64) {
 
 #[test]
 fn training_beats_pixels_on_characters_and_faces_never_seen() {
-    let Some(data) = std::env::var_os("NEARKIN_DATA").map(PathBuf::from) else {
+    let Some(data) = std::env::var_os("NEARKIN_DATA")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+    else {
         println!("skipped: NEARKIN_DATA is not set");
         return;
     };
