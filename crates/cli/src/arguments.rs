@@ -153,6 +153,8 @@ pub enum Listed {
     Miners,
     /// How far two embeddings are apart.
     Distances,
+    /// How the terms of a batch become one number.
+    Reducers,
     /// From inputs to features.
     Networks,
     /// How gradients move the weights.

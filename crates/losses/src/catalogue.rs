@@ -5,11 +5,12 @@ use crate::described::{Described, Parameter};
 use crate::distance::Distance;
 use crate::loss::Loss;
 use crate::miner::Miner;
+use crate::reducer::Reducer;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-/// One loss, miner or distance.
+/// One loss, miner, distance or reducer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// Recipe key.
@@ -22,12 +23,14 @@ pub struct Entry {
     pub reference: String,
     /// Recipe keys of its table, with their defaults.
     pub parameters: Vec<Parameter>,
-    /// What a loss needs to know of each item (`labels`); empty for miners and distances.
-    pub targets: &'static str,
-    /// Distance when the recipe names none; empty for miners and distances.
-    pub distance: &'static str,
-    /// Miner when the recipe names none; empty for miners and distances.
-    pub miner: &'static str,
+    /// What a loss needs to know of the items, any one of these; empty for all that is no loss.
+    pub targets: String,
+    /// Distance of a loss when the recipe names none; `None` if it sees the embeddings themselves.
+    pub distance: Option<&'static str>,
+    /// Miner of a loss when the recipe names none; `None` if it forms its own tuples.
+    pub miner: Option<&'static str>,
+    /// Reducer of a loss when the recipe names none; `None` if it is no sum of terms.
+    pub reducer: Option<&'static str>,
     /// The whole doc comment.
     pub text: String,
 }
@@ -50,9 +53,10 @@ impl Entry {
                 .into(),
             reference: section(&text, "Reference"),
             parameters: described.parameters(),
-            targets: "",
-            distance: "",
-            miner: "",
+            targets: String::new(),
+            distance: None,
+            miner: None,
+            reducer: None,
             text,
         }
     }
@@ -69,53 +73,72 @@ fn section(text: &str, title: &str) -> String {
 }
 
 /// Every loss.
+#[must_use]
 pub fn losses() -> &'static [Entry] {
     static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        let entry = |loss: Loss| Entry {
-            targets: loss.get().targets(),
-            distance: loss.get().default_distance().name(),
-            miner: loss.get().default_miner().name(),
-            ..Entry::new(loss.name(), loss.get())
+        let entry = |loss: Loss| {
+            let definition = loss.definition();
+            let targets: Vec<_> = definition
+                .targets()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            Entry {
+                targets: targets.join(", "),
+                distance: definition
+                    .default_distance()
+                    .map(|distance| distance.name()),
+                miner: definition.default_miner().map(|miner| miner.name()),
+                reducer: definition.default_reducer().map(|reducer| reducer.name()),
+                ..Entry::new(loss.name(), definition)
+            }
         };
         Loss::defaults().into_iter().map(entry).collect()
     });
     &ENTRIES
 }
 
-/// Every miner.
-pub fn miners() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        Miner::defaults()
-            .iter()
-            .map(|miner| Entry::new(miner.name(), miner.get()))
-            .collect()
-    });
-    &ENTRIES
+/// A list of the members of a family.
+macro_rules! entries {
+    ($(#[doc = $doc:literal])* $list:ident: $family:ident) => {
+        $(#[doc = $doc])*
+        pub fn $list() -> &'static [Entry] {
+            static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+                let members = $family::defaults();
+                members.iter().map(|member| Entry::new(member.name(), member.get())).collect()
+            });
+            &ENTRIES
+        }
+    };
 }
 
-/// Every distance.
-pub fn distances() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        Distance::defaults()
-            .iter()
-            .map(|distance| Entry::new(distance.name(), distance.get()))
-            .collect()
-    });
-    &ENTRIES
+entries! {
+    /// Every miner.
+    miners: Miner
+}
+entries! {
+    /// Every distance.
+    distances: Distance
+}
+entries! {
+    /// Every reducer.
+    reducers: Reducer
 }
 
 /// The reference page: every loss, miner and distance with its formula, source, parameters and example.
+#[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Losses, miners and distances\n\n\
+        "# Losses, miners, distances and reducers\n\n\
          Generated from the doc comments of `nearkin-losses`; edit those, not this page.\n\n\
-         A recipe names one loss, and may name a distance and a miner in place of the loss's own:\n\n\
+         A recipe names one loss, and may name a distance, a miner and a reducer in place of the loss's own:\n\n\
          ```toml\n[loss.triplet_margin]\nmargin = 0.2\n\n[miner.batch_hard]\n\n[distance.cosine]\n```\n",
     );
     for (title, table, entries) in [
         ("Losses", "loss", losses()),
         ("Miners", "miner", miners()),
         ("Distances", "distance", distances()),
+        ("Reducers", "reducer", reducers()),
     ] {
         _ = writeln!(page, "\n## {title}\n\n| name | |\n|---|---|");
         for entry in entries {
@@ -134,12 +157,8 @@ pub fn markdown() -> String {
                 entry.name,
                 body(&entry.text)
             );
-            if !entry.distance.is_empty() {
-                _ = writeln!(
-                    page,
-                    "\nTargets: {}. Default distance: `{}`. Default miner: `{}`.",
-                    entry.targets, entry.distance, entry.miner
-                );
+            if table == "loss" {
+                _ = writeln!(page, "\n{}", defaults(entry));
             }
             if !entry.parameters.is_empty() {
                 page.push_str("\n| parameter | default | meaning |\n|---|---|---|\n");
@@ -154,6 +173,25 @@ pub fn markdown() -> String {
         }
     }
     page
+}
+
+/// What a loss takes and which parts it brings.
+fn defaults(entry: &Entry) -> String {
+    let part = |name: &str, default: Option<&str>, without: &str| match default {
+        Some(default) => format!("{name}: `{default}`."),
+        None => format!("{name}: none, {without}."),
+    };
+    [
+        format!("Targets: {}.", entry.targets),
+        part(
+            "Distance",
+            entry.distance,
+            "it sees the embeddings themselves",
+        ),
+        part("Miner", entry.miner, "it forms its own tuples"),
+        part("Reducer", entry.reducer, "it is no sum of terms"),
+    ]
+    .join(" ")
 }
 
 /// A doc comment for a page outside rustdoc: links lose their brackets, headings step down, hidden lines go.

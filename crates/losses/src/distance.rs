@@ -1,14 +1,18 @@
 //! From embeddings to the pair matrix `S`, and from `G = ∂L/∂S` back to the embeddings: once for all losses.
 
-mod cosine;
-mod dot;
+pub mod cosine;
+pub mod dot;
 mod gram;
-mod l2;
-mod squared_l2;
+pub mod l2;
+pub mod lp;
+pub mod snr;
+pub mod squared_l2;
 
 pub use cosine::Cosine;
 pub use dot::Dot;
 pub use l2::L2;
+pub use lp::Lp;
+pub use snr::Snr;
 pub use squared_l2::SquaredL2;
 
 use crate::catalogue::family;
@@ -24,9 +28,48 @@ family! {
     pub enum Distance: PairDistance {
         squared_l2::SquaredL2,
         l2::L2,
+        lp::Lp,
         cosine::Cosine,
         dot::Dot,
+        snr::Snr,
     }
+}
+
+/// The points of a pair matrix: row-major `[B, D]` against `[C, D]`.
+#[derive(Clone, Copy)]
+pub struct Points<'a> {
+    /// The points of the rows.
+    pub x: Mat<'a>,
+    /// The points of the columns.
+    pub y: Mat<'a>,
+    /// Whether rows and columns are the same points, so that `S` is square and `∂L/∂x` takes both parts.
+    pub same: bool,
+}
+
+impl<'a> Points<'a> {
+    /// The points of a batch against one another.
+    #[must_use]
+    pub fn among(x: Mat<'a>) -> Self {
+        Self {
+            x,
+            y: x,
+            same: true,
+        }
+    }
+
+    /// Points against others.
+    #[must_use]
+    pub fn between(x: Mat<'a>, y: Mat<'a>) -> Self {
+        Self { x, y, same: false }
+    }
+}
+
+/// Where the gradients of the points go, overwritten.
+pub struct Gradients<'a> {
+    /// `∂L/∂x`, shape `[B, D]`.
+    pub x: &'a mut [f32],
+    /// `∂L/∂y`, shape `[C, D]`; nobody asks for it where the columns are the rows, or are held fixed.
+    pub y: Option<&'a mut [f32]>,
 }
 
 /// A distance of pairs of rows.
@@ -34,100 +77,168 @@ pub trait PairDistance: Described + Send + Sync {
     /// Whether the points are the embeddings divided by their L2 norms; a zero vector stays zero, with zero gradient.
     fn normalize(&self) -> bool;
 
-    /// `S` of shape `[B, B]` from points of shape `[B, D]`.
-    fn matrix(&self, points: Mat<'_>) -> Vec<f32>;
+    /// `S` of shape `[B, C]`.
+    fn matrix(&self, points: Points<'_>) -> Vec<f32>;
 
-    /// Writes `∂L/∂points`, shape `[B, D]`, given `S` (overwritten as workspace) and `G = ∂L/∂S`.
-    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]);
+    /// Writes the gradients of the points, given `S` (overwritten as workspace) and `G = ∂L/∂S`.
+    fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>);
 
     /// The distance of two raw embeddings, plainly, in `f64`.
     fn reference(&self, x: &[f64], y: &[f64]) -> f64;
 }
 
-/// The distances of a batch, with what their gradient needs.
-pub struct Distances<'a> {
-    distance: &'a dyn PairDistance,
+/// Embeddings as a distance sees them.
+struct Side {
     /// The embeddings, divided by their norms if the distance says so.
     points: Vec<f32>,
     /// Norms of the embeddings; empty if the points are the embeddings themselves.
     norms: Vec<f32>,
     cols: usize,
+}
+
+impl Side {
+    fn new(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<Self, Error> {
+        check_range(distance, embeddings, cols)?;
+        let (mut points, mut norms) = (embeddings.to_vec(), Vec::new());
+        if distance.normalize() {
+            norms.resize(embeddings.len() / cols, 0.0);
+            normalize_rows(embeddings, cols, &mut points, &mut norms);
+        }
+        Ok(Self {
+            points,
+            norms,
+            cols,
+        })
+    }
+
+    fn mat(&self) -> Mat<'_> {
+        Mat::new(&self.points, self.points.len() / self.cols, self.cols)
+    }
+
+    /// `∂L/∂E` from the gradient of the points.
+    fn through_norm(&self, gradient: Vec<f32>) -> Vec<f32> {
+        if self.norms.is_empty() {
+            return gradient;
+        }
+        let mut through = vec![0.0; gradient.len()];
+        normalize_rows_backward(
+            &self.points,
+            &self.norms,
+            self.cols,
+            &gradient,
+            &mut through,
+        );
+        through
+    }
+}
+
+/// Norms are divided away, or `‖x - y‖² ≤ 4 max ‖x‖²` must fit into `f32`.
+fn check_range(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<(), Error> {
+    let square = |row: &[f32]| row.iter().map(|&e| f64::from(e).powi(2)).sum::<f64>();
+    let largest = embeddings
+        .chunks_exact(cols)
+        .map(square)
+        .fold(0.0, f64::max);
+    let range = f64::from(f32::MAX);
+    let bound = if distance.normalize() {
+        range * range
+    } else {
+        range / 4.0
+    };
+    if largest > bound {
+        return Err(Error::overflow(embeddings));
+    }
+    Ok(())
+}
+
+/// The distances of a batch, with what their gradient needs.
+pub struct Distances<'a> {
+    distance: &'a dyn PairDistance,
+    x: Side,
+    /// `None` if the columns are the rows.
+    y: Option<Side>,
     s: Vec<f32>,
 }
 
 impl<'a> Distances<'a> {
-    /// Computes `S` from embeddings `[B, D]`, row-major, `D = cols`.
+    /// `S` of embeddings `[B, D]`, row-major, `D = cols`, against one another.
     ///
     /// # Errors
     /// [`Error::Overflow`] if a distance could leave the range of `f32`.
     ///
     /// # Panics
     /// When `cols` is zero.
-    pub fn new(
+    pub fn among(
         distance: &'a dyn PairDistance,
         embeddings: &[f32],
         cols: usize,
     ) -> Result<Self, Error> {
-        let square = |row: &[f32]| row.iter().map(|&e| f64::from(e).powi(2)).sum::<f64>();
-        let largest = embeddings
-            .chunks_exact(cols)
-            .map(square)
-            .fold(0.0, f64::max);
-        let range = f64::from(f32::MAX);
-        // Norms are divided away, or ‖x - y‖² ≤ 4 max ‖x‖² must fit.
-        if largest
-            > if distance.normalize() {
-                range * range
-            } else {
-                range / 4.0
-            }
-        {
-            return Err(Error::overflow(embeddings));
-        }
-        let rows = embeddings.len() / cols;
-        let (mut points, mut norms) = (embeddings.to_vec(), Vec::new());
-        if distance.normalize() {
-            norms.resize(rows, 0.0);
-            normalize_rows(embeddings, cols, &mut points, &mut norms);
-        }
-        let s = distance.matrix(Mat::new(&points, rows, cols));
+        let x = Side::new(distance, embeddings, cols)?;
+        let s = distance.matrix(Points::among(x.mat()));
         Ok(Self {
             distance,
-            points,
-            norms,
-            cols,
+            x,
+            y: None,
             s,
         })
     }
 
-    /// `S`, shape `[B, B]`, row-major.
+    /// `S` of embeddings `[B, D]` against others `[C, D]`.
+    ///
+    /// # Errors
+    /// As for [`among`](Self::among).
+    ///
+    /// # Panics
+    /// When `cols` is zero.
+    pub fn between(
+        distance: &'a dyn PairDistance,
+        embeddings: &[f32],
+        others: &[f32],
+        cols: usize,
+    ) -> Result<Self, Error> {
+        let x = Side::new(distance, embeddings, cols)?;
+        let y = Side::new(distance, others, cols)?;
+        let s = distance.matrix(Points::between(x.mat(), y.mat()));
+        Ok(Self {
+            distance,
+            x,
+            y: Some(y),
+            s,
+        })
+    }
+
+    /// `S`, shape `[B, C]`, row-major.
+    #[must_use]
     pub fn s(&self) -> &[f32] {
         &self.s
     }
 
-    /// `∂L/∂E`, shape `[B, D]`, from `G = ∂L/∂S`; the memory of `S` is reused on the way.
-    pub fn gradient(mut self, g: &[f32]) -> Vec<f32> {
-        let (rows, cols) = (self.points.len() / self.cols, self.cols);
-        let mut gradient = vec![0.0; self.points.len()];
-        self.distance.gradient(
-            Mat::new(&self.points, rows, cols),
-            &mut self.s,
-            g,
-            &mut gradient,
-        );
+    /// `∂L/∂E` of the rows, shape `[B, D]`, from `G = ∂L/∂S`; the memory of `S` is reused on the way.
+    ///
+    /// Among one set that is all of it; otherwise the columns are held fixed.
+    #[must_use]
+    pub fn gradient(self, g: &[f32]) -> Vec<f32> {
+        self.gradients(g, false).0
+    }
+
+    /// `∂L/∂E` of the rows and of the columns; the second is empty among one set, or if not asked for.
+    #[must_use]
+    pub fn gradients(mut self, g: &[f32], of_columns: bool) -> (Vec<f32>, Vec<f32>) {
+        let mut dx = vec![0.0; self.x.points.len()];
+        let columns = self.y.as_ref().filter(|_| of_columns);
+        let mut dy = vec![0.0; columns.map_or(0, |y| y.points.len())];
+        let points = match &self.y {
+            None => Points::among(self.x.mat()),
+            Some(y) => Points::between(self.x.mat(), y.mat()),
+        };
+        let out = Gradients {
+            x: &mut dx,
+            y: columns.is_some().then_some(dy.as_mut_slice()),
+        };
+        self.distance.gradient(points, &mut self.s, g, out);
         scratch::keep(self.s);
-        if self.norms.is_empty() {
-            return gradient;
-        }
-        let mut through_norm = vec![0.0; gradient.len()];
-        normalize_rows_backward(
-            &self.points,
-            &self.norms,
-            cols,
-            &gradient,
-            &mut through_norm,
-        );
-        through_norm
+        let dy = columns.map_or(Vec::new(), |y| y.through_norm(dy));
+        (self.x.through_norm(dx), dy)
     }
 }
 

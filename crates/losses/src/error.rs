@@ -4,7 +4,7 @@
 ///
 /// A batch without positives or without negatives is not an error: it gives a value and a gradient of zero
 /// and [`Outcome::tuples`](crate::Outcome::tuples) counts zero tuples.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Labels and rows of the batch do not match.
@@ -14,6 +14,14 @@ pub enum Error {
         rows: usize,
         /// Labels given.
         labels: usize,
+    },
+    /// A label is not the number of a class.
+    #[error("label {label} is out of range: the loss has proxies for classes 0 to {}", classes.saturating_sub(1))]
+    Class {
+        /// The label.
+        label: u32,
+        /// Classes that the loss knows.
+        classes: usize,
     },
     /// A NaN or an infinity came in.
     #[error("embedding {row} holds {value} in column {column}, expected finite numbers")]
@@ -42,6 +50,116 @@ pub enum Error {
         loss: &'static str,
         /// Recipe key of the miner.
         miner: &'static str,
+    },
+    /// The loss is no sum of terms.
+    #[error(
+        "loss {loss} is no sum of terms, reducer {reducer} has no effect on it: leave the reducer out"
+    )]
+    Reducer {
+        /// Recipe key of the loss.
+        loss: &'static str,
+        /// Recipe key of the reducer.
+        reducer: &'static str,
+    },
+    /// The loss sees the embeddings themselves.
+    #[error(
+        "loss {loss} sees the embeddings themselves, a distance has no effect on it: leave the distance out"
+    )]
+    NoDistance {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
+    /// Embeddings of another width than the criterion was made for.
+    #[error("embeddings have {found} components, expected {expected}")]
+    Width {
+        /// Components that came.
+        found: usize,
+        /// Components expected.
+        expected: usize,
+    },
+    /// The rows are not whole blocks of views.
+    #[error(
+        "a batch of {rows} rows is not {views} views of the same items, expected at least two views and a multiple of their number"
+    )]
+    Views {
+        /// Rows of the batch.
+        rows: usize,
+        /// Views said.
+        views: usize,
+    },
+    /// The loss takes another number of views.
+    #[error("loss {loss} takes {fewest} to {most} views of each item, found {found}")]
+    ViewCount {
+        /// Recipe key of the loss.
+        loss: &'static str,
+        /// Fewest views.
+        fewest: usize,
+        /// Most views.
+        most: usize,
+        /// Views of the batch.
+        found: usize,
+    },
+    /// The loss needs pairs or triplets.
+    #[error("loss {loss} needs pairs or triplets of aligned items, found a batch with labels")]
+    NotAligned {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
+    /// Numbers that the loss needs for each item are missing.
+    #[error("loss {loss} needs {expected} scores for each item, found {found}")]
+    Scores {
+        /// Recipe key of the loss.
+        loss: &'static str,
+        /// Scores expected for each item.
+        expected: usize,
+        /// Scores found for each item.
+        found: usize,
+    },
+    /// A class for each item is missing.
+    #[error("loss {loss} needs a class for each pair, found none")]
+    NoClasses {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
+    /// A teacher's embeddings are missing.
+    #[error("loss {loss} needs a teacher's embeddings, found none")]
+    NoTeacher {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
+    /// A teacher's embeddings do not match the batch.
+    #[error(
+        "the teacher has {found} embeddings, expected one for each of the {rows} rows of the batch"
+    )]
+    Teacher {
+        /// Rows of the batch.
+        rows: usize,
+        /// Rows of the teacher.
+        found: usize,
+    },
+    /// The loss cannot be used against references.
+    #[error(
+        "loss {loss} compares the items of a batch with one another and cannot take references or a memory"
+    )]
+    References {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
+    /// A batch does not fit the memory of earlier ones.
+    #[error(
+        "a memory of {size} embeddings cannot hold a batch of {rows}, expected a memory at least as large"
+    )]
+    Memory {
+        /// Embeddings that the memory holds.
+        size: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// The loss learns proxies or other parameters.
+    #[error("loss {loss} has learned parameters: use a `Criterion`, which holds them")]
+    Stateful {
+        /// Recipe key of the loss.
+        loss: &'static str,
     },
 }
 

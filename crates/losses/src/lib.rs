@@ -43,7 +43,9 @@
 //! Every loss, miner and distance carries a plain `reference` in `f64`, written tuple by tuple in the letters of its
 //! paper. The tests hold the fused versions and their gradients against it, for everything in the catalogue.
 
+mod batch;
 pub mod catalogue;
+mod criterion;
 pub mod described;
 pub mod distance;
 mod error;
@@ -52,17 +54,20 @@ pub mod loss;
 pub mod miner;
 mod objective;
 mod pairs;
+mod parameter;
 pub mod range;
-mod reduction;
+pub mod reducer;
 mod scratch;
 mod tuples;
 
+pub use batch::{Aligned, Batch, References, Targets};
+pub use criterion::{Criterion, Outcome, Queue};
 pub use error::Error;
-pub use exact::Exact;
+pub use exact::{Exact, ExactColumns};
 pub use nearkin_kernels::Mat;
-pub use objective::{Objective, Outcome};
+pub use objective::Objective;
 pub use pairs::{Classes, Pairs};
+pub use parameter::{Parameter, ParameterSpec, Start};
 pub use rand::SeedableRng;
 pub use rand_chacha::ChaCha8Rng;
-pub use reduction::Reduction;
 pub use tuples::{KeptPairs, PairMask, Tuples};

@@ -1,4 +1,4 @@
-//! Losses: functions of the pair matrix.
+//! Losses: functions of the pair matrix, or of aligned views of the same items.
 
 pub mod contrastive;
 mod hinge;
@@ -6,29 +6,124 @@ pub mod multi_similarity;
 pub mod n_pair;
 pub mod triplet_margin;
 
+mod family;
+mod matrix;
+mod row;
+mod view;
+mod wrapper;
+
 pub use contrastive::Contrastive;
+pub use family::{Form, Loss};
+pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
 pub use multi_similarity::MultiSimilarity;
 pub use n_pair::NPair;
+pub(crate) use row::Rows;
+pub use row::{Row, RowLoss};
 pub use triplet_margin::TripletMargin;
+pub use view::{ViewGradients, ViewLoss, Views};
+pub use wrapper::{Part, Wrapper};
 
-use crate::catalogue::family;
-use crate::described::Described;
+use crate::described::{Described, words};
 use crate::distance::Distance;
 use crate::exact::Exact;
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
+use crate::parameter::ParameterSpec;
+use crate::reducer::{Mean, Reducer};
 use crate::tuples::Tuples;
-use rayon::prelude::*;
+use rand_chacha::ChaCha8Rng;
 
-family! {
-    /// A loss over the pairs, triplets or tuplets of a batch.
-    ///
-    /// In a recipe: `[loss.triplet_margin]` with its parameters below it.
-    pub enum Loss: PairLoss {
-        contrastive::Contrastive,
-        multi_similarity::MultiSimilarity,
-        n_pair::NPair,
-        triplet_margin::TripletMargin,
+words! {
+    /// What a loss needs to know of each item.
+    pub enum Target {
+        /// A class for each item.
+        Labels = "labels",
+        /// Pairs that belong together.
+        Pairs = "pairs",
+        /// Triplets: an anchor, a positive and negatives.
+        Triplets = "triplets",
+        /// A number for each pair or triplet.
+        Scores = "scores",
+        /// What a teacher model makes of the items.
+        Teacher = "teacher",
+    }
+}
+
+/// What the columns of the pair matrix are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// The batch itself, or a set of references.
+    Items,
+    /// Learned proxies, so many of each class, those of a class one after another.
+    Proxies {
+        /// Proxies of each class.
+        per_class: usize,
+    },
+}
+
+/// The sizes that a loss's learned parameters depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// `D`, the width of an embedding.
+    pub dim: usize,
+    /// Classes of the training data.
+    pub classes: usize,
+}
+
+/// What every loss says about itself.
+pub trait Definition: Described + Send + Sync {
+    /// What the loss needs to know of the items; any one of these will do.
+    fn targets(&self) -> &'static [Target] {
+        &[Target::Labels, Target::Pairs, Target::Triplets]
+    }
+
+    /// The distance of the paper; `None` if the loss sees the embeddings themselves.
+    fn default_distance(&self) -> Option<Distance>;
+
+    /// The miner of the paper; `None` if the loss forms its own tuples, so that a miner would have nothing to choose.
+    fn default_miner(&self) -> Option<Miner> {
+        Some(All {}.into())
+    }
+
+    /// The reducer of the paper; `None` if the loss is no sum of terms.
+    fn default_reducer(&self) -> Option<Reducer> {
+        Some(Mean {}.into())
+    }
+
+    /// What the columns of the pair matrix are.
+    fn columns(&self) -> Columns {
+        Columns::Items
+    }
+
+    /// The share of the proxies that a batch is compared with: those of its classes always, the others drawn at random.
+    fn sampled(&self) -> f32 {
+        1.0
+    }
+
+    /// Learned parameters of the loss's own, beside its proxies.
+    fn learned(&self, _shape: Shape) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// The tuples of a loss that forms its own. Only a random choice draws from `rng`.
+    fn form(&self, _pairs: Pairs<'_>, _rng: &mut ChaCha8Rng) -> Tuples {
+        Tuples::All
+    }
+
+    /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient
+    /// added to `gradient`. Both are `[B, D]`, row-major; the embeddings are as they came, before any normalization.
+    fn embedding_term(
+        &self,
+        _embeddings: &[f32],
+        _classes: &Classes,
+        _gradient: &mut [f32],
+    ) -> f64 {
+        0.0
+    }
+
+    /// The embedding term by its definition.
+    fn embedding_reference(&self, _batch: &Exact<'_>) -> f64 {
+        0.0
     }
 }
 
@@ -43,73 +138,17 @@ pub struct Evaluation {
     pub active: usize,
 }
 
-impl Evaluation {
-    /// Adds the term of one tuple.
-    fn add(&mut self, term: f32) {
-        self.value += f64::from(term);
-        self.tuples += 1;
-        self.active += usize::from(term > 0.0);
+/// Writes `exp(x(d))` for each distance to `out`, in blocks of vector instructions; their sum.
+fn exponentials(d: &[f32], x: impl Fn(f32) -> f32, out: &mut [f32]) -> f64 {
+    const BLOCK: usize = 256;
+    let mut sum = 0.0;
+    for (out, d) in out.chunks_mut(BLOCK).zip(d.chunks(BLOCK)) {
+        let mut exponents = [0.0; BLOCK];
+        exponents.iter_mut().zip(d).for_each(|(e, &d)| *e = x(d));
+        nearkin_kernels::exp(&exponents[..d.len()], out);
+        sum += f64::from(out.iter().sum::<f32>());
     }
-}
-
-impl std::iter::Sum for Evaluation {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |sum, part| Self {
-            value: sum.value + part.value,
-            tuples: sum.tuples + part.tuples,
-            active: sum.active + part.active,
-        })
-    }
-}
-
-/// A loss as a function of the pair matrix: `(S, labels, tuples) → (L, G = ∂L/∂S)`.
-///
-/// [`value_and_grad`](Self::value_and_grad) is fused and in `f32`; [`reference`](Self::reference) is the formula of the
-/// paper in `f64`, tuple by tuple. Neither calls the other.
-pub trait PairLoss: Described + Send + Sync {
-    /// What the loss needs to know of each item.
-    fn targets(&self) -> &'static str {
-        "labels"
-    }
-
-    /// The distance of the paper.
-    fn default_distance(&self) -> Distance;
-
-    /// The miner of the paper.
-    fn default_miner(&self) -> Miner {
-        All {}.into()
-    }
-
-    /// Whether the loss forms its own tuples, so that a miner would have nothing to choose.
-    fn forms_tuples(&self) -> bool {
-        false
-    }
-
-    /// `L`, with `G = ∂L/∂S` added to `g`, shape `[B, B]`, which comes filled with zeros.
-    ///
-    /// `S[i][j]` and `S[j][i]` are independent entries here: the distance adds up `G` and its transpose.
-    fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation;
-
-    /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient
-    /// added to `gradient`. Both are `[B, D]`, row-major; the embeddings are as they came, before any normalization.
-    fn embedding_term(
-        &self,
-        _embeddings: &[f32],
-        _classes: &Classes,
-        _gradient: &mut [f32],
-    ) -> f64 {
-        0.0
-    }
-
-    /// The whole loss, embedding term included, in the letters of the paper.
-    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64;
-}
-
-/// Multiplies `G` by a number.
-fn scale(g: &mut [f32], factor: f64) {
-    let factor = factor as f32;
-    g.par_chunks_mut(1 << 14)
-        .for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= factor));
+    sum
 }
 
 /// `log(1 + e^x)` and its derivative, for any `x`.

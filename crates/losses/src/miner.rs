@@ -47,7 +47,7 @@ fn triplets_of_anchors(
     pairs: Pairs<'_>,
     of_anchor: impl Fn(usize) -> Vec<[u32; 3]> + Sync + Send,
 ) -> Tuples {
-    let anchors: Vec<_> = (0..pairs.size())
+    let anchors: Vec<_> = (0..pairs.rows())
         .into_par_iter()
         .with_min_len(8)
         .map(of_anchor)

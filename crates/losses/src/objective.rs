@@ -1,23 +1,23 @@
-//! Loss, distance and miner together: embeddings and labels in, value and gradient out.
+//! Loss, distance, miner and reducer together: what a recipe names.
 
+use crate::batch::{Batch, Targets};
+use crate::criterion::{Criterion, Outcome, finite};
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::loss::Loss;
+use crate::loss::{Form, Loss, Shape};
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
-use crate::scratch;
+use crate::reducer::{Mean, Reducer, Term};
 use crate::tuples::Tuples;
 use nearkin_kernels::Mat;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
-/// What training minimizes: a loss over the tuples that a miner finds by a distance.
+/// What training minimizes: a loss over the tuples that a miner finds by a distance, its terms reduced to one number.
 ///
 /// ```text
-/// E --distance--> S --miner--> tuples --loss--> L, G = ∂L/∂S --distance--> ∂L/∂E
+/// E --distance--> S --miner--> tuples --loss--> terms, G = ∂L/∂S --reducer--> L, G --distance--> ∂L/∂E
 /// ```
 ///
 /// # Example
@@ -41,20 +41,9 @@ pub struct Objective {
     /// The miner; left out, that of the loss's paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Miner>,
-}
-
-/// What an objective makes of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// `L`.
-    pub value: f32,
-    /// `∂L/∂E`, shape `[B, D]`, row-major.
-    pub gradient: Vec<f32>,
-    /// Share of the tuples still violated, from 0 to 1: near 0 there is nothing left to learn from, and a sudden 1 is a
-    /// sign of collapse.
-    pub active: f32,
-    /// Tuples that took part; zero if the batch has no positives or no negatives to form one.
-    pub tuples: usize,
+    /// The reducer; left out, that of the loss's paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reducer: Option<Reducer>,
 }
 
 impl<L: Into<Loss>> From<L> for Objective {
@@ -63,6 +52,7 @@ impl<L: Into<Loss>> From<L> for Objective {
             loss: loss.into(),
             distance: None,
             miner: None,
+            reducer: None,
         }
     }
 }
@@ -86,96 +76,120 @@ impl Objective {
         }
     }
 
-    /// The same with the distance and the miner spelled out, as a checkpoint records them.
+    /// The same with another reducer.
     #[must_use]
-    pub fn resolved(self) -> Self {
+    pub fn with_reducer(self, reducer: impl Into<Reducer>) -> Self {
         Self {
-            distance: Some(self.distance()),
-            miner: Some(self.miner()),
+            reducer: Some(reducer.into()),
             ..self
         }
     }
 
-    /// The distance in use.
-    pub fn distance(&self) -> Distance {
-        self.distance
-            .clone()
-            .unwrap_or_else(|| self.loss.get().default_distance())
+    /// The same with distance, miner and reducer spelled out, as a checkpoint records them.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        Self {
+            distance: self.distance(),
+            miner: self.miner(),
+            reducer: self.reducer(),
+            ..self
+        }
     }
 
-    /// The miner in use.
-    pub fn miner(&self) -> Miner {
-        self.miner
-            .clone()
-            .unwrap_or_else(|| self.loss.get().default_miner())
+    /// The distance in use; `None` if the loss sees the embeddings themselves.
+    #[must_use]
+    pub fn distance(&self) -> Option<Distance> {
+        let default = || self.loss.definition().default_distance();
+        self.distance.clone().or_else(default)
+    }
+
+    /// The miner in use; `None` if the loss forms its own tuples.
+    #[must_use]
+    pub fn miner(&self) -> Option<Miner> {
+        let default = || self.loss.definition().default_miner();
+        self.miner.clone().or_else(default)
+    }
+
+    /// The reducer in use; `None` if the loss is no sum of terms.
+    #[must_use]
+    pub fn reducer(&self) -> Option<Reducer> {
+        let default = || self.loss.definition().default_reducer();
+        self.reducer.clone().or_else(default)
     }
 
     /// Whether the parts go together.
     ///
     /// # Errors
-    /// [`Error::Miner`] if the loss forms its own tuples and a miner other than `all` is named.
+    /// A distance, a miner or a reducer is named that would have no effect on the loss, here or in what the loss wraps.
     pub fn check(&self) -> Result<(), Error> {
+        let (loss, definition) = (self.loss.name(), self.loss.definition());
+        if self.distance.is_some() && definition.default_distance().is_none() {
+            return Err(Error::NoDistance { loss });
+        }
         match &self.miner {
-            Some(miner) if self.loss.get().forms_tuples() && *miner != All {}.into() => {
-                Err(Error::Miner {
-                    loss: self.loss.name(),
+            Some(miner) if definition.default_miner().is_none() && *miner != All {}.into() => {
+                return Err(Error::Miner {
+                    loss,
                     miner: miner.name(),
-                })
+                });
             }
+            _ => {}
+        }
+        match &self.reducer {
+            Some(reducer)
+                if definition.default_reducer().is_none() && *reducer != Mean {}.into() =>
+            {
+                return Err(Error::Reducer {
+                    loss,
+                    reducer: reducer.name(),
+                });
+            }
+            _ => {}
+        }
+        match self.loss.form() {
+            // The width does not matter to what is checked.
+            Form::Wrapper(wrapper) => wrapper
+                .parts(1)
+                .iter()
+                .try_for_each(|part| part.objective.check()),
             _ => Ok(()),
         }
     }
 
-    /// Value and gradient for embeddings `[B, D]`, row-major, with one label for each row.
-    ///
-    /// The same inputs and state of `rng` give the same bits on any number of threads. Only a miner that chooses at random
-    /// draws from `rng`. Memory: two matrices `[B, B]`, which the calling
-    /// thread keeps for its next batch.
+    /// Value and gradient for embeddings `[B, D]`, row-major, with one label for each row, of a loss that learns nothing
+    /// itself; others need a [`Criterion`].
     ///
     /// # Errors
-    /// Labels that do not match the rows, embeddings that are not finite or too large, parts that do not go together: see
-    /// [`Error`].
+    /// As for [`Criterion::value_and_grad`]; [`Error::Stateful`] for a loss with parameters or a memory.
     pub fn value_and_grad(
         &self,
         embeddings: Mat<'_>,
         labels: &[u32],
         rng: &mut ChaCha8Rng,
     ) -> Result<Outcome, Error> {
-        self.check()?;
-        let dense = dense(embeddings, labels)?;
-        if dense.is_empty() {
-            return Ok(Outcome {
-                value: 0.0,
-                gradient: Vec::new(),
-                active: 0.0,
-                tuples: 0,
+        let batch = Batch {
+            embeddings,
+            targets: Targets::Labels(labels),
+        };
+        self.evaluate(batch, rng)
+    }
+
+    /// Value and gradient of a batch of any kind, of a loss that learns nothing itself.
+    ///
+    /// # Errors
+    /// As for [`value_and_grad`](Self::value_and_grad).
+    pub fn evaluate(&self, batch: Batch<'_>, rng: &mut ChaCha8Rng) -> Result<Outcome, Error> {
+        let shape = Shape {
+            dim: batch.embeddings.cols,
+            classes: 1,
+        };
+        let mut criterion = Criterion::new(self.clone(), shape, 0)?;
+        if !criterion.parameters().is_empty() || !criterion.queues().is_empty() {
+            return Err(Error::Stateful {
+                loss: self.loss.name(),
             });
         }
-        let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), &dense, embeddings.cols)?;
-        let pairs = Pairs::new(distances.s(), &classes);
-        let tuples = self.miner().get().mine(pairs, rng);
-        let mut g = scratch::take(labels.len() * labels.len());
-        g.par_chunks_mut(1 << 16).for_each(|chunk| chunk.fill(0.0));
-        let evaluation = self.loss.get().value_and_grad(pairs, &tuples, &mut g);
-        let mut gradient = distances.gradient(&g);
-        scratch::keep(g);
-        let term = self
-            .loss
-            .get()
-            .embedding_term(&dense, &classes, &mut gradient);
-
-        let value = (evaluation.value + term) as f32;
-        if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
-            return Err(Error::overflow(&dense));
-        }
-        let active = evaluation.active as f32 / evaluation.tuples.max(1) as f32;
-        Ok(Outcome {
-            value,
-            gradient,
-            active,
-            tuples: evaluation.tuples,
-        })
+        criterion.value_and_grad(batch, rng)
     }
 
     /// The tuples that [`value_and_grad`](Self::value_and_grad) would use.
@@ -189,63 +203,65 @@ impl Objective {
         rng: &mut ChaCha8Rng,
     ) -> Result<Tuples, Error> {
         self.check()?;
-        let dense = dense(embeddings, labels)?;
-        if dense.is_empty() {
+        let labeled = Targets::Labels(labels).labeled(embeddings.rows)?;
+        let dense = finite(embeddings)?;
+        let Some(distance) = self.distance().filter(|_| !dense.is_empty()) else {
             return Ok(Tuples::All);
-        }
-        let (distance, classes) = (self.distance(), Classes::new(labels));
-        let distances = Distances::new(distance.get(), &dense, embeddings.cols)?;
-        Ok(self
-            .miner()
-            .get()
-            .mine(Pairs::new(distances.s(), &classes), rng))
+        };
+        let classes = Classes::new(&labeled.labels);
+        let distances = Distances::among(distance.get(), &dense, embeddings.cols)?;
+        let pairs = Pairs::new(distances.s(), &classes);
+        Ok(match self.miner() {
+            Some(miner) => miner.get().mine(pairs, rng),
+            None => self.loss.definition().form(pairs, rng),
+        })
     }
 
     /// The value by its definition, in `f64`, over given tuples: simple, slow and sharing nothing with
     /// [`value_and_grad`](Self::value_and_grad).
-    pub fn reference(
-        &self,
-        embeddings: &[f64],
-        cols: usize,
-        labels: &[u32],
-        tuples: &Tuples,
-    ) -> f64 {
-        let distance = self.distance();
-        self.loss.get().reference(
-            &Exact::new(embeddings, cols, labels, distance.get()),
-            tuples,
-        )
+    ///
+    /// # Panics
+    /// For a loss over views or one made of others, which have no pair matrix of their own.
+    #[must_use]
+    pub fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
+        let (terms, divisor) = match self.loss.form() {
+            Form::Rows(loss) => {
+                let terms = loss.reference(batch, tuples);
+                let divisor = loss.reference_divisor(&terms);
+                (terms, divisor)
+            }
+            Form::Matrix(loss) => (
+                loss.reference(batch, tuples),
+                loss.reference_divisor(batch, tuples),
+            ),
+            Form::Views(_) | Form::Wrapper(_) => {
+                panic!("loss {} has no pair matrix", self.loss.name())
+            }
+        };
+        let labels: Vec<_> = (0..batch.rows()).map(|i| batch.label(i)).collect();
+        self.reduced(&terms, &labels, divisor) + self.loss.definition().embedding_reference(batch)
     }
-}
 
-/// The embeddings row after row, if they are sound.
-fn dense<'a>(embeddings: Mat<'a>, labels: &[u32]) -> Result<Cow<'a, [f32]>, Error> {
-    let Mat {
-        rows,
-        cols,
-        row_stride,
-        col_stride,
-        ..
-    } = embeddings;
-    if rows != labels.len() {
-        return Err(Error::Labels {
-            rows,
-            labels: labels.len(),
-        });
-    }
-    let dense = embeddings.as_contiguous().map_or_else(
-        || {
-            let at = |k: usize| embeddings.data[k / cols * row_stride + k % cols * col_stride];
-            (0..rows * cols).map(at).collect()
-        },
-        Cow::Borrowed,
-    );
-    match dense.iter().position(|value| !value.is_finite()) {
-        None => Ok(dense),
-        Some(k) => Err(Error::NonFinite {
-            row: k / cols,
-            column: k % cols,
-            value: dense[k],
-        }),
+    fn reduced(&self, terms: &[Term], labels: &[u32], divisor: Option<f64>) -> f64 {
+        let Some(reducer) = self.reducer() else {
+            return terms.iter().map(|term| term.value).sum();
+        };
+        let groups = terms
+            .iter()
+            .map(|term| term.group)
+            .max()
+            .map_or(0, |last| last + 1);
+        let of = |group| {
+            terms
+                .iter()
+                .copied()
+                .filter(move |term| term.group == group)
+        };
+        let reduced = |group| {
+            reducer
+                .get()
+                .reference(&of(group).collect::<Vec<_>>(), labels, divisor)
+        };
+        (0..groups).map(reduced).sum()
     }
 }

@@ -1,6 +1,7 @@
 //! What a miner hands to a loss: which pairs or triplets of the batch take part.
 
 use crate::pairs::Pairs;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The pairs or triplets that take part, as a kind of its own each: never told apart by a length.
@@ -23,6 +24,13 @@ pub enum Tuples {
     Pairs(PairMask),
     /// These triplets `[a, p, n]`.
     Triplets(Vec<[u32; 3]>),
+    /// These tuplets of a positive pair and several negatives, `[a, p, n_1, n_2, …]`, each as long as the others.
+    Tuplets {
+        /// Indices of a tuplet, at least three.
+        width: usize,
+        /// The tuplets, one after another.
+        indices: Vec<u32>,
+    },
 }
 
 /// A set of pairs `(row, column)` as one bit for each entry of `S`.
@@ -33,13 +41,29 @@ pub struct PairMask {
 }
 
 impl PairMask {
-    /// No pairs of a batch of `size`.
-    pub fn empty(size: usize) -> Self {
-        let stride = size.div_ceil(64);
+    /// No pairs of a matrix of `rows` and `cols`.
+    #[must_use]
+    pub fn empty(rows: usize, cols: usize) -> Self {
+        let stride = cols.div_ceil(64);
         Self {
-            words: vec![0; size * stride],
+            words: vec![0; rows * stride],
             stride,
         }
+    }
+
+    /// How many pairs are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum()
+    }
+
+    /// Whether no pair is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
     }
 
     /// Adds the pair `(i, j)`.
@@ -48,6 +72,7 @@ impl PairMask {
     }
 
     /// Whether the pair `(i, j)` is in the set.
+    #[must_use]
     pub fn contains(&self, i: usize, j: usize) -> bool {
         self.words[i * self.stride + j / 64] >> (j % 64) & 1 == 1
     }
@@ -92,12 +117,16 @@ fn next_bit(words: &[u64], from: usize, end: usize, flip: u64) -> usize {
 #[derive(Debug)]
 pub struct KeptPairs<'a> {
     pairs: Pairs<'a>,
-    mask: Option<std::borrow::Cow<'a, PairMask>>,
+    mask: Option<Cow<'a, PairMask>>,
+    /// Listed tuplets, sorted by anchor, one after another.
+    listed: Cow<'a, [u32]>,
+    /// Indices of a listed tuplet.
+    width: usize,
 }
 
 impl KeptPairs<'_> {
     /// Kept positives of anchor `a`, ascending.
-    pub fn positives(&self, a: usize) -> impl Iterator<Item = usize> {
+    pub fn positives(&self, a: usize) -> impl Iterator<Item = usize> + Clone {
         self.pairs
             .positives(a)
             .filter(move |&p| self.mask.as_ref().is_none_or(|mask| mask.contains(a, p)))
@@ -112,33 +141,82 @@ impl KeptPairs<'_> {
             }
         }
     }
+
+    /// Listed tuplets `[a, p, n, …]` of anchor `a`, in the order of the list; none if the tuples are no list.
+    pub fn tuplets(&self, a: usize) -> std::slice::ChunksExact<'_, u32> {
+        let count = self.listed.len() / self.width;
+        let place = |bound: usize| {
+            let (mut low, mut high) = (0, count);
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                if (self.listed[middle * self.width] as usize) < bound {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            low * self.width
+        };
+        self.listed[place(a)..place(a + 1)].chunks_exact(self.width)
+    }
 }
 
 impl Tuples {
-    /// The distinct pairs of these tuples: a triplet holds `(a, p)` and `(a, n)`.
+    /// The distinct pairs of these tuples: a triplet holds `(a, p)` and `(a, n)`, a tuplet `(a, p)` and each `(a, n)`.
+    #[must_use]
     pub fn pairs<'a>(&'a self, pairs: Pairs<'a>) -> KeptPairs<'a> {
-        use std::borrow::Cow;
-        let mask = match self {
-            Self::All => None,
-            Self::Band { low, high } => Some(Cow::Owned(band_mask(pairs, *low, *high))),
-            Self::Pairs(mask) => Some(Cow::Borrowed(mask)),
-            Self::Triplets(triplets) => {
-                let mut mask = PairMask::empty(pairs.size());
-                for &[a, p, n] in triplets {
-                    mask.insert(a as usize, p as usize);
-                    mask.insert(a as usize, n as usize);
-                }
-                Some(Cow::Owned(mask))
+        let (mask, listed, width) = match self {
+            Self::All => (None, &[][..], 3),
+            Self::Band { low, high } => {
+                (Some(Cow::Owned(band_mask(pairs, *low, *high))), &[][..], 3)
             }
+            Self::Pairs(mask) => (Some(Cow::Borrowed(mask)), &[][..], 3),
+            Self::Triplets(triplets) => {
+                let listed = triplets.as_flattened();
+                (Some(Cow::Owned(joined(pairs, listed, 3))), listed, 3)
+            }
+            Self::Tuplets { width, indices } => (
+                Some(Cow::Owned(joined(pairs, indices, *width))),
+                &indices[..],
+                *width,
+            ),
         };
-        KeptPairs { pairs, mask }
+        let listed = by_anchor(listed, width);
+        KeptPairs {
+            pairs,
+            mask,
+            listed,
+            width,
+        }
     }
+}
+
+/// Tuplets sorted by anchor, those of one anchor in the order of the list.
+fn by_anchor(indices: &[u32], width: usize) -> Cow<'_, [u32]> {
+    let anchors = indices.iter().step_by(width);
+    if anchors.is_sorted() {
+        return Cow::Borrowed(indices);
+    }
+    let mut tuplets: Vec<_> = indices.chunks_exact(width).collect();
+    tuplets.sort_by_key(|tuplet| tuplet[0]);
+    Cow::Owned(tuplets.concat())
+}
+
+/// The pairs of tuplets: each joins its anchor with all others.
+fn joined(pairs: Pairs<'_>, indices: &[u32], width: usize) -> PairMask {
+    let mut mask = PairMask::empty(pairs.rows(), pairs.cols());
+    for tuplet in indices.chunks_exact(width) {
+        for &j in &tuplet[1..] {
+            mask.insert(tuplet[0] as usize, j as usize);
+        }
+    }
+    mask
 }
 
 /// The pairs that occur in at least one triplet of the band.
 fn band_mask(pairs: Pairs<'_>, low: f32, high: f32) -> PairMask {
     use rayon::prelude::*;
-    let mut mask = PairMask::empty(pairs.size());
+    let mut mask = PairMask::empty(pairs.rows(), pairs.cols());
     mask.rows_mut().enumerate().for_each(|(a, bits)| {
         let row = pairs.row(a);
         let mut positives: Vec<_> = pairs.positives(a).collect();
@@ -184,7 +262,7 @@ mod tests {
 
     #[test]
     fn runs_of_a_mask_are_its_pairs() {
-        let mut mask = PairMask::empty(200);
+        let mut mask = PairMask::empty(4, 200);
         let columns: Vec<_> = (0..200)
             .filter(|j| j % 7 < 4 || (60..135).contains(j))
             .collect();

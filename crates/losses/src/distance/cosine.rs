@@ -1,8 +1,8 @@
 //! The cosine distance.
 
-use super::{PairDistance, gram, unit};
+use super::gram::{self, Of};
+use super::{Gradients, PairDistance, Points, unit};
 use crate::described::described;
-use nearkin_kernels::Mat;
 
 described! {
     /// One minus the cosine of the angle between two embeddings, from 0 to 2; a zero vector is at 1 from everything.
@@ -27,7 +27,7 @@ impl PairDistance for Cosine {
         true
     }
 
-    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+    fn matrix(&self, points: Points<'_>) -> Vec<f32> {
         use rayon::prelude::*;
         let mut s = gram::products(points, -1.0);
         s.par_chunks_mut(1 << 13)
@@ -35,9 +35,8 @@ impl PairDistance for Cosine {
         s
     }
 
-    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(s, g, points.rows, false, |_| 1.0);
-        gram::apply(s, points, -1.0, out);
+    fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
+        gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

@@ -1,8 +1,8 @@
 //! The dot product as a distance.
 
-use super::{PairDistance, gram, unit};
+use super::gram::{self, Of};
+use super::{Gradients, PairDistance, Points, unit};
 use crate::described::described;
-use nearkin_kernels::Mat;
 
 described! {
     /// Minus the dot product: a larger product is closer.
@@ -30,13 +30,12 @@ impl PairDistance for Dot {
         self.normalize
     }
 
-    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+    fn matrix(&self, points: Points<'_>) -> Vec<f32> {
         gram::products(points, -1.0)
     }
 
-    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(s, g, points.rows, false, |_| 1.0);
-        gram::apply(s, points, -1.0, out);
+    fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
+        gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

@@ -1,7 +1,8 @@
 //! Distances that are functions of the inner products of the points: two GEMMs and two passes over `S`.
 
+use super::{Gradients, Points};
 use crate::scratch;
-use nearkin_kernels::{Beta, Mat, MatMut, gemm};
+use nearkin_kernels::{Beta, Mat, MatMut, column_sums, gemm};
 use rayon::prelude::*;
 
 /// Below this share of `‖x‖² + ‖y‖²` the Gram form of a squared distance has lost too many digits.
@@ -10,42 +11,54 @@ const CANCELLATION: f32 = 0.01;
 /// Rows and columns of the tiles in which `G` is transposed.
 const TILE: usize = 32;
 
-/// `alpha X Xᵀ`, shape `[B, B]`.
-pub(super) fn products(points: Mat<'_>, alpha: f32) -> Vec<f32> {
-    let b = points.rows;
-    let mut s = scratch::take(b * b);
+/// Entries of `S` that one task passes over.
+const CHUNK: usize = 1 << 13;
+
+/// `alpha X Yᵀ`, shape `[B, C]`.
+pub(super) fn products(points: Points<'_>, alpha: f32) -> Vec<f32> {
+    let (b, c) = (points.x.rows, points.y.rows);
+    let mut s = scratch::take(b * c);
     gemm(
-        MatMut::new(&mut s, b, b),
+        MatMut::new(&mut s, b, c),
         Beta::Overwrite,
         alpha,
-        points,
-        points.t(),
+        points.x,
+        points.y.t(),
     );
     s
 }
 
-/// `‖x_i - x_j‖²` as `‖x_i‖² + ‖x_j‖² - 2 x_i·x_j`, and plainly where that cancels: exactly zero between equal rows.
-pub(super) fn squared_l2(points: Mat<'_>) -> Vec<f32> {
-    let (data, b, d) = (points.data, points.rows, points.cols);
-    let row = |i: usize| &data[i * d..(i + 1) * d];
-    let squares: Vec<f32> = (0..b).map(|i| dot(row(i), row(i))).collect();
+/// `‖x_i - y_j‖²` as `‖x_i‖² + ‖y_j‖² - 2 x_i·y_j`, and plainly where that cancels: exactly zero between equal rows.
+pub(super) fn squared_l2(points: Points<'_>) -> Vec<f32> {
+    let (c, d) = (points.y.rows, points.x.cols);
+    let x = |i: usize| &points.x.data[i * d..(i + 1) * d];
+    let y = |j: usize| &points.y.data[j * d..(j + 1) * d];
+    let squares: Vec<f32> = (0..c).map(|j| dot(y(j), y(j))).collect();
     let mut s = products(points, -2.0);
-    s.par_chunks_exact_mut(b)
+    s.par_chunks_exact_mut(c.max(1))
         .with_min_len(8)
         .enumerate()
         .for_each(|(i, s_row)| {
+            let own = if points.same {
+                squares[i]
+            } else {
+                dot(x(i), x(i))
+            };
             let mut near = 0_u32;
             for (s, &square) in s_row.iter_mut().zip(&squares) {
-                let scale = squares[i] + square;
+                let scale = own + square;
                 *s += scale;
                 near += u32::from(*s < CANCELLATION * scale);
             }
-            let own = u32::from(s_row[i] < CANCELLATION * 2.0 * squares[i]);
-            s_row[i] = 0.0;
-            if near > own {
+            let mut expected = 0;
+            if points.same {
+                expected = u32::from(s_row[i] < CANCELLATION * 2.0 * own);
+                s_row[i] = 0.0;
+            }
+            if near > expected {
                 for (j, s) in s_row.iter_mut().enumerate() {
-                    if *s < CANCELLATION * (squares[i] + squares[j]) {
-                        *s = squared_difference(row(i), row(j));
+                    if *s < CANCELLATION * (own + squares[j]) {
+                        *s = squared_difference(x(i), y(j));
                     }
                 }
             }
@@ -53,9 +66,78 @@ pub(super) fn squared_l2(points: Mat<'_>) -> Vec<f32> {
     s
 }
 
+/// What a distance is made of: differences `x_i - y_j` or products `x_i·y_j`.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Of {
+    Differences,
+    Products,
+}
+
+/// `∂L/∂X` and `∂L/∂Y` for `h_ij = w(S_ij) G_ij` and a factor `alpha`:
+///
+/// ```text
+/// differences: dx_i = alpha Σ_j h_ij (y_j - x_i), dy_j = alpha Σ_i h_ij (x_i - y_j)
+/// products:    dx_i = alpha Σ_j h_ij y_j,         dy_j = alpha Σ_i h_ij x_i
+/// ```
+///
+/// Among the points of one set both fall on `dx`. `S` is overwritten.
+pub(super) fn gradient(
+    points: Points<'_>,
+    (of, alpha): (Of, f32),
+    weight: impl Fn(f32) -> f32 + Sync,
+    (s, g): (&mut [f32], &[f32]),
+    out: Gradients<'_>,
+) {
+    let (b, c, d) = (points.x.rows, points.y.rows, points.x.cols);
+    if points.same {
+        symmetrize(s, g, b, of == Of::Differences, weight);
+        return apply(Mat::new(s, b, b), points.x, alpha, out.x);
+    }
+    s.par_chunks_mut(CHUNK)
+        .zip(g.par_chunks(CHUNK))
+        .for_each(|(s, g)| {
+            for (s, &g) in s.iter_mut().zip(g) {
+                *s = weight(*s) * g;
+            }
+        });
+    let h = Mat::new(s, b, c);
+    apply(h, points.y, alpha, out.x);
+    if of == Of::Differences {
+        subtract_rows(out.x, points.x.data, d, alpha, |i| {
+            sum(&s[i * c..(i + 1) * c])
+        });
+    }
+    if let Some(dy) = out.y {
+        apply(h.t(), points.x, alpha, dy);
+        if of == Of::Differences {
+            let mut sums = vec![0.0; c];
+            column_sums(h, &mut sums);
+            subtract_rows(dy, points.y.data, d, alpha, |j| sums[j]);
+        }
+    }
+}
+
+/// `out_i -= alpha h_i x_i` for each row.
+fn subtract_rows(
+    out: &mut [f32],
+    x: &[f32],
+    d: usize,
+    alpha: f32,
+    h: impl Fn(usize) -> f32 + Sync,
+) {
+    out.par_chunks_exact_mut(d)
+        .zip(x.par_chunks_exact(d))
+        .with_min_len(8)
+        .enumerate()
+        .for_each(|(i, (out, x))| {
+            let h = alpha * h(i);
+            out.iter_mut().zip(x).for_each(|(out, &x)| *out -= h * x);
+        });
+}
+
 /// `S ← w(S) ∘ (G + Gᵀ)` entry by entry, in place; with `laplacian` the diagonal becomes minus the sum of its row, so
 /// that the product with `X` is `Σ_j h_ij (x_j - x_i)`.
-pub(super) fn symmetrize(
+fn symmetrize(
     s: &mut [f32],
     g: &[f32],
     b: usize,
@@ -93,16 +175,10 @@ pub(super) fn symmetrize(
         });
 }
 
-/// `alpha H X`, shape `[B, D]`, for `H` of shape `[B, B]`.
-pub(super) fn apply(h: &[f32], points: Mat<'_>, alpha: f32, out: &mut [f32]) {
-    let (b, d) = (points.rows, points.cols);
-    gemm(
-        MatMut::new(out, b, d),
-        Beta::Overwrite,
-        alpha,
-        Mat::new(h, b, b),
-        points,
-    );
+/// `out = alpha H X`.
+fn apply(h: Mat<'_>, points: Mat<'_>, alpha: f32, out: &mut [f32]) {
+    let out = MatMut::new(out, h.rows, points.cols);
+    gemm(out, Beta::Overwrite, alpha, h, points);
 }
 
 /// Adds up in eight lanes, which the compiler turns into vector instructions.
@@ -123,7 +199,7 @@ fn lanes(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-fn dot(x: &[f32], y: &[f32]) -> f32 {
+pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes(x, y, |x, y| x * y)
 }
 
@@ -131,7 +207,7 @@ fn squared_difference(x: &[f32], y: &[f32]) -> f32 {
     lanes(x, y, |x, y| (x - y) * (x - y))
 }
 
-fn sum(x: &[f32]) -> f32 {
+pub(super) fn sum(x: &[f32]) -> f32 {
     lanes(x, x, |x, _| x)
 }
 
@@ -146,7 +222,7 @@ mod tests {
         let points: Vec<f32> = (0..b * d)
             .map(|k| 1.0 + 1e-4 * ((k * 7919) % 97) as f32)
             .collect();
-        let s = squared_l2(Mat::new(&points, b, d));
+        let s = squared_l2(Points::among(Mat::new(&points, b, d)));
         for i in 0..b {
             for j in 0..b {
                 let exact: f64 = (0..d)

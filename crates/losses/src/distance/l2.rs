@@ -1,8 +1,8 @@
 //! The Euclidean distance.
 
-use super::{PairDistance, gram, unit};
+use super::gram::{self, Of};
+use super::{Gradients, PairDistance, Points, unit};
 use crate::described::described;
-use nearkin_kernels::Mat;
 
 described! {
     /// The Euclidean distance; its gradient at distance zero, where it has none, is taken as zero.
@@ -30,7 +30,7 @@ impl PairDistance for L2 {
         self.normalize
     }
 
-    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+    fn matrix(&self, points: Points<'_>) -> Vec<f32> {
         use rayon::prelude::*;
         let mut s = gram::squared_l2(points);
         s.par_chunks_mut(1 << 13)
@@ -38,15 +38,9 @@ impl PairDistance for L2 {
         s
     }
 
-    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(
-            s,
-            g,
-            points.rows,
-            true,
-            |d| if d > 0.0 { 1.0 / d } else { 0.0 },
-        );
-        gram::apply(s, points, -1.0, out);
+    fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
+        let slope = |d: f32| if d > 0.0 { 1.0 / d } else { 0.0 };
+        gram::gradient(points, (Of::Differences, -1.0), slope, (s, g), out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

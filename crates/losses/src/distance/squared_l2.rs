@@ -1,8 +1,8 @@
 //! The squared Euclidean distance.
 
-use super::{PairDistance, gram, unit};
+use super::gram::{self, Of};
+use super::{Gradients, PairDistance, Points, unit};
 use crate::described::described;
-use nearkin_kernels::Mat;
 
 described! {
     /// The squared Euclidean distance; on unit vectors `2 - 2 cos`, from 0 to 4.
@@ -31,13 +31,12 @@ impl PairDistance for SquaredL2 {
         self.normalize
     }
 
-    fn matrix(&self, points: Mat<'_>) -> Vec<f32> {
+    fn matrix(&self, points: Points<'_>) -> Vec<f32> {
         gram::squared_l2(points)
     }
 
-    fn gradient(&self, points: Mat<'_>, s: &mut [f32], g: &[f32], out: &mut [f32]) {
-        gram::symmetrize(s, g, points.rows, true, |_| 1.0);
-        gram::apply(s, points, -2.0, out);
+    fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
+        gram::gradient(points, (Of::Differences, -2.0), |_| 1.0, (s, g), out);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

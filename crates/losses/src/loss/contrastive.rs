@@ -1,13 +1,12 @@
 //! The contrastive loss.
 
-use super::{Evaluation, PairLoss};
+use super::{Definition, Row, RowLoss, Target};
 use crate::described::described;
 use crate::distance::{Distance, L2};
 use crate::exact::Exact;
-use crate::pairs::Pairs;
 use crate::range::NonNegative;
-use crate::reduction::Reduction;
-use crate::tuples::{KeptPairs, Tuples};
+use crate::reducer::{MeanNonzero, Reducer, Term, Terms};
+use crate::tuples::Tuples;
 
 described! {
     /// Pulls positives together and pushes negatives out to a margin, pair by pair.
@@ -28,7 +27,7 @@ described! {
     ///
     /// # Differences
     /// Distances are raw by default, as in the papers, and a margin of 1 presumes embeddings of about that size. The
-    /// papers sum over pairs (`reduction = "sum"`). pytorch-metric-learning has no squares (`squared = false`) and
+    /// papers sum over pairs (`[reducer.sum]`). pytorch-metric-learning has no squares (`squared = false`) and
     /// normalizes; sentence-transformers has cosine distance, margin 0.5 and takes its pairs from the data. Eq. 6 of the
     /// quadruplet paper is `squared = false` over `squared_l2`.
     ///
@@ -49,8 +48,6 @@ described! {
         pub negative_margin: NonNegative = NonNegative::literal(1.0),
         /// Square both terms.
         pub squared: bool = true,
-        /// `mean_nonzero`, `mean` or `sum`, over positives and over negatives.
-        pub reduction: Reduction = Reduction::MeanNonzero,
     }
 }
 
@@ -64,76 +61,66 @@ impl Contrastive {
             (excess, f32::from(excess > 0.0))
         }
     }
+}
 
-    /// Sums over the pairs of anchor `a`, positives and negatives apart; slopes of the negatives go to row `a` of `g`.
-    fn anchor(
-        &self,
-        pairs: Pairs<'_>,
-        kept: &KeptPairs<'_>,
-        a: usize,
-        g: &mut [f32],
-    ) -> [Evaluation; 2] {
-        let row = pairs.row(a);
-        let [mut positives, mut negatives] = [Evaluation::default(); 2];
-        for p in kept.positives(a) {
-            positives.add(self.term(row[p] - self.positive_margin.get()).0);
+impl Definition for Contrastive {
+    fn targets(&self) -> &'static [Target] {
+        &[
+            Target::Labels,
+            Target::Pairs,
+            Target::Triplets,
+            Target::Scores,
+        ]
+    }
+
+    fn default_distance(&self) -> Option<Distance> {
+        Some(L2 { normalize: false }.into())
+    }
+
+    fn default_reducer(&self) -> Option<Reducer> {
+        Some(MeanNonzero {}.into())
+    }
+}
+
+impl RowLoss for Contrastive {
+    fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
+        let d = row.d();
+        let [mut positives, mut negatives] = [Terms::default(); 2];
+        for p in row.positives() {
+            let (value, slope) = self.term(d[p] - self.positive_margin.get());
+            g[p] = slope * positives.add(value, value > 0.0, row.keep);
         }
         let margin = self.negative_margin.get();
-        kept.negatives(a, |range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&row[range]) {
+        row.negatives(|range| {
+            for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
                 let (value, slope) = self.term(margin - d);
-                negatives.add(value);
-                *g = -slope;
+                *g = -slope * negatives.add(value, value > 0.0, row.keep);
             }
         });
         [positives, negatives]
     }
-}
 
-impl PairLoss for Contrastive {
-    fn default_distance(&self) -> Distance {
-        L2 { normalize: false }.into()
+    fn apart(&self) -> bool {
+        true
     }
 
-    fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation {
-        let kept = tuples.pairs(pairs);
-        let anchors = pairs.each_anchor(g, |a, g| self.anchor(pairs, &kept, a, g));
-        let sums = [0, 1].map(|kind| anchors.iter().map(|kinds| kinds[kind]).sum::<Evaluation>());
-        let factors = sums.map(|sum| self.reduction.factor(sum.tuples, sum.active));
-        pairs.each_anchor(g, |a, g| {
-            for g in g.iter_mut() {
-                *g *= factors[1] as f32;
-            }
-            for p in kept.positives(a) {
-                g[p] = self.term(pairs.at(a, p) - self.positive_margin.get()).1 * factors[0] as f32;
-            }
-        });
-        let [positives, negatives] = sums;
-        Evaluation {
-            value: positives.value * factors[0] + negatives.value * factors[1],
-            tuples: positives.tuples + negatives.tuples,
-            active: positives.active + negatives.active,
-        }
-    }
-
-    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
-        let (mut positive, mut negative) = (Vec::new(), Vec::new());
+    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> Vec<Term> {
+        let mut terms = Vec::new();
         for (i, j) in batch.pairs(tuples) {
-            let power = if self.squared { 2 } else { 1 };
-            if batch.label(i) == batch.label(j) {
-                positive.push(
-                    (batch.d(i, j) - self.positive_margin.exact())
-                        .max(0.0)
-                        .powi(power),
-                );
+            let d = batch.d(i, j);
+            let positive = batch.label(i) == batch.label_of_column(j);
+            let excess = if positive {
+                d - self.positive_margin.exact()
             } else {
-                negative.push(
-                    (self.negative_margin.exact() - batch.d(i, j))
-                        .max(0.0)
-                        .powi(power),
-                );
-            }
+                self.negative_margin.exact() - d
+            };
+            let value = excess.max(0.0).powi(if self.squared { 2 } else { 1 });
+            terms.push(Term {
+                anchor: i,
+                group: usize::from(!positive),
+                value,
+            });
         }
-        self.reduction.reference(&positive) + self.reduction.reference(&negative)
+        terms
     }
 }

@@ -8,8 +8,8 @@
 //! Σ_p [ d(a, p) - d(a, n) + m ]₊ = Σ_{p in suffix} d(a, p) + |suffix| (m - d(a, n))
 //! ```
 
-use super::{Evaluation, softplus};
-use crate::pairs::Pairs;
+use super::{Row, softplus};
+use crate::reducer;
 use crate::tuples::{Tuples, band};
 
 /// One term.
@@ -31,104 +31,110 @@ impl Terms {
             (false, false) => (0.0, 0.0),
         }
     }
+
+    /// Adds the term of a violation to `sum`; the slope that counts.
+    fn add(self, violation: f32, row: &Row<'_>, sum: &mut reducer::Terms) -> f32 {
+        let (value, slope) = self.term(violation);
+        let weight = if self.swap { row.weight(row.a) } else { 1.0 };
+        weight * slope * sum.add(value, violation > 0.0, row.keep)
+    }
+
+    /// The slope that counts of a term of another anchor `q`, whose own row adds up its value.
+    fn slope(self, violation: f32, row: &Row<'_>, q: usize) -> f32 {
+        let (value, slope) = self.term(violation);
+        if row.keep.holds(value) {
+            row.weight(q) * slope
+        } else {
+            0.0
+        }
+    }
 }
 
-/// Over a list of triplets.
-pub(super) fn listed(
-    pairs: Pairs<'_>,
-    triplets: &[[u32; 3]],
-    terms: Terms,
-    g: &mut [f32],
-) -> Evaluation {
-    let b = pairs.size();
-    let mut sum = Evaluation {
-        tuples: triplets.len(),
-        ..Evaluation::default()
-    };
-    for triplet in triplets {
-        let [a, p, n] = triplet.map(|index| index as usize);
-        let from = if terms.swap && pairs.at(p, n) < pairs.at(a, n) {
-            p
-        } else {
-            a
-        };
-        let violation = pairs.at(a, p) - pairs.at(from, n) + terms.margin;
-        let (value, slope) = terms.term(violation);
-        sum.value += f64::from(value);
-        sum.active += usize::from(violation > 0.0);
-        g[a * b + p] += slope;
-        g[from * b + n] -= slope;
+/// Over the listed triplets of an anchor.
+///
+/// With `swap` a triplet `(q, a, n)` of another anchor `q` of the class may have taken `d(a, n)`: row `a` collects those
+/// slopes too, so that each row of `G` has one writer.
+pub(super) fn listed(row: &Row<'_>, terms: Terms, g: &mut [f32]) -> reducer::Terms {
+    let (pairs, a) = (row.pairs, row.a);
+    let mut sum = reducer::Terms::default();
+    for tuplet in row.kept.tuplets(a) {
+        let p = tuplet[1] as usize;
+        for n in tuplet[2..].iter().map(|&n| n as usize) {
+            let swapped = terms.swap && pairs.at(p, n) < pairs.at(a, n);
+            let from = if swapped { p } else { a };
+            let slope = terms.add(
+                pairs.at(a, p) - pairs.at(from, n) + terms.margin,
+                row,
+                &mut sum,
+            );
+            g[p] += slope;
+            g[n] -= if swapped { 0.0 } else { slope };
+        }
+    }
+    if terms.swap {
+        for q in pairs.positives(a) {
+            let of_a = |tuplet: &&[u32]| tuplet[1] as usize == a;
+            for tuplet in row.kept.tuplets(q).filter(of_a) {
+                for n in tuplet[2..].iter().map(|&n| n as usize) {
+                    if pairs.at(a, n) < pairs.at(q, n) {
+                        g[n] -= terms.slope(pairs.at(q, a) - pairs.at(a, n) + terms.margin, row, q);
+                    }
+                }
+            }
+        }
     }
     sum
 }
 
-/// Over the triplets of every anchor, one by one: `O(B² K)` for classes of `K`.
-///
-/// With `swap` the entry `(a, n)` also belongs to triplets `(q, a, n)` of the other anchors `q` of the class. Row `a`
-/// collects those too, so that each row of `G` has one writer.
-pub(super) fn visited(
-    pairs: Pairs<'_>,
-    tuples: &Tuples,
-    terms: Terms,
-    g: &mut [f32],
-) -> Evaluation {
-    let takes_part = |a: usize, p: usize, n: usize| match tuples {
+/// Over the triplets of an anchor, one by one: `O(B K)` for classes of `K`, with `swap` as in [`listed`].
+pub(super) fn visited(row: &Row<'_>, terms: Terms, g: &mut [f32]) -> reducer::Terms {
+    let (pairs, a) = (row.pairs, row.a);
+    let takes_part = |a: usize, p: usize, n: usize| match row.tuples {
         Tuples::Band { low, high } => {
             let (d_ap, d_an) = (pairs.at(a, p), pairs.at(a, n));
             d_an > d_ap + low && d_an <= d_ap + high
         }
         Tuples::Pairs(mask) => mask.contains(a, p) && mask.contains(a, n),
-        Tuples::All | Tuples::Triplets(_) => true,
+        _ => true,
     };
-    let per_anchor = pairs.each_anchor(g, |a, g| {
-        let mut sum = Evaluation::default();
-        let from_a = pairs.row(a);
-        for q in pairs.positives(a) {
-            let from_q = pairs.row(q);
-            for n in pairs.negatives(a).flatten() {
-                if takes_part(a, q, n) {
-                    let swapped = terms.swap && from_q[n] < from_a[n];
-                    let violation =
-                        from_a[q] - if swapped { from_q[n] } else { from_a[n] } + terms.margin;
-                    let (value, slope) = terms.term(violation);
-                    sum.value += f64::from(value);
-                    sum.tuples += 1;
-                    sum.active += usize::from(violation > 0.0);
-                    g[q] += slope;
-                    g[n] -= if swapped { 0.0 } else { slope };
-                }
-                if terms.swap && from_a[n] < from_q[n] && takes_part(q, a, n) {
-                    g[n] -= terms.term(from_q[a] - from_a[n] + terms.margin).1;
-                }
+    let mut sum = reducer::Terms::default();
+    let from_a = row.d();
+    for q in pairs.positives(a) {
+        for n in pairs.negatives(a).flatten() {
+            let from_q = if terms.swap {
+                pairs.at(q, n)
+            } else {
+                f32::INFINITY
+            };
+            if takes_part(a, q, n) {
+                let swapped = terms.swap && from_q < from_a[n];
+                let d_n = if swapped { from_q } else { from_a[n] };
+                let slope = terms.add(from_a[q] - d_n + terms.margin, row, &mut sum);
+                g[q] += slope;
+                g[n] -= if swapped { 0.0 } else { slope };
+            }
+            if terms.swap && from_a[n] < from_q && takes_part(q, a, n) {
+                g[n] -= terms.slope(pairs.at(q, a) - from_a[n] + terms.margin, row, q);
             }
         }
-        sum
-    });
-    per_anchor.into_iter().sum()
+    }
+    sum
 }
 
-/// Over all triplets of every anchor at once: `O(B² log K)` for classes of `K`.
-pub(super) fn summed(pairs: Pairs<'_>, tuples: &Tuples, margin: f32, g: &mut [f32]) -> Evaluation {
+/// Over all triplets of an anchor at once: `O(B log K)` for classes of `K`; for reducers that keep what is above zero.
+pub(super) fn summed(row: &Row<'_>, margin: f32, g: &mut [f32]) -> reducer::Terms {
+    let d = row.d();
     // A band restricts triplets, not pairs: every pair may still form one.
-    let (kept, limits) = if let &Tuples::Band { low, high } = tuples {
-        (Tuples::All.pairs(pairs), Some([low, high]))
-    } else {
-        (tuples.pairs(pairs), None)
-    };
-    let rows = pairs.each_anchor(g, |a, g| {
-        let row = pairs.row(a);
-        let mut anchor = Anchor::new(row, kept.positives(a), margin);
-        kept.negatives(a, |range| {
-            if anchor.positives.len() <= FEW {
-                return anchor.compare(&row[range.clone()], limits, &mut g[range]);
-            }
-            for n in range {
-                g[n] = -(anchor.meet(row[n], limits) as f32);
-            }
-        });
-        anchor.finish(g)
-    });
-    rows.into_iter().sum()
+    if let &Tuples::Band { low, high } = row.tuples {
+        let mut anchor = Anchor::new(d, row.pairs.positives(row.a), margin);
+        row.pairs
+            .negatives(row.a)
+            .for_each(|range| anchor.add(d, range, Some([low, high]), g));
+        return anchor.finish(g);
+    }
+    let mut anchor = Anchor::new(d, row.positives(), margin);
+    row.negatives(|range| anchor.add(d, range, None, g));
+    anchor.finish(g)
 }
 
 /// Positives up to which comparing each with each negative, in vector instructions, beats searching among them.
@@ -181,7 +187,7 @@ struct Anchor {
     before: Vec<f64>,
     /// Violated triplets of each positive, as changes from one to the next.
     change: Vec<i32>,
-    sum: Evaluation,
+    sum: reducer::Terms,
 }
 
 impl Anchor {
@@ -198,7 +204,23 @@ impl Anchor {
             positives,
             before,
             change,
-            sum: Evaluation::default(),
+            sum: reducer::Terms::default(),
+        }
+    }
+
+    /// Adds the triplets of a range of negatives, all or those between the limits; their slopes go to `g`.
+    fn add(
+        &mut self,
+        d: &[f32],
+        range: std::ops::Range<usize>,
+        limits: Option<[f32; 2]>,
+        g: &mut [f32],
+    ) {
+        if self.positives.len() <= FEW {
+            return self.compare(&d[range.clone()], limits, &mut g[range]);
+        }
+        for n in range {
+            g[n] = -(self.meet(d[n], limits) as f32);
         }
     }
 
@@ -251,12 +273,14 @@ impl Anchor {
     }
 
     /// Writes the slopes of the positives.
-    fn finish(self, g: &mut [f32]) -> Evaluation {
+    fn finish(mut self, g: &mut [f32]) -> reducer::Terms {
         let mut violated = 0;
         for (&(_, p), change) in self.positives.iter().zip(&self.change) {
             violated += change;
             g[p] = violated as f32;
         }
+        self.sum.terms = self.sum.tuples;
+        self.sum.kept = self.sum.active;
         self.sum
     }
 }

@@ -1,17 +1,13 @@
 //! The multi-similarity loss.
 
-use super::{Evaluation, PairLoss};
+use super::{Definition, Row, RowLoss, exponentials};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
 use crate::miner::{self, Miner};
-use crate::pairs::Pairs;
 use crate::range::{NonNegative, Positive};
-use crate::tuples::{KeptPairs, Tuples};
-use nearkin_kernels::exp;
-
-/// Negatives whose exponentials are taken together.
-const BLOCK: usize = 256;
+use crate::reducer::{Term, Terms};
+use crate::tuples::Tuples;
 
 described! {
     /// Weighs each pair by how badly it is placed, in itself and against the other pairs of its anchor.
@@ -55,108 +51,78 @@ described! {
     }
 }
 
-impl MultiSimilarity {
-    /// The terms of anchor `a`; `inverse_b` is `1/B`.
-    fn anchor(
-        &self,
-        pairs: Pairs<'_>,
-        kept: &KeptPairs<'_>,
-        a: usize,
-        g: &mut [f32],
-        inverse_b: f32,
-    ) -> Evaluation {
-        let (alpha, beta, base) = (self.alpha.get(), self.beta.get(), self.base.get());
-        let row = pairs.row(a);
-        let mut sum = Evaluation::default();
+impl Definition for MultiSimilarity {
+    fn default_distance(&self) -> Option<Distance> {
+        Some(Cosine {}.into())
+    }
 
+    fn default_miner(&self) -> Option<Miner> {
+        Some(miner::MultiSimilarity::default().into())
+    }
+}
+
+impl RowLoss for MultiSimilarity {
+    fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
+        let (alpha, beta, base) = (self.alpha.get(), self.beta.get(), self.base.get());
+        let d = row.d();
+        let [mut tuples, mut active] = [0; 2];
         let (mut farthest, mut nearest) = (base, base);
-        for p in kept.positives(a) {
-            sum.tuples += 1;
-            sum.active += usize::from(row[p] > base);
-            farthest = farthest.max(row[p]);
+        for p in row.positives() {
+            tuples += 1;
+            active += usize::from(d[p] > base);
+            farthest = farthest.max(d[p]);
         }
-        kept.negatives(a, |range| {
-            sum.tuples += range.len();
-            for &d in &row[range] {
-                sum.active += usize::from(d < base);
+        row.negatives(|range| {
+            tuples += range.len();
+            for &d in &d[range] {
+                active += usize::from(d < base);
                 nearest = if d < nearest { d } else { nearest };
             }
         });
 
         // The log-sum-exp of { 0 } and the pairs, shifted by its largest term.
         let mut positives = f64::from((alpha * (base - farthest)).exp());
-        for p in kept.positives(a) {
-            g[p] = (alpha * (row[p] - farthest)).exp();
+        for p in row.positives() {
+            g[p] = (alpha * (d[p] - farthest)).exp();
             positives += f64::from(g[p]);
         }
         let mut negatives = f64::from((beta * (nearest - base)).exp());
-        kept.negatives(a, |range| {
-            for (g, d) in g[range.clone()]
-                .chunks_mut(BLOCK)
-                .zip(row[range].chunks(BLOCK))
-            {
-                let mut exponents = [0.0; BLOCK];
-                exponents
-                    .iter_mut()
-                    .zip(d)
-                    .for_each(|(x, d)| *x = beta * (nearest - d));
-                exp(&exponents[..d.len()], g);
-                negatives += f64::from(g.iter().sum::<f32>());
-            }
+        row.negatives(|range| {
+            negatives += exponentials(&d[range.clone()], |d| beta * (nearest - d), &mut g[range]);
         });
-
-        let (of_positive, of_negative) =
-            (inverse_b / positives as f32, -inverse_b / negatives as f32);
-        kept.negatives(a, |range| {
-            for g in &mut g[range] {
-                *g *= of_negative;
-            }
+        row.negatives(|range| {
+            let factor = -1.0 / negatives as f32;
+            g[range].iter_mut().for_each(|g| *g *= factor);
         });
-        kept.positives(a).for_each(|p| g[p] *= of_positive);
+        row.positives().for_each(|p| g[p] /= positives as f32);
 
-        sum.value = f64::from(farthest - base)
+        let value = f64::from(farthest - base)
             + positives.ln() / f64::from(alpha)
             + f64::from(base - nearest)
             + negatives.ln() / f64::from(beta);
-        sum
-    }
-}
-
-impl PairLoss for MultiSimilarity {
-    fn default_distance(&self) -> Distance {
-        Cosine {}.into()
+        row.whole(value, [tuples, active], g)
     }
 
-    fn default_miner(&self) -> Miner {
-        miner::MultiSimilarity::default().into()
-    }
-
-    fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation {
-        let kept = tuples.pairs(pairs);
-        let b = pairs.size();
-        let anchors = pairs.each_anchor(g, |a, g| self.anchor(pairs, &kept, a, g, 1.0 / b as f32));
-        let sum: Evaluation = anchors.into_iter().sum();
-        Evaluation {
-            value: sum.value / b as f64,
-            ..sum
-        }
-    }
-
-    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
+    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> Vec<Term> {
         let (alpha, beta, base) = (self.alpha.exact(), self.beta.exact(), self.base.exact());
-        let b = batch.size();
-        let (mut of_positives, mut of_negatives) = (vec![0.0; b], vec![0.0; b]);
-        for (a, j) in batch.pairs(tuples) {
-            if batch.label(a) == batch.label(j) {
-                of_positives[a] += (alpha * (batch.d(a, j) - base)).exp();
-            } else {
-                of_negatives[a] += (-beta * (batch.d(a, j) - base)).exp();
-            }
+        let mut terms = Vec::new();
+        for anchor in 0..batch.rows() {
+            let [positives, negatives] = batch.kept(anchor, tuples);
+            let of_positives: f64 = positives
+                .iter()
+                .map(|&p| (alpha * (batch.d(anchor, p) - base)).exp())
+                .sum();
+            let of_negatives: f64 = negatives
+                .iter()
+                .map(|&n| (-beta * (batch.d(anchor, n) - base)).exp())
+                .sum();
+            let value = of_positives.ln_1p() / alpha + of_negatives.ln_1p() / beta;
+            terms.push(Term {
+                anchor,
+                group: 0,
+                value,
+            });
         }
-        let anchors = of_positives.iter().zip(&of_negatives);
-        anchors
-            .map(|(p, n)| p.ln_1p() / alpha + n.ln_1p() / beta)
-            .sum::<f64>()
-            / b as f64
+        terms
     }
 }

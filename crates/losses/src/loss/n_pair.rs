@@ -1,11 +1,13 @@
 //! The multi-class N-pair loss.
 
-use super::{Evaluation, PairLoss};
+use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
-use crate::pairs::{Classes, Pairs};
+use crate::miner::Miner;
+use crate::pairs::Classes;
 use crate::range::NonNegative;
+use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
 
 described! {
@@ -112,43 +114,17 @@ impl Query<'_> {
     }
 }
 
-impl PairLoss for NPair {
-    fn default_distance(&self) -> Distance {
-        Dot::default().into()
+impl Definition for NPair {
+    fn default_distance(&self) -> Option<Distance> {
+        Some(Dot::default().into())
     }
 
-    fn forms_tuples(&self) -> bool {
-        true
+    fn default_miner(&self) -> Option<Miner> {
+        None
     }
 
-    fn value_and_grad(&self, pairs: Pairs<'_>, _tuples: &Tuples, g: &mut [f32]) -> Evaluation {
-        let sets = tuplets(pairs.classes());
-        let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.size()];
-        for set in &sets {
-            for target in 0..set.keys.len() {
-                queries[set.queries[target]] = Some(Query {
-                    keys: &set.keys,
-                    target,
-                });
-                if self.symmetric {
-                    queries[set.keys[target]] = Some(Query {
-                        keys: &set.queries,
-                        target,
-                    });
-                }
-            }
-        }
-        let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
-        let rows = pairs.each_anchor(g, |a, g| {
-            queries[a].map_or(Evaluation::default(), |query| {
-                query.term(pairs.row(a), g, weight as f32)
-            })
-        });
-        let sum: Evaluation = rows.into_iter().sum();
-        Evaluation {
-            value: sum.value * weight,
-            ..sum
-        }
+    fn default_reducer(&self) -> Option<Reducer> {
+        None
     }
 
     fn embedding_term(&self, embeddings: &[f32], classes: &Classes, gradient: &mut [f32]) -> f64 {
@@ -171,45 +147,106 @@ impl PairLoss for NPair {
         value
     }
 
-    fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> f64 {
-        let b = batch.size();
-        // rank[i]: how many examples of its class come before example i.
-        let rank: Vec<_> = (0..b)
-            .map(|i| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count())
-            .collect();
-        let pair =
-            |i: usize| (0..b).find(|&j| batch.label(j) == batch.label(i) && rank[j] == rank[i] + 1);
-        let queries: Vec<_> = (0..b)
-            .filter(|&i| rank[i] % 2 == 0)
-            .filter_map(|i| Some((i, pair(i)?)))
-            .collect();
-        let (mut terms, mut norms) = (Vec::new(), Vec::new());
-        for &(i, i_plus) in &queries {
-            let others: Vec<_> = queries
-                .iter()
-                .filter(|&&(j, _)| j != i && rank[j] == rank[i])
-                .collect();
-            if others.is_empty() {
-                continue;
+    fn embedding_reference(&self, batch: &Exact<'_>) -> f64 {
+        let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
+        let queries = queries(batch);
+        let norms = queries
+            .iter()
+            .map(|query| square(query.i) + square(query.i_plus));
+        self.norm_penalty.exact() / 4.0 * norms.sum::<f64>() / queries.len().max(1) as f64
+    }
+}
+
+impl MatrixLoss for NPair {
+    fn value_and_grad(
+        &self,
+        matrix: &Matrix<'_>,
+        gradients: &mut MatrixGradients<'_>,
+    ) -> Evaluation {
+        let pairs = matrix.pairs;
+        let sets = tuplets(pairs.classes());
+        let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.rows()];
+        for set in &sets {
+            for target in 0..set.keys.len() {
+                queries[set.queries[target]] = Some(Query {
+                    keys: &set.keys,
+                    target,
+                });
+                if self.symmetric {
+                    queries[set.keys[target]] = Some(Query {
+                        keys: &set.queries,
+                        target,
+                    });
+                }
             }
-            let sum: f64 = others
-                .iter()
-                .map(|&&(_, j_plus)| (batch.d(i, i_plus) - batch.d(i, j_plus)).exp())
-                .sum();
-            let swapped: f64 = others
-                .iter()
-                .map(|&&(j, _)| (batch.d(i_plus, i) - batch.d(i_plus, j)).exp())
-                .sum();
+        }
+        let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
+        let rows = pairs.each_anchor(gradients.g, |a, g| {
+            queries[a].map_or(Evaluation::default(), |query| {
+                query.term(pairs.row(a), g, weight as f32)
+            })
+        });
+        rows.into_iter()
+            .fold(Evaluation::default(), |sum, row| Evaluation {
+                value: sum.value + row.value * weight,
+                tuples: sum.tuples + row.tuples,
+                active: sum.active + row.active,
+            })
+    }
+
+    fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
+        let mut terms = Vec::new();
+        for ExactQuery { i, i_plus, others } in queries(batch) {
+            let term = |(j, j_plus): &(usize, usize)| {
+                let forward = (batch.d(i, i_plus) - batch.d(i, *j_plus)).exp();
+                [forward, (batch.d(i_plus, i) - batch.d(i_plus, *j)).exp()]
+            };
+            let [sum, swapped] = [0, 1].map(|way| others.iter().map(|o| term(o)[way]).sum::<f64>());
             terms.push(if self.symmetric {
                 f64::midpoint(sum.ln_1p(), swapped.ln_1p())
             } else {
                 sum.ln_1p()
             });
-            let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
-            norms.push(square(i) + square(i_plus));
         }
-        let n = terms.len().max(1) as f64;
-        terms.iter().sum::<f64>() / n
-            + self.norm_penalty.exact() / 4.0 * norms.iter().sum::<f64>() / n
+        let value = terms.iter().sum::<f64>() / terms.len().max(1) as f64;
+        vec![Term {
+            anchor: 0,
+            group: 0,
+            value,
+        }]
     }
+}
+
+/// A query with its positive and the pairs of the other classes of its set, by their definition.
+struct ExactQuery {
+    i: usize,
+    i_plus: usize,
+    others: Vec<(usize, usize)>,
+}
+
+fn queries(batch: &Exact<'_>) -> Vec<ExactQuery> {
+    let b = batch.rows();
+    // rank[i]: how many examples of its class come before example i.
+    let before = |i: usize| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count();
+    let rank: Vec<_> = (0..b).map(before).collect();
+    let pair =
+        |i: usize| (0..b).find(|&j| batch.label(j) == batch.label(i) && rank[j] == rank[i] + 1);
+    let queries: Vec<_> = (0..b)
+        .filter(|&i| rank[i] % 2 == 0)
+        .filter_map(|i| Some((i, pair(i)?)))
+        .collect();
+    let others = |i: usize| {
+        let of_set = queries
+            .iter()
+            .filter(|&&(j, _)| j != i && rank[j] == rank[i]);
+        of_set.copied().collect::<Vec<_>>()
+    };
+    let with_others = queries.iter().map(|&(i, i_plus)| ExactQuery {
+        i,
+        i_plus,
+        others: others(i),
+    });
+    with_others
+        .filter(|query| !query.others.is_empty())
+        .collect()
 }

@@ -1,13 +1,12 @@
 //! The triplet loss.
 
-use super::{Evaluation, PairLoss, hinge, scale};
+use super::{Definition, Row, RowLoss, hinge};
 use crate::described::described;
 use crate::distance::{Distance, SquaredL2};
 use crate::exact::Exact;
 use crate::miner::{Miner, SemiHard};
-use crate::pairs::Pairs;
 use crate::range::NonNegative;
-use crate::reduction::Reduction;
+use crate::reducer::{MeanNonzero, Reducer, Term, Terms};
 use crate::tuples::Tuples;
 
 described! {
@@ -30,7 +29,7 @@ described! {
     /// Eq. 4. `swap`: V. Balntas et al., Learning Local Feature Descriptors with Triplets, BMVC 2016, §2.
     ///
     /// # Differences
-    /// Eq. 3 is a sum; the mean over violated triplets is the default here, `reduction = "sum"` is the paper's. Squared or
+    /// Eq. 3 is a sum; the mean over violated triplets is the default here, `[reducer.sum]` is the paper's. Squared or
     /// plain distance is the distance's choice: pytorch-metric-learning has `l2` and margin 0.05 by default,
     /// sentence-transformers un-normalized `l2` and margin 5.
     ///
@@ -52,45 +51,50 @@ described! {
         pub smooth: bool = false,
         /// Use `d(p, n)` where it is smaller than `d(a, n)`.
         pub swap: bool = false,
-        /// `mean_nonzero`, `mean` or `sum` over the triplets.
-        pub reduction: Reduction = Reduction::MeanNonzero,
     }
 }
 
-impl PairLoss for TripletMargin {
-    fn default_distance(&self) -> Distance {
-        SquaredL2::default().into()
+impl Definition for TripletMargin {
+    fn default_distance(&self) -> Option<Distance> {
+        Some(SquaredL2::default().into())
     }
 
-    fn default_miner(&self) -> Miner {
-        SemiHard::default().into()
+    fn default_miner(&self) -> Option<Miner> {
+        Some(SemiHard::default().into())
     }
 
-    fn value_and_grad(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Evaluation {
+    fn default_reducer(&self) -> Option<Reducer> {
+        Some(MeanNonzero {}.into())
+    }
+}
+
+impl RowLoss for TripletMargin {
+    fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
         let margin = self.margin.get();
         let terms = hinge::Terms {
             margin,
             smooth: self.smooth,
             swap: self.swap,
         };
-        let sum = match tuples {
-            Tuples::Triplets(triplets) => hinge::listed(pairs, triplets, terms, g),
-            _ if self.smooth || self.swap => hinge::visited(pairs, tuples, terms, g),
-            _ => hinge::summed(pairs, tuples, margin, g),
+        let sum = match row.tuples {
+            Tuples::Triplets(_) | Tuples::Tuplets { .. } => hinge::listed(row, terms, g),
+            _ if self.smooth || self.swap || row.keep.is_selective() => {
+                hinge::visited(row, terms, g)
+            }
+            _ => hinge::summed(row, margin, g),
         };
-        // Every term of the smooth loss is above zero.
-        let factor = self.reduction.factor(
-            sum.tuples,
-            if self.smooth { sum.tuples } else { sum.active },
-        );
-        scale(g, factor);
-        Evaluation {
-            value: sum.value * factor,
-            ..sum
-        }
+        [sum, Terms::default()]
     }
 
-    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> f64 {
+    fn needs_square(&self) -> bool {
+        self.swap
+    }
+
+    fn lends_slopes(&self) -> bool {
+        self.swap
+    }
+
+    fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> Vec<Term> {
         let mut terms = Vec::new();
         for [a, p, n] in batch.triplets(tuples) {
             let d_n = if self.swap {
@@ -99,12 +103,17 @@ impl PairLoss for TripletMargin {
                 batch.d(a, n)
             };
             let violation = batch.d(a, p) - d_n + self.margin.exact();
-            terms.push(if self.smooth {
+            let value = if self.smooth {
                 violation.exp().ln_1p()
             } else {
                 violation.max(0.0)
+            };
+            terms.push(Term {
+                anchor: a,
+                group: 0,
+                value,
             });
         }
-        self.reduction.reference(&terms)
+        terms
     }
 }

@@ -49,7 +49,7 @@ impl TupleMiner for BatchHard {
 
     fn reference(&self, batch: &Exact<'_>) -> Tuples {
         let mut triplets = Vec::new();
-        for a in 0..batch.size() {
+        for a in 0..batch.rows() {
             let p = first_least(&batch.positives(a), |p| -batch.d(a, p));
             let n = first_least(&batch.negatives(a), |n| batch.d(a, n));
             if let (Some(p), Some(n)) = (p, n) {

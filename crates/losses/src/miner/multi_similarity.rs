@@ -41,7 +41,7 @@ described! {
 impl TupleMiner for MultiSimilarity {
     fn mine(&self, pairs: Pairs<'_>, _rng: &mut ChaCha8Rng) -> Tuples {
         let epsilon = self.epsilon.get();
-        let mut mask = PairMask::empty(pairs.size());
+        let mut mask = PairMask::empty(pairs.rows(), pairs.cols());
         mask.rows_mut().enumerate().for_each(|(a, bits)| {
             let row = pairs.row(a);
             let negatives = || {
@@ -66,8 +66,8 @@ impl TupleMiner for MultiSimilarity {
     }
 
     fn reference(&self, batch: &Exact<'_>) -> Tuples {
-        let mut mask = PairMask::empty(batch.size());
-        for a in 0..batch.size() {
+        let mut mask = PairMask::empty(batch.rows(), batch.columns());
+        for a in 0..batch.rows() {
             let (positives, negatives) = (batch.positives(a), batch.negatives(a));
             for &p in &positives {
                 for &n in &negatives {

@@ -153,15 +153,15 @@ impl TupleMiner for SemiHard {
     fn mine(&self, pairs: Pairs<'_>, rng: &mut ChaCha8Rng) -> Tuples {
         // One draw for each anchor, in order: the choice does not depend on the number of threads.
         let seeds: Vec<_> = match self.choice {
-            Choice::Nearest => vec![0; pairs.size()],
-            Choice::Random => (0..pairs.size()).map(|_| rng.next_u64()).collect(),
+            Choice::Nearest => vec![0; pairs.rows()],
+            Choice::Random => (0..pairs.rows()).map(|_| rng.next_u64()).collect(),
         };
         triplets_of_anchors(pairs, |a| self.of_anchor(pairs, a, seeds[a]))
     }
 
     fn reference(&self, batch: &Exact<'_>) -> Tuples {
         let mut triplets = Vec::new();
-        for a in 0..batch.size() {
+        for a in 0..batch.rows() {
             for p in batch.positives(a) {
                 let mut farther = batch.negatives(a);
                 farther.retain(|&n| batch.d(a, n) > batch.d(a, p));

@@ -1,6 +1,6 @@
 //! Mistakes are named with their place.
 
-use crate::{Batch, distances, losses, main_objectives};
+use crate::{Batch, distances, main_objectives, pair_losses};
 use nearkin_losses::loss::NPair;
 use nearkin_losses::miner::BatchHard;
 use nearkin_losses::{ChaCha8Rng, Error, Mat, Objective, SeedableRng};
@@ -50,9 +50,8 @@ fn embeddings_too_large_for_f32_are_refused_rather_than_answered_with_nan() {
         .embeddings
         .iter()
         .fold(0.0, |m: f32, e| m.max(e.abs()));
-    for (loss, distance) in losses()
-        .into_iter()
-        .flat_map(|l| distances().into_iter().map(move |d| (l.clone(), d)))
+    for (loss, distance) in
+        pair_losses().flat_map(|l| distances().into_iter().map(move |d| (l.clone(), d)))
     {
         let objective = Objective::from(loss).with_distance(distance.clone());
         // The norms of the embeddings are part of the N-pair loss over any distance.

@@ -1,50 +1,72 @@
 //! Fused losses against references written from the definitions.
 
-use crate::{Batch, assert_all_close, assert_close, distances, miners, objectives};
+use crate::{
+    Batch, Numbers, assert_all_close, assert_close, distances, forms_tuples, gradient, miners,
+    objectives, pair_losses, reducers,
+};
 use nearkin_losses::loss::TripletMargin;
 use nearkin_losses::miner::{SemiHard, semi_hard::Choice};
 use nearkin_losses::range::Positive;
 use nearkin_losses::{ChaCha8Rng, Exact, Objective, SeedableRng, Tuples};
 
-/// `∂L/∂E` by central differences of the reference over fixed tuples.
-fn central_differences(objective: &Objective, batch: &Batch, tuples: &Tuples) -> Vec<f64> {
+/// The gradient by central differences of the reference over fixed tuples.
+fn central_differences(
+    objective: &Objective,
+    batch: &Batch,
+    numbers: &Numbers,
+    tuples: &Tuples,
+) -> Vec<f64> {
     let h = 1e-6;
-    let mut embeddings = batch.exact();
-    let mut value = |k: usize, step: f64| {
-        let kept = embeddings[k];
-        embeddings[k] += step;
-        let value = objective.reference(&embeddings, batch.cols, &batch.labels, tuples);
-        embeddings[k] = kept;
-        value
+    let value = |k: usize, step: f64| {
+        let moved = numbers.moved(step, |place| f64::from(u8::from(place == k)));
+        batch.reference(objective, &moved, tuples)
     };
-    (0..batch.embeddings.len())
+    (0..numbers.len())
         .map(|k| (value(k, h) - value(k, -h)) / (2.0 * h))
         .collect()
+}
+
+/// Checks value and whole gradient; whether there was anything to compare.
+fn agrees_everywhere(batch: &Batch, objective: &Objective) -> bool {
+    let mut criterion = batch.criterion(objective).unwrap();
+    let numbers = Numbers::new(batch, &criterion);
+    let tuples = batch.tuples(objective);
+    let outcome = batch.run(&mut criterion).unwrap();
+    let expected = batch.reference(objective, &numbers, &tuples);
+    assert_close(f64::from(outcome.value), expected, 1e-5, objective);
+    let slopes = central_differences(objective, batch, &numbers, &tuples);
+    assert_all_close(&gradient(&outcome), &slopes, 2e-5, objective);
+    assert!((0.0..=1.0).contains(&outcome.active), "{objective:#?}");
+    outcome.tuples > 0 && outcome.value != 0.0
 }
 
 #[test]
 fn values_and_gradients_are_those_of_the_references() {
     let batch = Batch::uneven(1);
-    let mut with_tuples = 0;
-    for objective in objectives() {
-        let tuples = objective
-            .mine(
-                batch.mat(),
-                &batch.labels,
-                &mut ChaCha8Rng::seed_from_u64(7),
-            )
-            .unwrap();
-        let outcome = batch.evaluate(&objective).unwrap();
-        let expected = objective.reference(&batch.exact(), batch.cols, &batch.labels, &tuples);
-        assert_close(f64::from(outcome.value), expected, 1e-5, &objective);
-        let gradient = central_differences(&objective, &batch, &tuples);
-        assert_all_close(&outcome.gradient, &gradient, 2e-5, &objective);
-        assert!((0.0..=1.0).contains(&outcome.active), "{objective:#?}");
-        with_tuples += u32::from(outcome.tuples > 0 && outcome.value > 0.0);
+    let compared = objectives()
+        .filter(|objective| agrees_everywhere(&batch, objective))
+        .count();
+    assert!(
+        compared > 700,
+        "only {compared} combinations had anything to compare"
+    );
+}
+
+#[test]
+fn every_reducer_goes_with_every_loss_of_terms() {
+    let batch = Batch::uneven(2);
+    let mut compared = 0;
+    for loss in pair_losses() {
+        for reducer in reducers() {
+            let objective = Objective::from(loss.clone()).with_reducer(reducer);
+            if objective.check().is_ok() {
+                compared += usize::from(agrees_everywhere(&batch, &objective));
+            }
+        }
     }
     assert!(
-        with_tuples > 1000,
-        "only {with_tuples} combinations had anything to compare"
+        compared > 70,
+        "only {compared} combinations had anything to compare"
     );
 }
 
@@ -54,7 +76,7 @@ fn large_batches_agree_too() {
     let labels: Vec<u32> = (0..150).map(|i| i * i % 31).collect();
     let batch = Batch::random(2, 20, &labels);
     for objective in crate::main_objectives() {
-        agrees_with_its_reference(&batch, &objective);
+        agrees_along_a_line(&batch, &objective);
     }
 }
 
@@ -63,43 +85,29 @@ fn large_classes_agree_too() {
     // Above the number of positives that are compared one by one.
     let labels: Vec<u32> = (0..70).map(|i| i * i % 3).collect();
     let batch = Batch::random(3, 5, &labels);
-    for loss in crate::losses()
-        .into_iter()
-        .filter(|loss| !loss.get().forms_tuples())
-    {
+    for loss in pair_losses().filter(|loss| !forms_tuples(loss)) {
         for miner in miners() {
-            agrees_with_its_reference(&batch, &Objective::from(loss.clone()).with_miner(miner));
+            agrees_along_a_line(&batch, &Objective::from(loss.clone()).with_miner(miner));
         }
     }
 }
 
-fn agrees_with_its_reference(batch: &Batch, objective: &Objective) {
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let tuples = objective
-        .mine(batch.mat(), &batch.labels, &mut rng)
-        .unwrap();
-    let outcome = batch.evaluate(objective).unwrap();
-    let expected = objective.reference(&batch.exact(), batch.cols, &batch.labels, &tuples);
+/// Checks the value, and the gradient along one direction, where the central difference is cheap.
+fn agrees_along_a_line(batch: &Batch, objective: &Objective) {
+    let mut criterion = batch.criterion(objective).unwrap();
+    let numbers = Numbers::new(batch, &criterion);
+    let tuples = batch.tuples(objective);
+    let outcome = batch.run(&mut criterion).unwrap();
+    let expected = batch.reference(objective, &numbers, &tuples);
     assert_close(f64::from(outcome.value), expected, 1e-5, objective);
-    // Along one direction the central difference is cheap.
-    let direction: Vec<f64> = (0..batch.embeddings.len())
-        .map(|k| (k as f64).sin())
-        .collect();
-    let moved = |step: f64| {
-        let embeddings: Vec<_> = batch
-            .exact()
-            .iter()
-            .zip(&direction)
-            .map(|(e, d)| e + step * d)
-            .collect();
-        objective.reference(&embeddings, batch.cols, &batch.labels, &tuples)
-    };
+    let direction = |k: usize| (k as f64).sin();
+    let moved = |step: f64| batch.reference(objective, &numbers.moved(step, direction), &tuples);
     let slope = (moved(1e-7) - moved(-1e-7)) / 2e-7;
-    let parts = outcome
-        .gradient
+    let slopes = gradient(&outcome);
+    let parts = slopes
         .iter()
-        .zip(&direction)
-        .map(|(&g, d)| f64::from(g) * d);
+        .enumerate()
+        .map(|(k, &g)| f64::from(g) * direction(k));
     let size: f64 = parts.clone().map(f64::abs).sum();
     assert!(
         (parts.sum::<f64>() - slope).abs() <= 1e-4 * size.max(1e-3),
@@ -156,7 +164,7 @@ fn random_semi_hard_negatives_are_drawn_from_all_inside_the_margin_alike() {
     };
     let objective = Objective::from(TripletMargin::default()).with_miner(miner.clone());
     let exact = batch.exact();
-    let distance = objective.distance();
+    let distance = objective.distance().unwrap();
     let Tuples::Triplets(candidates) = nearkin_losses::miner::TupleMiner::reference(
         &miner,
         &Exact::new(&exact, 4, &labels, distance.get()),

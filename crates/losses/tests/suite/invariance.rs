@@ -84,7 +84,10 @@ fn a_rotation_turns_the_gradient_and_keeps_the_value() {
         embeddings: turn(&batch.embeddings),
         ..batch.clone()
     };
-    for objective in objectives() {
+    // Sums of powers and means over components depend on the axes.
+    let turns =
+        |objective: &Objective| !["lp", "snr"].contains(&objective.distance().unwrap().name());
+    for objective in objectives().filter(turns) {
         let outcome = batch.evaluate(&objective).unwrap();
         let expected = Outcome {
             gradient: turn(&outcome.gradient),
@@ -101,7 +104,9 @@ fn normalized_distances_do_not_see_the_scale() {
         embeddings: batch.embeddings.iter().map(|e| 8.0 * e).collect(),
         ..batch.clone()
     };
-    for objective in objectives().filter(|objective| objective.distance().get().normalize()) {
+    for objective in
+        objectives().filter(|objective| objective.distance().unwrap().get().normalize())
+    {
         let pairs_only = serde_json::from_str::<Objective>(
             &serde_json::to_string(&objective)
                 .unwrap()
@@ -176,7 +181,8 @@ fn batches_without_triplets_count_none_and_pull_nowhere() {
             }
             // Pairs of one kind alone are still pairs; triplets and tuplets need both kinds.
             let of_pairs = ["contrastive", "multi_similarity"].contains(&objective.loss.name());
-            let every_pair = objective.miner().name() == "all" && of_pairs;
+            let every_pair =
+                objective.miner().is_some_and(|miner| miner.name() == "all") && of_pairs;
             let expected = if every_pair {
                 labels.len() * labels.len().saturating_sub(1)
             } else {

@@ -7,9 +7,13 @@ mod goldens;
 mod invariance;
 
 use nearkin_losses::distance::Distance;
-use nearkin_losses::loss::Loss;
+use nearkin_losses::loss::{Columns, Form, Loss, Shape};
 use nearkin_losses::miner::{All, Miner, MultiSimilarity};
-use nearkin_losses::{ChaCha8Rng, Error, Mat, Objective, Outcome, SeedableRng};
+use nearkin_losses::reducer::Reducer;
+use nearkin_losses::{
+    self as losses_crate, ChaCha8Rng, Criterion, Error, Exact, ExactColumns, Mat, Objective,
+    Outcome, SeedableRng, Targets, Tuples,
+};
 use rand::RngExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,9 +72,113 @@ impl Batch {
         self.embeddings.iter().map(|&e| f64::from(e)).collect()
     }
 
-    fn evaluate(&self, objective: &Objective) -> Result<Outcome, Error> {
-        objective.value_and_grad(self.mat(), &self.labels, &mut ChaCha8Rng::seed_from_u64(7))
+    fn classes(&self) -> usize {
+        self.labels
+            .iter()
+            .max()
+            .map_or(1, |&label| label as usize + 1)
     }
+
+    /// The objective at work on this batch, with small random parameters if it learns any.
+    fn criterion(&self, objective: &Objective) -> Result<Criterion, Error> {
+        let shape = Shape {
+            dim: self.cols,
+            // Labels that name no class are for losses without proxies.
+            classes: self.classes().min(1000),
+        };
+        Criterion::new(objective.clone(), shape, 11)
+    }
+
+    fn evaluate(&self, objective: &Objective) -> Result<Outcome, Error> {
+        self.run(&mut self.criterion(objective)?)
+    }
+
+    fn run(&self, criterion: &mut Criterion) -> Result<Outcome, Error> {
+        let batch = losses_crate::Batch {
+            embeddings: self.mat(),
+            targets: Targets::Labels(&self.labels),
+        };
+        criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    /// The tuples that [`run`](Self::run) uses.
+    fn tuples(&self, objective: &Objective) -> Tuples {
+        if objective.loss.definition().columns() != Columns::Items {
+            return Tuples::All;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        objective.mine(self.mat(), &self.labels, &mut rng).unwrap()
+    }
+
+    /// The value by the definition, for these embeddings and parameters.
+    fn reference(&self, objective: &Objective, numbers: &Numbers, tuples: &Tuples) -> f64 {
+        let distance = objective.distance().unwrap();
+        let mut parameters = numbers.parameters.clone();
+        let columns = match objective.loss.definition().columns() {
+            Columns::Items => ExactColumns {
+                vectors: numbers.embeddings.clone(),
+                labels: self.labels.clone(),
+                own: Some(0),
+            },
+            Columns::Proxies { per_class } => {
+                let vectors = parameters.remove(0);
+                let proxies = vectors.len() / self.cols;
+                ExactColumns {
+                    vectors,
+                    labels: (0..proxies).map(|k| (k / per_class) as u32).collect(),
+                    own: None,
+                }
+            }
+        };
+        let (labels, distance) = (&self.labels, distance.get());
+        let batch = Exact::against(&numbers.embeddings, self.cols, labels, columns, distance);
+        objective.reference(&batch.with_parameters(parameters), tuples)
+    }
+}
+
+/// All that a value depends on, in double precision.
+#[derive(Clone)]
+struct Numbers {
+    embeddings: Vec<f64>,
+    parameters: Vec<Vec<f64>>,
+}
+
+impl Numbers {
+    fn new(batch: &Batch, criterion: &Criterion) -> Self {
+        let exact = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect();
+        Self {
+            embeddings: batch.exact(),
+            parameters: criterion
+                .parameters()
+                .iter()
+                .map(|p| exact(&p.values))
+                .collect(),
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        self.embeddings
+            .iter_mut()
+            .chain(self.parameters.iter_mut().flatten())
+    }
+
+    fn len(&self) -> usize {
+        self.embeddings.len() + self.parameters.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// The same with each number moved by `step` times its part of a direction.
+    fn moved(&self, step: f64, direction: impl Fn(usize) -> f64) -> Self {
+        let mut moved = self.clone();
+        for (k, number) in moved.iter_mut().enumerate() {
+            *number += step * direction(k);
+        }
+        moved
+    }
+}
+
+/// The gradient of an outcome in the order of [`Numbers`].
+fn gradient(outcome: &Outcome) -> Vec<f32> {
+    [outcome.gradient.clone(), outcome.parameters.concat()].concat()
 }
 
 /// Each member with each combination of its switches and reductions, so that nothing is added untested.
@@ -146,13 +254,56 @@ fn miners() -> Vec<Miner> {
     miners
 }
 
-/// Every loss with every distance and every miner that goes with it.
+fn reducers() -> Vec<Reducer> {
+    use nearkin_losses::range::NonNegative;
+    use nearkin_losses::reducer::{
+        ClassWeighted, ClassWeights, PerAnchor, Threshold, per_anchor::Anchors,
+    };
+    let mut reducers = Reducer::defaults();
+    let weights = [0.5, 2.0, 0.0, 1.0, 3.0].map(NonNegative::literal).to_vec();
+    reducers.push(
+        ClassWeighted {
+            weights: ClassWeights::new(weights),
+        }
+        .into(),
+    );
+    let bounds = Threshold {
+        low: NonNegative::literal(0.1),
+        high: NonNegative::literal(0.6),
+    };
+    reducers.push(bounds.into());
+    reducers
+        .extend([Anchors::MeanNonzero, Anchors::Sum].map(|anchors| PerAnchor { anchors }.into()));
+    reducers
+}
+
+/// Losses of the pair matrix.
+fn pair_losses() -> impl Iterator<Item = Loss> {
+    losses()
+        .into_iter()
+        .filter(|loss| matches!(loss.form(), Form::Rows(_) | Form::Matrix(_)))
+}
+
+fn has_proxies(loss: &Loss) -> bool {
+    loss.definition().columns() != Columns::Items
+}
+
+fn forms_tuples(loss: &Loss) -> bool {
+    loss.definition().default_miner().is_none()
+}
+
+/// Every pair loss with every distance and every miner that goes with it.
 fn objectives() -> impl Iterator<Item = Objective> {
-    losses().into_iter().flat_map(|loss| {
+    pair_losses().flat_map(|loss| {
         distances().into_iter().flat_map(move |distance| {
             let with_distance = Objective::from(loss.clone()).with_distance(distance);
             let fits = |objective: &Objective| objective.check().is_ok();
-            miners()
+            let miners = if has_proxies(&loss) {
+                vec![All {}.into()]
+            } else {
+                miners()
+            };
+            miners
                 .into_iter()
                 .map(move |miner| with_distance.clone().with_miner(miner))
                 .filter(fits)
@@ -160,9 +311,9 @@ fn objectives() -> impl Iterator<Item = Objective> {
     })
 }
 
-/// A cheaper selection: every loss with its paper's distance and miner, and with all tuples.
+/// A cheaper selection: every pair loss with its paper's distance and miner, and with all tuples.
 fn main_objectives() -> impl Iterator<Item = Objective> {
-    losses().into_iter().flat_map(|loss| {
+    pair_losses().flat_map(|loss| {
         let own = Objective::from(loss);
         [own.clone(), own.with_miner(All {})]
     })

@@ -24,6 +24,7 @@ use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
 use nearkin_losses::range::Fraction;
+use nearkin_losses::reducer::Reducer;
 use serde::{Deserialize, Serialize};
 
 /// A training run, whole.
@@ -70,6 +71,9 @@ pub struct Recipe {
     /// Which pairs or triplets count; the loss's own choice where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Miner>,
+    /// How the terms of a batch become one number; the loss's own reducer where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reducer: Option<Reducer>,
     /// How gradients move the weights.
     #[serde(default)]
     pub optimizer: Optimizer,
@@ -100,12 +104,13 @@ fn none() -> Fraction {
 }
 
 impl Recipe {
-    /// The loss with the distance and the miner that it runs with.
+    /// The loss with the distance, the miner and the reducer that it runs with.
     pub fn objective(&self) -> Objective {
         Objective {
             loss: self.loss.clone(),
             distance: self.distance.clone(),
             miner: self.miner.clone(),
+            reducer: self.reducer.clone(),
         }
     }
 

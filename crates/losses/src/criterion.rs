@@ -1,0 +1,408 @@
+//! An objective at work: with the learned parameters and the memory that its losses need.
+
+mod columns;
+mod pairs;
+mod queue;
+mod views;
+
+pub use queue::Queue;
+
+use crate::batch::{Batch, References};
+use crate::error::Error;
+use crate::loss::Part;
+use crate::loss::{Columns, Evaluation, Form, Shape, Wrapper};
+use crate::objective::Objective;
+use crate::parameter::{Parameter, ParameterSpec, Start};
+use nearkin_kernels::Mat;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::borrow::Cow;
+
+/// An objective at work.
+///
+/// # Example
+/// ```
+/// use nearkin_losses::{Batch, ChaCha8Rng, Criterion, Mat, Objective, SeedableRng, Targets, loss::{Shape, TripletMargin}};
+/// let shape = Shape { dim: 1, classes: 2 };
+/// let mut criterion = Criterion::new(TripletMargin::default().into(), shape, 0)?;
+/// assert!(criterion.parameters().is_empty()); // a triplet loss learns nothing itself
+/// let embeddings = [0.0, 1.0, 3.0];
+/// let batch = Batch { embeddings: Mat::new(&embeddings, 3, 1), targets: Targets::Labels(&[0, 0, 1]) };
+/// let outcome = criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(0))?;
+/// assert_eq!(outcome.gradient.len(), 3);
+/// # Ok::<(), nearkin_losses::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Criterion {
+    objective: Objective,
+    shape: Shape,
+    parameters: Vec<Parameter>,
+    queues: Vec<Queue>,
+}
+
+/// What an objective makes of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// `L`.
+    pub value: f32,
+    /// `∂L/∂E`, shape `[B, D]`, row-major.
+    pub gradient: Vec<f32>,
+    /// Share of the tuples still violated, from 0 to 1: near 0 there is nothing left to learn from, and a sudden 1 is a
+    /// sign of collapse.
+    pub active: f32,
+    /// Tuples that took part; zero if the batch has no positives or no negatives to form one.
+    pub tuples: usize,
+    /// `∂L/∂p` of each learned parameter of the loss, in the order of [`Criterion::parameters`].
+    pub parameters: Vec<Vec<f32>>,
+    /// `∂L/∂E` of the references, if they were to learn; empty otherwise.
+    pub references: Vec<f32>,
+}
+
+impl Criterion {
+    /// With starting values drawn from `seed`.
+    ///
+    /// # Errors
+    /// Parts of the objective do not go together: see [`Objective::check`].
+    pub fn new(objective: Objective, shape: Shape, seed: u64) -> Result<Self, Error> {
+        objective.check()?;
+        let mut criterion = Self {
+            objective,
+            shape,
+            parameters: Vec::new(),
+            queues: Vec::new(),
+        };
+        let objective = criterion.objective.clone();
+        criterion.declare(&objective, shape, "", &mut ChaCha8Rng::seed_from_u64(seed));
+        Ok(criterion)
+    }
+
+    /// Learned parameters of a loss and of what it wraps, in the order in which they are evaluated.
+    fn declare(&mut self, objective: &Objective, shape: Shape, prefix: &str, rng: &mut ChaCha8Rng) {
+        if let Form::Wrapper(wrapper) = objective.loss.form() {
+            self.queues
+                .extend(wrapper.memory().map(|size| Queue::new(size, shape.dim)));
+            for (k, part) in wrapper.parts(shape.dim).into_iter().enumerate() {
+                let inner = Shape {
+                    dim: part.dim,
+                    ..shape
+                };
+                self.declare(part.objective, inner, &format!("{prefix}{k}."), rng);
+            }
+            return;
+        }
+        let definition = objective.loss.definition();
+        let proxies = match definition.columns() {
+            Columns::Items => None,
+            Columns::Proxies { per_class } => Some(ParameterSpec {
+                name: "proxies",
+                shape: [shape.classes * per_class, shape.dim],
+                start: Start::Normal((shape.dim as f32).sqrt().recip()),
+            }),
+        };
+        for spec in proxies.into_iter().chain(definition.learned(shape)) {
+            self.parameters.push(Parameter::new(prefix, &spec, rng));
+        }
+    }
+
+    /// The objective.
+    #[must_use]
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// The learned parameters of the loss.
+    #[must_use]
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The same, for an optimizer.
+    pub fn parameters_mut(&mut self) -> &mut [Parameter] {
+        &mut self.parameters
+    }
+
+    /// What the loss remembers of earlier batches, for a checkpoint.
+    #[must_use]
+    pub fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    /// The same, to go on from a checkpoint.
+    pub fn queues_mut(&mut self) -> &mut [Queue] {
+        &mut self.queues
+    }
+
+    /// Value and gradients of a batch.
+    ///
+    /// The same inputs and state of `rng` give the same bits on any number of threads. Only a miner or a loss that
+    /// chooses at random draws from `rng`. Memory: two matrices `[B, C]`, which the calling thread keeps for its next
+    /// batch; against references or proxies too many for that, blocks of rows.
+    ///
+    /// # Errors
+    /// Targets that do not match the rows, embeddings that are not finite or too large: see [`Error`].
+    pub fn value_and_grad(
+        &mut self,
+        batch: Batch<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Outcome, Error> {
+        self.evaluate(batch, None, rng)
+    }
+
+    /// The same, with the batch compared with references in place of itself.
+    ///
+    /// # Errors
+    /// As for [`value_and_grad`](Self::value_and_grad), and for losses that know no references.
+    pub fn against(
+        &mut self,
+        batch: Batch<'_>,
+        references: References<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Outcome, Error> {
+        self.evaluate(batch, Some(references), rng)
+    }
+
+    fn evaluate(
+        &mut self,
+        batch: Batch<'_>,
+        references: Option<References<'_>>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Outcome, Error> {
+        let (rows, dim) = (batch.embeddings.rows, batch.embeddings.cols);
+        if dim != self.shape.dim && rows > 0 {
+            return Err(Error::Width {
+                found: dim,
+                expected: self.shape.dim,
+            });
+        }
+        let dense = finite(batch.embeddings)?;
+        let mut outcome = Outcome {
+            gradient: vec![0.0; dense.len()],
+            references: vec![
+                0.0;
+                references.map_or(0, |r| if r.learn {
+                    r.labels.len() * dim
+                } else {
+                    0
+                })
+            ],
+            parameters: self
+                .parameters
+                .iter()
+                .map(|p| vec![0.0; p.values.len()])
+                .collect(),
+            ..Outcome::default()
+        };
+        let mut run = Run {
+            parameters: &self.parameters,
+            next_parameter: 0,
+            queues: self.queues.iter_mut(),
+            classes: self.shape.classes,
+            total: Evaluation::default(),
+            outcome: &mut outcome,
+            rng,
+        };
+        let whole = Part {
+            objective: &self.objective,
+            weight: 1.0,
+            dim,
+        };
+        // Labels and views are checked also where there is nothing to compute.
+        run.part(
+            whole,
+            &Seen {
+                dense: &dense,
+                targets: batch.targets,
+                references,
+            },
+        )?;
+        let total = run.total;
+        outcome.value = total.value as f32;
+        outcome.tuples = total.tuples;
+        outcome.active = total.active as f32 / total.tuples.max(1) as f32;
+        let numbers = outcome
+            .gradient
+            .iter()
+            .chain(outcome.parameters.iter().flatten());
+        if !outcome.value.is_finite() || numbers.chain(&outcome.references).any(|g| !g.is_finite())
+        {
+            return Err(Error::overflow(&dense));
+        }
+        Ok(outcome)
+    }
+}
+
+/// What a part sees of a batch.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// Embeddings `[B, D]`, row-major, of the width of the part.
+    dense: &'a [f32],
+    targets: crate::batch::Targets<'a>,
+    references: Option<References<'a>>,
+}
+
+/// One evaluation under way: parts take their parameters and queues in the order in which they were declared.
+struct Run<'a> {
+    parameters: &'a [Parameter],
+    next_parameter: usize,
+    queues: std::slice::IterMut<'a, Queue>,
+    classes: usize,
+    total: Evaluation,
+    outcome: &'a mut Outcome,
+    rng: &'a mut ChaCha8Rng,
+}
+
+impl<'a> Run<'a> {
+    /// Adds a part's value and gradients.
+    fn part(&mut self, part: Part<'_>, seen: &Seen<'_>) -> Result<(), Error> {
+        match part.objective.loss.form() {
+            Form::Rows(_) | Form::Matrix(_) => self.pair_loss(part, seen),
+            Form::Views(loss) => self.view_loss(loss, part, seen),
+            Form::Wrapper(wrapper) => self.wrapper(wrapper, part, seen),
+        }
+    }
+
+    fn wrapper(
+        &mut self,
+        wrapper: &dyn Wrapper,
+        part: Part<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<(), Error> {
+        let mut seen = *seen;
+        let queue = wrapper.memory().and_then(|_| self.queues.next());
+        if let Some(queue) = queue {
+            let name = part.objective.loss.name();
+            let rows = seen.dense.len() / part.dim.max(1);
+            if seen.references.is_some() {
+                return Err(Error::References { loss: name });
+            }
+            queue.push(seen.dense, &seen.targets.labeled(rows)?.labels)?;
+            let queue: &Queue = queue;
+            seen.references = Some(References {
+                embeddings: Mat::new(queue.vectors(), queue.labels().len(), part.dim),
+                labels: queue.labels(),
+                own: Some(queue.labels().len() - rows),
+                learn: false,
+            });
+            return self.parts(wrapper, part, &seen);
+        }
+        self.parts(wrapper, part, &seen)
+    }
+
+    /// The parts of a wrapper, each on its leading components.
+    fn parts(
+        &mut self,
+        wrapper: &dyn Wrapper,
+        outer: Part<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<(), Error> {
+        for part in wrapper.parts(outer.dim) {
+            let weighted = Part {
+                weight: outer.weight * part.weight,
+                ..part
+            };
+            if part.dim == outer.dim {
+                self.part(weighted, seen)?;
+                continue;
+            }
+            let dense = leading(seen.dense, outer.dim, part.dim);
+            let others = seen.references.map(|r| finite(r.embeddings)).transpose()?;
+            let others = others.map(|dense| leading(&dense, outer.dim, part.dim));
+            let references = seen
+                .references
+                .zip(others.as_ref())
+                .map(|(r, dense)| References {
+                    embeddings: Mat::new(dense, r.labels.len(), part.dim),
+                    ..r
+                });
+            self.part(
+                weighted,
+                &Seen {
+                    dense: &dense,
+                    targets: seen.targets,
+                    references,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The parameters of a part that is no wrapper, and the number of the first.
+    fn take_parameters(&mut self, part: Part<'_>) -> (&'a [Parameter], usize) {
+        let definition = part.objective.loss.definition();
+        let shape = Shape {
+            dim: part.dim,
+            classes: self.classes,
+        };
+        let proxies = usize::from(definition.columns() != Columns::Items);
+        let first = self.next_parameter;
+        self.next_parameter += proxies + definition.learned(shape).len();
+        (&self.parameters[first..self.next_parameter], first)
+    }
+
+    fn add(&mut self, evaluation: Evaluation, weight: f64) {
+        self.total.value += weight * evaluation.value;
+        self.total.tuples += evaluation.tuples;
+        self.total.active += evaluation.active;
+    }
+
+    fn add_gradient(&mut self, gradient: &[f32], part: Part<'_>) {
+        let rows = (gradient.len() / part.dim.max(1)).max(1);
+        let width = self.outcome.gradient.len() / rows;
+        add_rows(&mut self.outcome.gradient, width, gradient, part);
+    }
+
+    fn add_parameter_gradient(&mut self, parameter: usize, gradient: &[f32], weight: f64) {
+        let sum = &mut self.outcome.parameters[parameter];
+        sum.iter_mut()
+            .zip(gradient)
+            .for_each(|(s, g)| *s += weight as f32 * g);
+    }
+}
+
+/// Adds rows of the width of a part to rows of `width`.
+fn add_rows(sum: &mut [f32], width: usize, gradient: &[f32], part: Part<'_>) {
+    let weight = part.weight as f32;
+    for (sum, gradient) in sum
+        .chunks_exact_mut(width)
+        .zip(gradient.chunks_exact(part.dim))
+    {
+        sum.iter_mut()
+            .zip(gradient)
+            .for_each(|(s, g)| *s += weight * g);
+    }
+}
+
+/// The first `to` of `from` components of each row.
+fn leading(dense: &[f32], from: usize, to: usize) -> Vec<f32> {
+    dense
+        .chunks_exact(from)
+        .flat_map(|row| &row[..to])
+        .copied()
+        .collect()
+}
+
+/// The embeddings row after row, if they are sound.
+pub(crate) fn finite(embeddings: Mat<'_>) -> Result<Cow<'_, [f32]>, Error> {
+    let Mat {
+        rows,
+        cols,
+        row_stride,
+        col_stride,
+        ..
+    } = embeddings;
+    let dense = embeddings.as_contiguous().map_or_else(
+        || {
+            let at = |k: usize| embeddings.data[k / cols * row_stride + k % cols * col_stride];
+            (0..rows * cols).map(at).collect()
+        },
+        Cow::Borrowed,
+    );
+    match dense.iter().position(|value| !value.is_finite()) {
+        None => Ok(dense),
+        Some(k) => Err(Error::NonFinite {
+            row: k / cols,
+            column: k % cols,
+            value: dense[k],
+        }),
+    }
+}

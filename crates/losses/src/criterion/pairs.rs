@@ -1,0 +1,296 @@
+//! Evaluation of losses of the pair matrix.
+
+use super::columns::{Learner, Others, Vectors};
+use super::{Part, Run, Seen};
+use crate::distance::{Distances, PairDistance};
+use crate::error::Error;
+use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, RowLoss, Rows};
+use crate::miner::TupleMiner;
+use crate::objective::Objective;
+use crate::pairs::{Classes, Pairs};
+use crate::reducer::{Mean, TermReducer};
+use crate::scratch;
+use crate::tuples::Tuples;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// Entries of `S` beyond which references and proxies are passed in blocks of rows: 128 MiB each for `S` and `G`.
+const BLOCK: usize = 1 << 25;
+
+/// What decides the value of a batch, ready to use.
+pub(super) struct Setting<'a> {
+    distance: &'a dyn PairDistance,
+    /// `None` if the loss forms its own tuples.
+    miner: Option<&'a dyn TupleMiner>,
+    reducer: &'a dyn TermReducer,
+    objective: &'a Objective,
+    /// Tuples that the batch itself spells out.
+    listed: Option<Tuples>,
+    labels: &'a [u32],
+    dense: &'a [f32],
+    dim: usize,
+}
+
+/// What came of it.
+struct Found {
+    evaluation: Evaluation,
+    /// `∂L/∂E` of the batch.
+    rows: Vec<f32>,
+    /// That of the columns; empty if nobody learns from it.
+    columns: Vec<f32>,
+    /// `∂L/∂p` of the loss's own parameters.
+    parameters: Vec<Vec<f32>>,
+}
+
+impl Run<'_> {
+    /// Adds a pair loss's value and gradients.
+    pub(super) fn pair_loss(&mut self, part: Part<'_>, seen: &Seen<'_>) -> Result<(), Error> {
+        let (objective, dim) = (part.objective, part.dim);
+        let name = objective.loss.name();
+        let rows = seen.dense.len() / dim.max(1);
+        let labeled = seen.targets.labeled(rows)?;
+        let (parameters, first) = self.take_parameters(part);
+        let others = self.others(part, seen, (parameters, first), &labeled.labels)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let distance = objective
+            .distance()
+            .ok_or(Error::NoDistance { loss: name })?;
+        let (miner, reducer) = (objective.miner(), objective.reducer());
+        let setting = Setting {
+            distance: distance.get(),
+            miner: miner.as_ref().map(super::super::miner::Miner::get),
+            reducer: reducer.as_ref().map_or(&Mean {}, |reducer| reducer.get()),
+            objective,
+            // A miner that is asked for by name has the last word over the tuples that the batch spells out.
+            listed: labeled.listed.filter(|_| objective.miner.is_none()),
+            labels: &labeled.labels,
+            dense: seen.dense,
+            dim,
+        };
+        let proxies = usize::from(objective.loss.definition().columns() != Columns::Items);
+        let own: Vec<&[f32]> = parameters[proxies..].iter().map(|p| &*p.values).collect();
+        let mut found = match objective.loss.form() {
+            Form::Rows(loss) => setting.rows(loss, &others, self.rng)?,
+            Form::Matrix(loss) => setting.matrix(loss, &others, &own, self.rng)?,
+            Form::Views(_) | Form::Wrapper(_) => return Ok(()),
+        };
+        let definition = objective.loss.definition();
+        let classes = Classes::new(&labeled.labels);
+        found.evaluation.value += definition.embedding_term(seen.dense, &classes, &mut found.rows);
+        self.add_gradient(&found.rows, part);
+        for (k, gradient) in found.parameters.iter().enumerate() {
+            self.add_parameter_gradient(first + proxies + k, gradient, part.weight);
+        }
+        if let Others::Vectors(Vectors { learner, .. }) = &others {
+            self.add_column_gradient(learner, &found.columns, part);
+        }
+        self.add(found.evaluation, part.weight);
+        Ok(())
+    }
+}
+
+impl Setting<'_> {
+    fn tuples(&self, pairs: Pairs<'_>, rng: &mut ChaCha8Rng) -> Tuples {
+        match (&self.listed, self.miner) {
+            (Some(listed), _) => listed.clone(),
+            (None, Some(miner)) => miner.mine(pairs, rng),
+            (None, None) => self.objective.loss.definition().form(pairs, rng),
+        }
+    }
+
+    fn classes(&self, others: &Others<'_>) -> Classes {
+        match others {
+            Others::Batch => Classes::new(self.labels),
+            Others::Vectors(vectors) => Classes::between(self.labels, &vectors.labels),
+        }
+    }
+
+    /// Distances of the rows from `first` on.
+    fn distances(&self, others: &Others<'_>, dense: &[f32]) -> Result<Distances<'_>, Error> {
+        match others {
+            Others::Batch => Distances::among(self.distance, dense, self.dim),
+            Others::Vectors(v) => Distances::between(self.distance, dense, &v.points, self.dim),
+        }
+    }
+
+    /// Rows of `S` that are held at a time: all of them among the batch itself.
+    fn block(&self, others: &Others<'_>) -> usize {
+        match others {
+            Others::Batch => self.labels.len(),
+            Others::Vectors(v) => (BLOCK / v.labels.len().max(1)).clamp(1, self.labels.len()),
+        }
+    }
+
+    /// A loss that is a sum over anchors: in one block, or in blocks of rows that are passed twice, first for the value,
+    /// which decides the weights, then for the slopes.
+    fn rows(
+        &self,
+        loss: &dyn RowLoss,
+        others: &Others<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Found, Error> {
+        let rows = Rows {
+            loss,
+            reducer: self.reducer,
+            labels: self.labels,
+        };
+        let (classes, block) = (self.classes(others), self.block(others));
+        let own = own(others);
+        let firsts: Vec<_> = (0..self.labels.len()).step_by(block).collect();
+        let mut sums = Vec::with_capacity(self.labels.len());
+        let draws = rng.clone();
+        let mut found = Found::empty(self.dense.len(), others);
+        let mut kept = None;
+        for &first in &firsts {
+            let distances = self.distances(others, self.block_of(first, block))?;
+            let pairs = Pairs::block(distances.s(), &classes, first, own);
+            let mut g = zeros(distances.s().len());
+            let tuples = self.tuples(pairs, rng);
+            sums.extend(rows.terms(pairs, &tuples, &mut g));
+            if firsts.len() == 1 {
+                kept = Some((distances, tuples, g));
+            } else {
+                scratch::keep(g);
+            }
+        }
+        let reduced = rows.reduce(&sums);
+        found.evaluation = reduced.evaluation;
+        let rng = &mut draws.clone();
+        for &first in &firsts {
+            let (distances, g) = if let Some((distances, tuples, mut g)) = kept.take() {
+                let pairs = Pairs::block(distances.s(), &classes, first, own);
+                rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g)
+            } else {
+                let distances = self.distances(others, self.block_of(first, block))?;
+                let pairs = Pairs::block(distances.s(), &classes, first, own);
+                let mut g = zeros(distances.s().len());
+                let tuples = self.tuples(pairs, rng);
+                rows.terms(pairs, &tuples, &mut g);
+                rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g)
+            };
+            found.add(distances, first * self.dim, &g);
+            scratch::keep(g);
+        }
+        Ok(found)
+    }
+
+    fn block_of(&self, first: usize, block: usize) -> &[f32] {
+        let last = (first + block).min(self.labels.len());
+        &self.dense[first * self.dim..last * self.dim]
+    }
+
+    /// A loss that needs the matrix as a whole.
+    fn matrix(
+        &self,
+        loss: &dyn MatrixLoss,
+        others: &Others<'_>,
+        parameters: &[&[f32]],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Found, Error> {
+        let classes = self.classes(others);
+        let distances = self.distances(others, self.dense)?;
+        let pairs = Pairs::block(distances.s(), &classes, 0, own(others));
+        let tuples = self.tuples(pairs, rng);
+        let columns = match others {
+            Others::Batch => self.dense,
+            Others::Vectors(vectors) => &vectors.points,
+        };
+        let norms = [self.dense, columns].map(|vectors| {
+            if loss.needs_norms() {
+                vectors.chunks_exact(self.dim).map(norm).collect()
+            } else {
+                Vec::new()
+            }
+        });
+        let mut of_norms = norms.clone().map(|norms| vec![0.0; norms.len()]);
+        let [of_rows, of_columns] = &mut of_norms;
+        let mut g = zeros(distances.s().len());
+        let mut found = Found::empty(self.dense.len(), others);
+        found.parameters = parameters
+            .iter()
+            .map(|values| vec![0.0; values.len()])
+            .collect();
+        let mut gradients = MatrixGradients {
+            g: &mut g,
+            parameters: &mut found.parameters,
+            norms: [of_rows, of_columns],
+        };
+        let matrix = Matrix {
+            pairs,
+            labels: self.labels,
+            tuples: &tuples,
+            reducer: self.reducer,
+            parameters,
+            norms: [&norms[0], &norms[1]],
+        };
+        found.evaluation = loss.value_and_grad(&matrix, &mut gradients);
+        found.add(distances, 0, &g);
+        scratch::keep(g);
+        through_norms(&mut found.rows, self.dense, [&norms[0], &of_norms[0]]);
+        if !found.columns.is_empty() {
+            through_norms(&mut found.columns, columns, [&norms[1], &of_norms[1]]);
+        }
+        Ok(found)
+    }
+}
+
+impl Found {
+    fn empty(len: usize, others: &Others<'_>) -> Self {
+        let columns = match others {
+            Others::Vectors(v) if v.learner != Learner::Nobody => v.points.len(),
+            _ => 0,
+        };
+        Self {
+            evaluation: Evaluation::default(),
+            rows: vec![0.0; len],
+            columns: vec![0.0; columns],
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Adds the gradients of a block whose rows begin at number `at` of the batch.
+    fn add(&mut self, distances: Distances<'_>, at: usize, g: &[f32]) {
+        let (rows, columns) = distances.gradients(g, !self.columns.is_empty());
+        self.rows[at..at + rows.len()].copy_from_slice(&rows);
+        self.columns
+            .iter_mut()
+            .zip(&columns)
+            .for_each(|(sum, g)| *sum += g);
+    }
+}
+
+/// Adds `∂L/∂‖x‖ · x / ‖x‖` to the gradient of each row.
+fn through_norms(gradient: &mut [f32], vectors: &[f32], [norms, of_norms]: [&[f32]; 2]) {
+    let dim = vectors.len() / norms.len().max(1);
+    for (i, (&norm, &slope)) in norms.iter().zip(of_norms).enumerate() {
+        if norm > 0.0 && slope != 0.0 {
+            let range = i * dim..(i + 1) * dim;
+            let rows = gradient[range.clone()].iter_mut().zip(&vectors[range]);
+            rows.for_each(|(g, x)| *g += slope / norm * x);
+        }
+    }
+}
+
+fn norm(row: &[f32]) -> f32 {
+    row.iter()
+        .map(|&x| f64::from(x).powi(2))
+        .sum::<f64>()
+        .sqrt() as f32
+}
+
+fn own(others: &Others<'_>) -> Option<usize> {
+    match others {
+        Others::Batch => Some(0),
+        Others::Vectors(vectors) => vectors.own,
+    }
+}
+
+fn zeros(len: usize) -> Vec<f32> {
+    let mut g = scratch::take(len);
+    g.par_chunks_mut(1 << 16).for_each(|chunk| chunk.fill(0.0));
+    g
+}
