@@ -24,7 +24,7 @@ pub struct Embedded {
 /// Embeds items; `progress` is told how many are done.
 ///
 /// # Errors
-/// An item cannot be read, or more are damaged than allowed.
+/// More items are damaged than allowed.
 pub fn embed(
     model: &Model,
     feed: &Feed,

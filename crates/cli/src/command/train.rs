@@ -1,5 +1,6 @@
 //! `nearkin train`
 
+use super::subject::left_out;
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::output;
@@ -84,12 +85,11 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
         report.part
     ))?;
     output::line(table::report(report))?;
-    if !report.damaged.is_empty() {
-        output::line(format_args!(
-            "{} damaged images were left out: {}",
-            report.damaged.len(),
-            report.damaged.join(", ")
-        ))?;
+    if let Some(row) = report.rows.last() {
+        output::line(&row.evaluation.retrieval.convention)?;
+    }
+    if let Some(text) = left_out(&report.damaged) {
+        output::line(text)?;
     }
     let model = report.model.display();
     output::line(format_args!(

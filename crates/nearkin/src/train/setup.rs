@@ -114,6 +114,15 @@ impl Setup {
         }
     }
 
+    /// The items of the final report: test, or validation where no test is set apart.
+    pub fn measured(&self) -> (&'static str, &[usize]) {
+        if self.parts.test.is_empty() {
+            self.watched()
+        } else {
+            ("test", &self.parts.test)
+        }
+    }
+
     /// What decides the batches.
     pub(super) fn plan(&self) -> Result<Plan> {
         let labels: Vec<u32> = self
