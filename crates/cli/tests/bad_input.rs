@@ -407,7 +407,7 @@ fn a_place_that_cannot_be_written_is_named() {
     result.fails(2, &["absent: no such folder"]);
     let result = place.run(&["embed", "runs/recipe/model", "photos", "-o", "v.txt"]);
     result.fails(
-        1,
+        2,
         &["v.txt: the extension must be npy, safetensors, parquet or jsonl"],
     );
     place

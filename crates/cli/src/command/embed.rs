@@ -10,7 +10,8 @@ use std::path::Path;
 /// Writes a file of vectors.
 pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
     let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
-    vectors::check_extension(&arguments.output)?;
+    let known = vectors::check_extension(&arguments.output);
+    known.map_err(|error| Failure::usage(error.to_string()))?;
     // Before the work, not after it.
     let folder = arguments.output.parent().unwrap_or(Path::new(""));
     if !Path::new(".").join(folder).is_dir() {
