@@ -3,6 +3,7 @@
 mod workplace;
 
 use serde_json::Value;
+use std::fmt::Write;
 use std::path::Path;
 use workplace::{FEW_STEPS, Said, Workplace};
 
@@ -180,7 +181,7 @@ fn a_table_of_images_trains_by_the_names_of_its_columns_and_its_split() {
     for class in 0..12 {
         let part = ["train", "train", "test"][class % 3];
         for item in 0..4 {
-            table += &format!("photos/c{class}/{item}.png,c{class},{part}\n");
+            writeln!(table, "photos/c{class}/{item}.png,c{class},{part}").unwrap();
         }
     }
     place.write("list.csv", table.as_bytes());
@@ -207,6 +208,51 @@ fn a_table_of_images_trains_by_the_names_of_its_columns_and_its_split() {
     place
         .run(&["init", "list.csv"])
         .fails(1, &["list.csv:2, column \"filename\"", "c0/9.png"]);
+}
+
+#[test]
+fn features_without_labels_are_embedded_and_searched_for() {
+    let place = Workplace::new();
+    place
+        .run(&[&["train", "digits"], &FEW_STEPS[..6]].concat())
+        .succeeds();
+    let model = "runs/digits/model";
+    let numbers = |row: usize| (0..64).map(move |at| (row * at % 17).to_string());
+    let line = |row: usize| numbers(row).collect::<Vec<_>>().join(",") + "\n";
+    let header = (0..64)
+        .map(|at| format!("f{at}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    place.write("bare.csv", (line(1) + &line(2)).as_bytes());
+    place.write(
+        "named.csv",
+        format!("{header}\n{}{}", line(1), line(2)).as_bytes(),
+    );
+    place.write(
+        "labeled.csv",
+        format!("{header},label\n{}", line(2).replace('\n', ",9\n")).as_bytes(),
+    );
+    for file in ["bare.csv", "named.csv"] {
+        let wrote = json(&place.run(&["embed", model, file, "-o", "v.jsonl", "--json"]));
+        assert_eq!(wrote["rows"], 2, "{file}");
+        let found = json(&place.run(&[
+            "search",
+            model,
+            "v.jsonl",
+            "labeled.csv",
+            "-k",
+            "1",
+            "--json",
+        ]));
+        assert_eq!(
+            (&found[0]["item"], &found[0]["class"]),
+            (&"1".into(), &"".into())
+        );
+    }
+    // Labels are still asked for where they matter.
+    place
+        .run(&["evaluate", model, "--data", "named.csv"])
+        .fails(1, &["no column \"label\""]);
 }
 
 #[test]

@@ -131,9 +131,11 @@ impl Model {
         let path = folder.join(CONFIG);
         if !path.exists() {
             // The folder of a run has its model one level below.
-            let hint = match folder.join("model").join(CONFIG).exists() {
-                true => format!("; did you mean {}?", folder.join("model").display()),
-                false => String::new(),
+            let below = folder.join("model");
+            let hint = if below.join(CONFIG).exists() {
+                format!("; did you mean {}?", below.display())
+            } else {
+                String::new()
             };
             return Err(Error::File {
                 path: folder.into(),

@@ -1,8 +1,8 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
 use crate::data::{
-    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Missing, Part,
-    Source, Summary, Zip, summary,
+    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
+    Summary, Zip, summary,
 };
 use crate::error::{Error, Result};
 use nearkin_encoder::image::{Color, Look, look};
@@ -50,9 +50,10 @@ pub fn source_of(path: &Path) -> Result<Source> {
             depth: None,
         }))
     } else if ends(".csv") || ends(".tsv") {
-        Ok(Manifest::guess(path).map_or_else(|| features(path), Source::Manifest))
+        Ok(Manifest::guess(path)
+            .map_or_else(|| Source::Features(Features::new(path)), Source::Manifest))
     } else if ends(".npy") {
-        Ok(features(path))
+        Ok(Source::Features(Features::new(path)))
     } else {
         Err(no_data(
             path,
@@ -61,18 +62,26 @@ pub fn source_of(path: &Path) -> Result<Source> {
     }
 }
 
-/// Opens whatever [`source_of`] knows, or a single image as a set of one item.
+/// Opens whatever [`source_of`] knows, a single image as a set of one item, or rows of `dim` features
+/// that have no labels, for a model that reads those.
 ///
 /// # Errors
 /// As [`source_of`], or the data cannot be read.
-pub fn open_any(path: &Path) -> Result<Dataset> {
+pub fn open_any(path: &Path, dim: Option<usize>) -> Result<Dataset> {
     let ending = path
         .extension()
         .map(|e| e.to_string_lossy().to_ascii_lowercase());
     if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
         return Ok(Dataset::of_image(path));
     }
-    Ok(Dataset::open(&source_of(path)?)?)
+    let source = source_of(path)?;
+    if let (Source::Features(features), Some(_)) = (&source, dim)
+        && let Ok(dataset) = features.open_unlabeled()
+        && dataset.is_features() == dim
+    {
+        return Ok(dataset);
+    }
+    Ok(Dataset::open(&source)?)
 }
 
 fn no_data(path: &Path, reason: &str) -> Error {
@@ -80,18 +89,6 @@ fn no_data(path: &Path, reason: &str) -> Error {
         path: path.into(),
         reason: reason.to_owned(),
     }
-}
-
-fn features(path: &Path) -> Source {
-    Source::Features(Features {
-        path: path.into(),
-        labels: None,
-        label_column: None,
-        id_column: None,
-        ignore_columns: Vec::new(),
-        header: None,
-        missing: Missing::Error,
-    })
 }
 
 /// Writes a commented recipe that fits the data at `path`.

@@ -8,7 +8,7 @@ use nearkin::embed::{Embedded, embed};
 use nearkin::feed::Feed;
 use nearkin::recipe::Document;
 use nearkin::vectors::Vectors;
-use nearkin::{Error, Model};
+use nearkin::{Error, InputShape, Model};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +66,11 @@ impl Subject {
 
     /// Embeds everything at a path; also returns the names of the damaged items that were left out.
     pub fn vectors(&self, path: &Path) -> Result<(Vectors, Vec<String>), Failure> {
-        let feed = self.feed(nearkin::init::open_any(path)?)?;
+        let dim = match self.model.config.input.shape() {
+            InputShape::Features { dim } => Some(dim),
+            InputShape::Image { .. } => None,
+        };
+        let feed = self.feed(nearkin::init::open_any(path, dim)?)?;
         let indices: Vec<usize> = (0..feed.dataset().len()).collect();
         let embedded = self.embed(&feed, &indices)?;
         if embedded.items.is_empty() {

@@ -51,6 +51,7 @@ impl Schedule {
     /// let schedule = Schedule { warmup: 50, decay: Decay::Cosine };
     /// assert_eq!(schedule.fitted(2000, 400).warmup, 10);
     /// ```
+    #[must_use]
     pub fn fitted(&self, from: u64, to: u64) -> Self {
         let scale =
             |count: u64| (u128::from(count) * u128::from(to) / u128::from(from.max(1))) as u64;
