@@ -227,7 +227,13 @@ mod tests {
         let flat = [base.clone(), base.clone(), base].concat();
         let count = 3 * distinct;
         // Items 0, 25, 50, … are alone in their class.
-        let label = |i: usize| if i % 25 == 0 { 1000 + i } else { i * 7 % 13 };
+        let label = |i: usize| {
+            if i.is_multiple_of(25) {
+                1000 + i
+            } else {
+                i * 7 % 13
+            }
+        };
         let labels: Vec<u32> = (0..count).map(|i| label(i) as u32).collect();
         let unit = |row: &[f32]| {
             let row: Vec<f64> = row.iter().map(|&x| x.into()).collect();
