@@ -11,7 +11,7 @@ use std::time::Duration;
     name = "nearkin",
     version,
     max_term_width = 100,
-    after_help = "First steps:\n  nearkin quickstart                    train and measure on a bundled set, about a minute\n  nearkin init photos/ -o recipe.toml   write a recipe that fits your class folders\n  nearkin train recipe.toml             train; Ctrl-C stops, --resume goes on\n  nearkin search runs/recipe/model photos/ new.jpg"
+    after_help = "First steps:\n  nearkin quickstart                    train and measure on a bundled set, about a minute\n  nearkin init photos/ -o recipe.toml   write a recipe that fits your class folders\n  nearkin train recipe.toml             train; Ctrl-C stops, --resume goes on\n  nearkin search runs/recipe/model photos/ new.jpg\n\nExit codes:\n  0    done\n  1    failed while running: data, disk, numbers that are not finite\n  2    the arguments or the recipe are wrong\n  130  stopped by Ctrl-C; training says how to go on"
 )]
 pub struct Arguments {
     /// What to do.
@@ -48,6 +48,9 @@ pub enum Command {
 
 /// `nearkin quickstart`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nearkin quickstart --out first\n\nThe run lies in the folder: metrics.jsonl with one line a step, checkpoints/, and model/ once it is done.\nStopped by Ctrl-C, it goes on with: nearkin train --resume --out runs/quickstart"
+)]
 pub struct Quickstart {
     /// Folder of the run.
     #[arg(long, value_name = "DIR", default_value = "runs/quickstart")]
@@ -56,6 +59,9 @@ pub struct Quickstart {
 
 /// `nearkin init`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin init photos/ -o recipe.toml   folders of images, each folder a class\n  nearkin init photos.zip               the same in an archive\n  nearkin init list.csv                 a table with columns path, label and, if you like, split\n  nearkin init features.csv             a table of numbers with a column label"
+)]
 pub struct Init {
     /// Class folders, a zip of them, a .csv or .tsv table, a .npy matrix, or a bundled set (glyphs, digits).
     #[arg(value_name = "DATA")]
@@ -83,7 +89,8 @@ pub struct Train {
     /// Goes on from the newest checkpoint of the run, bit for bit.
     #[arg(long)]
     pub resume: bool,
-    /// Fits the number of steps to this time, such as 90s, 10m or 2h; the recipe's own is the most.
+    /// Fits the number of steps to this time, such as 90s, 10m or 2h; the recipe's own is the most. The
+    /// number is kept in the run, so that --resume needs no budget.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "resume")]
     pub budget: Option<Duration>,
     /// Shows at the end where the time went.
@@ -93,6 +100,9 @@ pub struct Train {
 
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n\nEvery item searches all others. `nearkin list metrics` defines the columns."
+)]
 pub struct Evaluate {
     /// A model folder.
     #[arg(value_name = "MODEL")]
@@ -100,10 +110,25 @@ pub struct Evaluate {
     /// Labeled data, all of it measured; the test part of the model's own recipe where absent.
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
+}
+
+/// What of the input may be damaged.
+#[derive(Clone, Debug, Args)]
+pub struct Tolerance {
+    /// Share of the images, from 0 to 1, that may be damaged and are then left out; as the model's recipe
+    /// says (data.damaged) where absent.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub damaged: Option<f64>,
 }
 
 /// `nearkin embed`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line"
+)]
 pub struct Embed {
     /// A model folder.
     #[arg(value_name = "MODEL")]
@@ -114,10 +139,16 @@ pub struct Embed {
     /// The file to write: .npy, .safetensors, .parquet or .jsonl.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
 }
 
 /// `nearkin search`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries"
+)]
 pub struct Search {
     /// A model folder.
     #[arg(value_name = "MODEL")]
@@ -131,10 +162,14 @@ pub struct Search {
     /// Neighbors of each query.
     #[arg(short, long, value_name = "K", default_value = "5")]
     pub k: NonZeroUsize,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
 }
 
 /// `nearkin list`
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nearkin list losses --json")]
 pub struct List {
     /// What to list.
     #[arg(value_enum)]
@@ -165,6 +200,9 @@ pub enum Listed {
 
 /// `nearkin recipe`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin recipe check recipe.toml\n  nearkin recipe show recipe.toml --set train.steps=2000"
+)]
 pub struct Recipe {
     /// What to do with it.
     #[command(subcommand)]
@@ -182,6 +220,7 @@ pub enum RecipeAction {
 
 /// A recipe with changes.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nearkin recipe show recipe.toml --set train.steps=2000")]
 pub struct RecipeFile {
     /// The recipe.
     #[arg(value_name = "RECIPE")]
@@ -189,6 +228,14 @@ pub struct RecipeFile {
     /// Changes one key before the recipe is read; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// A share such as `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok();
+    number
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("\"{text}\" is no share, expected a number from 0 to 1"))
 }
 
 /// A time such as `90s`, `10m` or `2h`.
@@ -220,6 +267,14 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn shares_lie_between_0_and_1() {
+        assert_eq!(share("0.05"), Ok(0.05));
+        for wrong in ["", "5%", "-0.1", "1.1", "NaN", "inf"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -31,6 +31,14 @@ impl Failure {
         }
     }
 
+    /// Something failed while running.
+    pub fn run(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Run,
+            message: message.into(),
+        }
+    }
+
     /// Stopped on request.
     pub fn stopped(message: impl Into<String>) -> Self {
         Self {

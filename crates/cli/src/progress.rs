@@ -49,6 +49,7 @@ impl TrainingBar {
             )),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
             Event::Checkpoint(_) => {}
+            Event::Measuring(what) => self.bar.set_message(format!("measuring the {what}")),
         }
     }
 
@@ -64,6 +65,16 @@ impl TrainingBar {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A sign of life with the time that passes, for work whose length is not known.
+pub fn activity(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
 }
 
 /// A bar that counts items, with rate and time left.

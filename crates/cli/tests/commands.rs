@@ -3,6 +3,7 @@
 mod workplace;
 
 use serde_json::Value;
+use std::fmt::Write;
 use std::path::Path;
 use workplace::{FEW_STEPS, Said, Workplace};
 
@@ -125,7 +126,8 @@ fn features_train_straight_from_a_bundled_set_within_a_budget_and_report_as_json
     assert_eq!(report["model"], "runs/digits/model");
     assert_eq!(report["step"], 4);
     assert!(
-        said.stderr.contains("4 steps fit the budget") && said.stderr.contains("linear forward"),
+        said.stderr.contains("all 4 steps fit the budget")
+            && said.stderr.contains("linear forward"),
         "{}",
         said.stderr
     );
@@ -139,6 +141,118 @@ fn features_train_straight_from_a_bundled_set_within_a_budget_and_report_as_json
         "--json",
     ]);
     assert_eq!(json(&said).as_array().unwrap().len(), 1797);
+}
+
+#[test]
+fn a_budget_shortens_the_run_and_its_schedule_and_is_kept_for_resuming() {
+    let place = Workplace::new();
+    let args = ["train", "digits", "--budget", "1s", "--out", "run", "--set"];
+    let long = [
+        "train.steps=1000000000",
+        "--set",
+        "schedule.warmup=500000000",
+    ];
+    let said = place.run(&[&args[..], &long].concat());
+    said.succeeds();
+    let fitted = said.stderr.lines().next().unwrap();
+    let steps: u64 = fitted.split(' ').next().unwrap().parse().unwrap();
+    assert!(
+        fitted.ends_with("of 1000000000 steps fit the budget"),
+        "{fitted}"
+    );
+    let recipe = place.read("run/recipe.toml");
+    assert!(recipe.contains(&format!("steps = {steps}\n")), "{recipe}");
+    assert!(
+        recipe.contains(&format!("warmup = {}\n", steps / 2)),
+        "{recipe}"
+    );
+    std::fs::remove_dir_all(place.path("run/model")).unwrap();
+    place.run(&["train", "--resume", "--out", "run"]).succeeds();
+    let report: Value = serde_json::from_str(&place.read("run/model/metrics.json")).unwrap();
+    assert_eq!(report["step"], steps);
+}
+
+/// A newcomer's table: other names than the defaults, and a split of its own.
+#[test]
+fn a_table_of_images_trains_by_the_names_of_its_columns_and_its_split() {
+    let place = Workplace::new();
+    place.images("photos", 12, 4);
+    let mut table = String::from("filename,class,split\n");
+    for class in 0..12 {
+        let part = ["train", "train", "test"][class % 3];
+        for item in 0..4 {
+            writeln!(table, "photos/c{class}/{item}.png,c{class},{part}").unwrap();
+        }
+    }
+    place.write("list.csv", table.as_bytes());
+    let recipe = place.run(&["init", "list.csv"]).succeeds().stdout.clone();
+    for line in [
+        "image_column = \"filename\"",
+        "split = \"given\"",
+        "classes = 8",
+    ] {
+        assert!(recipe.contains(line), "{line} is not in {recipe}");
+    }
+    let checked = json(&place.run(&["recipe", "check", "list.csv", "--json"]));
+    assert_eq!(
+        (&checked["train"], &checked["test"]),
+        (&32.into(), &16.into())
+    );
+    place.train("list.csv", &[]).succeeds();
+    let model = "runs/list/model";
+    place
+        .run(&["embed", model, "list.csv", "-o", "v.npy"])
+        .succeeds();
+    // A row that cannot be used is named, not taken for features.
+    place.write("list.csv", table.replace("c0/0.png", "c0/9.png").as_bytes());
+    place
+        .run(&["init", "list.csv"])
+        .fails(1, &["list.csv:2, column \"filename\"", "c0/9.png"]);
+}
+
+#[test]
+fn features_without_labels_are_embedded_and_searched_for() {
+    let place = Workplace::new();
+    place
+        .run(&[&["train", "digits"], &FEW_STEPS[..6]].concat())
+        .succeeds();
+    let model = "runs/digits/model";
+    let numbers = |row: usize| (0..64).map(move |at| (row * at % 17).to_string());
+    let line = |row: usize| numbers(row).collect::<Vec<_>>().join(",") + "\n";
+    let header = (0..64)
+        .map(|at| format!("f{at}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    place.write("bare.csv", (line(1) + &line(2)).as_bytes());
+    place.write(
+        "named.csv",
+        format!("{header}\n{}{}", line(1), line(2)).as_bytes(),
+    );
+    place.write(
+        "labeled.csv",
+        format!("{header},label\n{}", line(2).replace('\n', ",9\n")).as_bytes(),
+    );
+    for file in ["bare.csv", "named.csv"] {
+        let wrote = json(&place.run(&["embed", model, file, "-o", "v.jsonl", "--json"]));
+        assert_eq!(wrote["rows"], 2, "{file}");
+        let found = json(&place.run(&[
+            "search",
+            model,
+            "v.jsonl",
+            "labeled.csv",
+            "-k",
+            "1",
+            "--json",
+        ]));
+        assert_eq!(
+            (&found[0]["item"], &found[0]["class"]),
+            (&"1".into(), &"".into())
+        );
+    }
+    // Labels are still asked for where they matter.
+    place
+        .run(&["evaluate", model, "--data", "named.csv"])
+        .fails(1, &["no column \"label\""]);
 }
 
 #[test]

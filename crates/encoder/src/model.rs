@@ -128,7 +128,21 @@ impl Model {
     /// # Errors
     /// A file is missing, damaged, of a newer format, or its tensors do not fit the description.
     pub fn load(folder: &Path) -> Result<Self> {
-        let config = Self::read_config(&folder.join(CONFIG))?;
+        let path = folder.join(CONFIG);
+        if !path.exists() {
+            // The folder of a run has its model one level below.
+            let below = folder.join("model");
+            let hint = if below.join(CONFIG).exists() {
+                format!("; did you mean {}?", below.display())
+            } else {
+                String::new()
+            };
+            return Err(Error::File {
+                path: folder.into(),
+                reason: format!("no model folder, there is no {CONFIG} in it{hint}"),
+            });
+        }
+        let config = Self::read_config(&path)?;
         let embedder = Embedder::new(&config.network, &config.head, config.input.shape(), 0)?;
         weights::load(embedder.parameters(), &folder.join(WEIGHTS))?;
         Ok(Self { config, embedder })
@@ -221,8 +235,13 @@ mod tests {
     #[test]
     fn a_missing_or_damaged_description_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Model::load(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(CONFIG), "{error}");
+        let load = |folder: &Path| Model::load(folder).unwrap_err().to_string();
+        let error = load(folder.path());
+        assert!(error.ends_with("there is no nearkin.json in it"), "{error}");
+        fs_err::create_dir(folder.path().join("model")).unwrap();
+        model().save(&folder.path().join("model")).unwrap();
+        let error = load(folder.path());
+        assert!(error.ends_with("model?"), "{error}");
         fs_err::write(folder.path().join(CONFIG), "{\"format\": 1, \"netw").unwrap();
         let error = Model::load(folder.path()).unwrap_err().to_string();
         assert!(

@@ -127,7 +127,8 @@ pub fn read(path: &Path) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// Writes a file beside its target, flushes it to the disk, and renames it over the target.
+/// Writes a file beside its target, flushes it to the disk, renames it over the target, and flushes
+/// the rename: once this returns, the new file survives a crash of the machine.
 ///
 /// # Errors
 /// The disk is full or the folder cannot be written; the old file then stays as it was.
@@ -139,13 +140,36 @@ pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = fs_err::File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs_err::rename(&partial, path)
+        fs_err::rename(&partial, path)?;
+        sync_folder_of(path)
     };
     attempt().map_err(|error| {
         // What is half written is of no use; the failure to remove it would hide the first error.
         let _ = fs_err::remove_file(&partial);
         error.into()
     })
+}
+
+/// Flushes the names in a folder to the disk: until then a crash of the machine may undo what was
+/// made, renamed or removed in it.
+///
+/// # Errors
+/// The folder cannot be opened or flushed.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    // Other systems than Unix cannot open a folder, and order such changes themselves.
+    if cfg!(unix) {
+        fs_err::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// [`sync_folder`] of the folder that `path` lies in.
+///
+/// # Errors
+/// As [`sync_folder`].
+pub fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]

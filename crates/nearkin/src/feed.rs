@@ -90,10 +90,17 @@ impl Feed {
             .collect()
     }
 
+    /// Takes over the items that were found damaged before, by their names: a resumed run knows them.
+    pub fn recall(&self, names: &BTreeSet<String>) {
+        let known = |item: &usize| names.contains(&self.dataset.names[*item]);
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.extend((0..self.dataset.len()).filter(known));
+    }
+
     /// Prepares items, in their order; damaged ones are left out and counted.
     ///
     /// # Errors
-    /// An item cannot be read, or more are damaged than the share allows: the error names the item.
+    /// More items cannot be read or decoded than the share allows: the error names the last.
     pub fn batch(&self, items: &[usize], changes: Option<Changes>) -> Result<Batch> {
         let prepared: Vec<_> = items
             .par_iter()
@@ -112,10 +119,9 @@ impl Feed {
                     batch.labels.push(self.dataset.labels[item]);
                     batch.numbers.extend(numbers);
                 }
-                Err(Error::Encoder(error @ nearkin_encoder::Error::Image { .. })) => {
+                Err(error) => {
                     self.count(item, &error)?;
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(batch)
@@ -143,7 +149,7 @@ impl Feed {
     }
 
     /// Counts a damaged item; an error once more are damaged than allowed.
-    fn count(&self, item: usize, error: &nearkin_encoder::Error) -> Result<()> {
+    fn count(&self, item: usize, error: &Error) -> Result<()> {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert(item);
         if damaged.len() > self.allowed {

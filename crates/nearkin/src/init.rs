@@ -1,11 +1,12 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
 use crate::data::{
-    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Missing, Source,
+    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
     Summary, Zip, summary,
 };
 use crate::error::{Error, Result};
 use nearkin_encoder::image::{Color, Look, look};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Images looked at for size and color.
@@ -49,9 +50,10 @@ pub fn source_of(path: &Path) -> Result<Source> {
             depth: None,
         }))
     } else if ends(".csv") || ends(".tsv") {
-        Ok(table(path))
+        Ok(Manifest::guess(path)
+            .map_or_else(|| Source::Features(Features::new(path)), Source::Manifest))
     } else if ends(".npy") {
-        Ok(features(path))
+        Ok(Source::Features(Features::new(path)))
     } else {
         Err(no_data(
             path,
@@ -60,18 +62,26 @@ pub fn source_of(path: &Path) -> Result<Source> {
     }
 }
 
-/// Opens whatever [`source_of`] knows, or a single image as a set of one item.
+/// Opens whatever [`source_of`] knows, a single image as a set of one item, or rows of `dim` features
+/// that have no labels, for a model that reads those.
 ///
 /// # Errors
 /// As [`source_of`], or the data cannot be read.
-pub fn open_any(path: &Path) -> Result<Dataset> {
+pub fn open_any(path: &Path, dim: Option<usize>) -> Result<Dataset> {
     let ending = path
         .extension()
         .map(|e| e.to_string_lossy().to_ascii_lowercase());
     if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
         return Ok(Dataset::of_image(path));
     }
-    Ok(Dataset::open(&source_of(path)?)?)
+    let source = source_of(path)?;
+    if let (Source::Features(features), Some(_)) = (&source, dim)
+        && let Ok(dataset) = features.open_unlabeled()
+        && dataset.is_features() == dim
+    {
+        return Ok(dataset);
+    }
+    Ok(Dataset::open(&source)?)
 }
 
 fn no_data(path: &Path, reason: &str) -> Error {
@@ -79,34 +89,6 @@ fn no_data(path: &Path, reason: &str) -> Error {
         path: path.into(),
         reason: reason.to_owned(),
     }
-}
-
-/// A table is one of images if it opens as such, otherwise one of features.
-fn table(path: &Path) -> Source {
-    let manifest = Source::Manifest(Manifest {
-        path: path.into(),
-        image_column: "path".into(),
-        label_column: "label".into(),
-        split_column: None,
-        root: None,
-    });
-    if Dataset::open(&manifest).is_ok() {
-        manifest
-    } else {
-        features(path)
-    }
-}
-
-fn features(path: &Path) -> Source {
-    Source::Features(Features {
-        path: path.into(),
-        labels: None,
-        label_column: None,
-        id_column: None,
-        ignore_columns: Vec::new(),
-        header: None,
-        missing: Missing::Error,
-    })
 }
 
 /// Writes a commented recipe that fits the data at `path`.
@@ -123,7 +105,10 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     };
     let source = toml::to_string(&Wrapped { source }).map_err(|e| no_data(path, &e.to_string()))?;
     let source = source.replace("[source.", "[data.source.");
-    let (split, train_classes) = split(&facts);
+    let (split, train_classes) = match &dataset.given_split {
+        Some(parts) => given(&dataset, parts),
+        None => split(&facts),
+    };
     // A name with a line break must not end the comment.
     let heading = facts.to_string().replace(['\n', '\r'], " ");
     let (classes, per_class) = batch(&facts, train_classes.saturating_sub(facts.singletons));
@@ -144,6 +129,16 @@ pub fn recipe_for(path: &Path) -> Result<String> {
 #[derive(serde::Serialize)]
 struct Wrapped {
     source: Source,
+}
+
+/// The split that the table gives, and the number of classes that it trains.
+fn given(dataset: &Dataset, parts: &[Part]) -> (String, usize) {
+    let train = dataset.labels.iter().zip(parts);
+    let train = train.filter(|(_, part)| **part == Part::Train);
+    let classes: HashSet<&u32> = train.map(|(label, _)| label).collect();
+    let text =
+        "# The table says which items train, validate and test.\n[data]\nsplit = \"given\"\n";
+    (text.to_owned(), classes.len())
 }
 
 /// The split and the number of classes that it leaves for training.

@@ -5,17 +5,22 @@
 //! all that embedding and searching need.
 //!
 //! ```
-//! use nearkin::{Control, Outcome, recipe::Document, train};
+//! use nearkin::{Control, Mat, Model, Outcome, embed::embed, recipe::Document, search, train};
 //! use std::sync::atomic::AtomicBool;
 //!
 //! let text = include_str!("../../../recipes/quickstart.toml").replace("steps = 300", "steps = 40");
 //! let setup = train::Setup::new(Document::parse("quickstart.toml", &text)?.recipe()?)?;
 //! let folder = tempfile::tempdir()?;
 //! let control = Control { observer: &mut |event| println!("{event:?}"), stop: &AtomicBool::new(false) };
-//! if let Outcome::Finished(report) = train::train(&setup, folder.path(), control)? {
-//!     let [raw, untrained, trained] = [0, 1, 2].map(|row| report.rows[row].evaluation.retrieval.map_at_r.value);
-//!     assert!(trained > untrained, "MAP@R on scripts never seen: {raw:.3} raw, {untrained:.3}, {trained:.3}");
-//! }
+//! let Outcome::Finished(report) = train::train(&setup, folder.path(), control)? else { unreachable!("nobody stops it") };
+//! let model = Model::load(&report.model)?;
+//! let unseen = embed(&model, &setup.feed, &setup.parts.test, &mut |_| {})?;
+//! let vectors = Mat::new(&unseen.numbers, unseen.items.len(), unseen.dim);
+//! let nearest = search::neighbors(vectors, vectors, search::Similarity::Cosine, 5)?;
+//! println!("{:?}, on scripts never seen: {:?}", nearest.row(0).collect::<Vec<_>>(), report.rows);
+//! # let [raw, untrained, trained] = [0, 1, 2].map(|row| report.rows[row].evaluation.retrieval.map_at_r.value);
+//! # assert!(trained > untrained, "MAP@R {raw:.3} raw, {untrained:.3}, {trained:.3}");
+//! # assert_eq!(nearest.row(7).next().map(|(item, _)| item), Some(7), "an item is nearest to itself");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -38,7 +43,7 @@ pub mod vectors;
 
 pub use error::{Error, Result};
 pub use nearkin_encoder::Model;
-pub use nearkin_encoder::{Error as EncoderError, Network, profile};
+pub use nearkin_encoder::{Error as EncoderError, InputShape, Network, profile};
 pub use nearkin_kernels::{Mat, set_threads, threads};
 pub use train::{Control, Event, Outcome};
 

@@ -3,7 +3,7 @@
 /// The known name nearest to `name`, or `None` if nothing is near enough to be worth suggesting.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
-    const NEAR: f64 = 0.7;
+    const NEAR: f64 = 0.8;
     let lower = name.to_lowercase();
     known
         .into_iter()
@@ -28,5 +28,7 @@ mod tests {
         assert_eq!(nearest("lable", known), Some("label"));
         assert_eq!(nearest("PATH", known), Some("path"));
         assert_eq!(nearest("xyzzy", known), None);
+        // One letter in common is no likeness.
+        assert_eq!(nearest("label", ["a", "b", "c"]), None);
     }
 }

@@ -1,29 +1,28 @@
 //! `nearkin evaluate`
 
+use super::subject::{Subject, left_out, with_remedy};
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::items;
+use crate::progress::activity;
 use crate::table;
-use nearkin::embed::{Embedded, embed, pixels};
+use nearkin::Mat;
+use nearkin::data::{Dataset, summary};
+use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{Evaluation, Options, evaluate};
 use nearkin::feed::Feed;
-use nearkin::recipe::Document;
 use nearkin::train::Setup;
-use nearkin::{Mat, Model};
-use std::sync::Arc;
 
 /// Measures a model beside the raw input.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    let model = Model::load(&arguments.model)?;
-    let (feed, indices, what) = data(arguments, &model)?;
-    let bar = items(indices.len(), "embedding");
-    let embedded = embed(&model, &feed, &indices, &mut |done| {
-        bar.set_position(done as u64);
-    })?;
-    bar.finish_and_clear();
-    let raw = measure(&pixels(&feed, &indices)?)?;
+    let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
+    let (feed, indices, what) = data(arguments, &subject)?;
+    let embedded = subject.embed(&feed, &indices)?;
+    let bar = activity("measuring the model");
     let trained = measure(&embedded)?;
+    bar.set_message("measuring the raw input");
+    let raw = measure(&pixels(&feed, &indices).map_err(with_remedy)?)?;
+    bar.finish_and_clear();
     if json {
         let value = serde_json::json!({ "data": what, "raw": raw, "model": trained, "damaged": feed.damaged() });
         output::json(&value)?;
@@ -37,36 +36,24 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         ("model", &trained),
     ]))?;
     output::line(trained.retrieval.convention)?;
-    Ok(())
+    left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
 
-fn data(arguments: &Evaluate, model: &Model) -> Result<(Feed, Vec<usize>, String), Failure> {
+fn data(arguments: &Evaluate, subject: &Subject) -> Result<(Feed, Vec<usize>, String), Failure> {
     if let Some(path) = &arguments.data {
-        let dataset = Arc::new(nearkin::data::Dataset::open(&nearkin::init::source_of(
-            path,
-        )?)?);
+        let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
         let indices = (0..dataset.len()).collect();
-        let what = format!("all of {}", nearkin::data::summary(&dataset));
-        return Ok((
-            Feed::new(dataset, model.config.input.clone(), 0.0)?,
-            indices,
-            what,
-        ));
+        let what = format!("all of {}", summary(&dataset));
+        return Ok((subject.feed(dataset)?, indices, what));
     }
-    let path = arguments.model.join("recipe.toml");
-    if !path.exists() {
+    let Some(document) = subject.recipe()? else {
         return Err(Failure::usage(format!(
-            "{}: not there; name the data with --data",
-            path.display()
+            "{}: no recipe.toml in it; name the data with --data",
+            arguments.model.display()
         )));
-    }
-    let setup = Setup::new(Document::read(&path)?.recipe()?)?;
-    let (part, watched) = setup.watched();
-    let (part, indices) = if setup.parts.test.is_empty() {
-        (part, watched)
-    } else {
-        ("test", &setup.parts.test[..])
     };
+    let setup = Setup::new(document.recipe()?)?;
+    let (part, indices) = setup.measured();
     let what = format!("the {part} part of {}", setup.feed.dataset().name);
     Ok((setup.feed.clone(), indices.to_vec(), what))
 }

@@ -7,4 +7,5 @@ pub mod list;
 pub mod quickstart;
 pub mod recipe;
 pub mod search;
+mod subject;
 pub mod train;

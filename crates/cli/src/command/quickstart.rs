@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use nearkin::recipe::Document;
 use nearkin::train::{Setup, checkpoint};
+use std::path::Path;
 
 /// The recipe of the quickstart, part of the program.
 pub const RECIPE: &str = include_str!("../../../../recipes/quickstart.toml");
@@ -39,16 +40,34 @@ pub fn run(arguments: &Quickstart, json: bool) -> Result<(), Failure> {
     }
     let report = supervised(&setup, folder)?;
     print_report(&report, json)?;
-    if !json {
-        let model = report.model.display();
-        output::line("\nNext:")?;
-        output::line(format_args!(
-            "  nearkin search {model} glyphs IMAGE           what an image looks like"
-        ))?;
-        output::line(format_args!(
-            "  nearkin embed {model} glyphs -o vectors.npy   vectors for your own program"
-        ))?;
-        output::line("  nearkin init PHOTOS -o recipe.toml            your own class folders")?;
+    if json { Ok(()) } else { next(&report.model) }
+}
+
+/// What to try with the model.
+fn next(model: &Path) -> Result<(), Failure> {
+    let model = model.display();
+    let next = [
+        (
+            format!("nearkin search {model} glyphs IMAGE"),
+            "what an image looks like",
+        ),
+        (
+            format!("nearkin embed {model} glyphs -o vectors.npy"),
+            "vectors for your own program",
+        ),
+        (
+            "nearkin init PHOTOS -o recipe.toml".to_owned(),
+            "your own class folders",
+        ),
+    ];
+    let width = next
+        .iter()
+        .map(|(command, _)| command.chars().count())
+        .max();
+    let width = width.unwrap_or(0);
+    output::line("\nNext:")?;
+    for (command, what) in next {
+        output::line(format_args!("  {command:width$}   {what}"))?;
     }
     Ok(())
 }

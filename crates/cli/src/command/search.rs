@@ -1,13 +1,13 @@
 //! `nearkin search`
 
-use super::embed::vectors_of;
+use super::subject::{Subject, left_out};
 use crate::arguments::Search;
 use crate::failure::Failure;
 use crate::output;
 use crate::table;
+use nearkin::Mat;
 use nearkin::search::{Similarity, neighbors};
 use nearkin::vectors::{self, Vectors};
-use nearkin::{Mat, Model};
 use serde::Serialize;
 use std::path::Path;
 
@@ -22,9 +22,9 @@ struct Hit<'a> {
 
 /// Prints the nearest items of each query.
 pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
-    let model = Model::load(&arguments.model)?;
-    let gallery = load(&model, &arguments.gallery)?;
-    let query = load(&model, &arguments.query)?;
+    let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
+    let gallery = load(&subject, &arguments.gallery)?;
+    let query = load(&subject, &arguments.query)?;
     if gallery.dim != query.dim {
         return Err(Failure::usage(format!(
             "{} has vectors of {} numbers, {} of {}: they must come from one model",
@@ -98,9 +98,13 @@ fn print(hits: &[Hit], json: bool) -> Result<(), Failure> {
 }
 
 /// Vectors from a file of them, or from items embedded now.
-fn load(model: &Model, path: &Path) -> Result<Vectors, Failure> {
+fn load(subject: &Subject, path: &Path) -> Result<Vectors, Failure> {
     if path.is_file() && vectors::check_extension(path).is_ok() {
         return Ok(vectors::read(path)?);
     }
-    vectors_of(model, path)
+    let (vectors, damaged) = subject.vectors(path)?;
+    if let Some(text) = left_out(&damaged) {
+        output::note(format_args!("warning: {text}"));
+    }
+    Ok(vectors)
 }

@@ -1,5 +1,6 @@
 //! `nearkin train`
 
+use super::subject::left_out;
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::output;
@@ -8,6 +9,7 @@ use crate::table;
 use nearkin::recipe::{Document, Recipe};
 use nearkin::train::{Report, Setup, checkpoint, plan_steps, train};
 use nearkin::{Control, Event, Outcome};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +24,8 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     };
     let mut setup = setup(&document)?;
     if let Some(budget) = arguments.budget {
-        setup.recipe.train.steps = plan_steps(&setup, budget)?;
-        output::note(format_args!(
-            "{} steps fit the budget",
-            setup.recipe.train.steps
-        ));
+        let steps = plan_steps(&setup, budget)?;
+        fit(&mut setup.recipe, steps);
     }
     if arguments.profile {
         nearkin::profile::start();
@@ -37,6 +36,18 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
         profile(started.elapsed());
     }
     print_report(&report, json)
+}
+
+/// Shortens a run to so many steps, its schedule in proportion, and says so.
+fn fit(recipe: &mut Recipe, steps: NonZeroU64) {
+    let full = recipe.train.steps;
+    recipe.schedule = recipe.schedule.fitted(full.get(), steps.get());
+    recipe.train.steps = steps;
+    output::note(if steps < full {
+        format!("{steps} of {full} steps fit the budget")
+    } else {
+        format!("all {full} steps fit the budget")
+    });
 }
 
 /// Trains with a progress bar until done or stopped by Ctrl-C.
@@ -84,12 +95,11 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
         report.part
     ))?;
     output::line(table::report(report))?;
-    if !report.damaged.is_empty() {
-        output::line(format_args!(
-            "{} damaged images were left out: {}",
-            report.damaged.len(),
-            report.damaged.join(", ")
-        ))?;
+    if let Some(row) = report.rows.last() {
+        output::line(&row.evaluation.retrieval.convention)?;
+    }
+    if let Some(text) = left_out(&report.damaged) {
+        output::line(text)?;
     }
     let model = report.model.display();
     output::line(format_args!(

@@ -97,6 +97,13 @@ impl<T> ClassFolders<T> {
     }
 }
 
+/// Whether a file of this name counts as an image.
+pub(super) fn has_image_extension(name: &str) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    let extension = extension.to_string_lossy().to_lowercase();
+    IMAGE_EXTENSIONS.contains(&extension.as_str())
+}
+
 /// Files that systems and tools leave behind, never part of a data set.
 pub(super) fn is_hidden(component: &str) -> bool {
     component.starts_with('.') || component == "__MACOSX"

@@ -36,6 +36,9 @@ pub struct Features {
     /// What to do with a row that has a NaN, an infinite value or an empty field.
     #[serde(default)]
     pub missing: Missing,
+    /// Every column is a feature and no row has a label: something to embed, which no recipe can name.
+    #[serde(skip)]
+    unlabeled: bool,
 }
 
 /// What to do with a row of features that has a value missing.
@@ -70,6 +73,7 @@ struct Roles {
 enum Label {
     Column(usize),
     File(Vec<String>),
+    Nowhere,
 }
 
 impl Label {
@@ -81,6 +85,7 @@ impl Label {
             }
             Self::Column(column) => Ok(row[*column].trim().to_owned()),
             Self::File(labels) => Ok(labels.get(number).cloned().unwrap_or_default()),
+            Self::Nowhere => Ok(String::new()),
         }
     }
 }
@@ -103,7 +108,21 @@ impl Features {
             ignore_columns: Vec::new(),
             header: None,
             missing: Missing::Error,
+            unlabeled: false,
         }
+    }
+
+    /// Reads rows that have no labels: every column is a feature.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a field is no number.
+    pub fn open_unlabeled(&self) -> Result<Dataset, DataError> {
+        let unlabeled = true;
+        Self {
+            unlabeled,
+            ..self.clone()
+        }
+        .open()
     }
 
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
@@ -198,7 +217,7 @@ impl Features {
     fn roles(&self, table: &Table) -> Result<Roles, DataError> {
         let named = match &self.label_column {
             Some(column) => Some(table.column(column)?),
-            None if self.labels.is_some() => None,
+            None if self.labels.is_some() || self.unlabeled => None,
             None if table.has_header() => Some(table.column(&Column::Name("label".to_owned()))?),
             None => Some(table.column(&Column::Number(-1))?),
         };
@@ -225,11 +244,7 @@ impl Features {
         let label = match (&self.labels, named) {
             (None, Some(column)) => Label::Column(column),
             (Some(path), _) => Label::File(read_labels(path)?),
-            (None, None) => {
-                return Err(DataError::NoLabels {
-                    path: self.path.clone(),
-                });
-            }
+            (None, None) => Label::Nowhere,
         };
         Ok(Roles {
             label,
@@ -240,12 +255,15 @@ impl Features {
 
     fn read_matrix(&self) -> Result<Rows, DataError> {
         let matrix = npy::read_matrix(&self.path)?;
-        let Some(labels_path) = &self.labels else {
-            return Err(DataError::NoLabels {
-                path: self.path.clone(),
-            });
+        let labels = match &self.labels {
+            Some(path) => read_labels(path)?,
+            None if self.unlabeled => vec![String::new(); matrix.rows],
+            None => {
+                return Err(DataError::NoLabels {
+                    path: self.path.clone(),
+                });
+            }
         };
-        let labels = read_labels(labels_path)?;
         self.check_label_count(matrix.rows, labels.len())?;
         let mut rows = Rows {
             dim: matrix.dim,

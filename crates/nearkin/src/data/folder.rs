@@ -41,7 +41,7 @@ impl Folder {
 }
 
 /// Offers every file below `root`; links are followed, and a folder reached twice is read once, which also ends
-/// links that lead back to themselves.
+/// links that lead back to themselves. Pipes and devices are no files: reading one could wait for ever.
 fn walk(root: &Path, found: &mut ClassFolders<PathBuf>) -> Result<(), DataError> {
     let mut seen = HashSet::from([fs_err::canonicalize(root)?]);
     let mut pending = vec![(root.to_owned(), String::new())];
@@ -53,13 +53,13 @@ fn walk(root: &Path, found: &mut ClassFolders<PathBuf>) -> Result<(), DataError>
             if is_hidden(&name) {
                 continue;
             }
-            let mut kind = entry.file_type()?;
-            if kind.is_symlink() {
-                kind = fs_err::metadata(entry.path())?.file_type();
-            }
-            if !kind.is_dir() {
+            // A link that leads nowhere is an item that cannot be read: named and counted as damaged.
+            let kind = fs_err::metadata(entry.path()).map(|to| to.file_type());
+            if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
                 found.offer(&format!("{relative}{name}"), entry.path());
-            } else if seen.insert(fs_err::canonicalize(entry.path())?) {
+            } else if kind.is_ok_and(|kind| kind.is_dir())
+                && seen.insert(fs_err::canonicalize(entry.path())?)
+            {
                 pending.push((entry.path(), format!("{relative}{name}/")));
             }
         }
@@ -134,5 +134,20 @@ mod tests {
         std::os::unix::fs::symlink(&set, set.join("a/loop")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), set.join("b")).unwrap();
         assert_eq!(open(&set).unwrap().names, ["a/1.png", "b/2.png"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_an_item_and_a_pipe_is_none() {
+        let folder = folder_of(&[("a/1.png", b"x")]);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("a/2.png")).unwrap();
+        std::os::unix::fs::symlink("itself.png", folder.path().join("a/itself.png")).unwrap();
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("a/3.png"))
+            .status();
+        assert!(pipe.unwrap().success());
+        let data = open(folder.path()).unwrap();
+        assert_eq!(data.names, ["a/1.png", "a/2.png", "a/itself.png"]);
+        assert!(data.read(1).unwrap_err().to_string().contains("2.png"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
-use super::class_folders::display_name;
+use super::class_folders::{display_name, has_image_extension};
 use super::table::{Column, Table};
 use super::{DataError, Dataset, Part, Skipped, dataset::Items, label_index::label_index};
 
@@ -46,7 +46,45 @@ struct Rows {
     parts: Vec<Part>,
 }
 
+/// What columns are usually called, the best name first.
+const IMAGE: [&str; 7] = [
+    "path",
+    "image",
+    "file",
+    "filename",
+    "file_name",
+    "image_path",
+    "filepath",
+];
+const LABEL: [&str; 5] = ["label", "class", "category", "target", "identity"];
+const SPLIT: [&str; 3] = ["split", "part", "subset"];
+
 impl Manifest {
+    /// The manifest that a table looks like: a column called as those of images are, with the names of
+    /// images in it, and one called as those of classes are. `None` if it looks like something else.
+    pub fn guess(path: &Path) -> Option<Self> {
+        let mut table = Table::open(path, Some(true)).ok()?;
+        let known = |names: &[&str]| {
+            let found = (0..table.width()).filter_map(|at| {
+                let name = table.column_name(at).trim_matches('"').to_owned();
+                let rank = names.iter().position(|n| n.eq_ignore_ascii_case(&name))?;
+                Some((rank, at, name))
+            });
+            found.min().map(|(_, at, name)| (at, name))
+        };
+        let ((at, image_column), (_, label_column)) = (known(&IMAGE)?, known(&LABEL)?);
+        let split_column = known(&SPLIT).map(|(_, name)| name);
+        let mut row = StringRecord::new();
+        let is_row = table.next_row(&mut row).unwrap_or(false);
+        (!is_row || has_image_extension(&row[at])).then(|| Self {
+            path: path.into(),
+            image_column,
+            label_column,
+            split_column,
+            root: None,
+        })
+    }
+
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
         let rows = self.read(Table::open(&self.path, Some(true))?)?;
         if rows.names.is_empty() {
@@ -157,6 +195,29 @@ mod tests {
             error.contains("list.csv:1: no column \"label\" (did you mean \"lable\"?)"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_usual_names_of_columns_are_known_and_numbers_are_no_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.csv");
+        let guess = |text: &str| {
+            fs_err::write(&path, text).unwrap();
+            let found = Manifest::guess(&path)?;
+            Some((found.image_column, found.label_column, found.split_column))
+        };
+        let names = |image: &str, label: &str, split: Option<&str>| {
+            Some((image.to_owned(), label.to_owned(), split.map(str::to_owned)))
+        };
+        let text = "Class,file,Split\na,img/1.PNG,train\n";
+        assert_eq!(guess(text), names("file", "Class", Some("Split")));
+        // Of two candidates the better name counts, wherever it stands.
+        let text = "file,path,class,label\n7,1.png,x,y\n";
+        assert_eq!(guess(text), names("path", "label", None));
+        assert_eq!(guess("path,label\n"), names("path", "label", None));
+        assert_eq!(guess("file,label,f0\nx7,a,0.5\n"), None);
+        assert_eq!(guess("f0,f1,label\n1,2,a\n"), None);
+        assert_eq!(guess(""), None);
     }
 
     #[test]

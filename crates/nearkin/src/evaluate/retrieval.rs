@@ -94,9 +94,8 @@ fn convention(options: &Options, queries: usize, excluded: usize) -> String {
         crate::search::Similarity::Euclidean => "Euclidean distance",
     };
     format!(
-        "{queries} queries among themselves by {similarity}, exact; the query excluded by index, ties to the smaller \
-         index; {excluded} items without another of their class are no queries; Recall@K is 1 if any of the first K \
-         is relevant"
+        "{queries} queries, each among all other items by {similarity}, exact, ties to the smaller index; \
+         {excluded} items alone in their class are no queries"
     )
 }
 
@@ -215,6 +214,49 @@ mod tests {
             }
             assert_eq!(result.excluded, 9);
         }
+    }
+
+    #[test]
+    fn the_reported_metrics_equal_a_full_sort_by_cosine_with_doubles_in_other_classes() {
+        // Each vector three times, so that every query ties with its doubles and must not find itself.
+        let (distinct, dim) = (60, 5);
+        let mut rng = named_rng(5, "doubles");
+        let base: Vec<f32> = (0..distinct * dim)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
+        let flat = [base.clone(), base.clone(), base].concat();
+        let count = 3 * distinct;
+        // Items 0, 25, 50, … are alone in their class.
+        let label = |i: usize| {
+            if i.is_multiple_of(25) {
+                1000 + i
+            } else {
+                i * 7 % 13
+            }
+        };
+        let labels: Vec<u32> = (0..count).map(|i| label(i) as u32).collect();
+        let unit = |row: &[f32]| {
+            let row: Vec<f64> = row.iter().map(|&x| x.into()).collect();
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            row.into_iter().map(|x| x / norm).collect()
+        };
+        let points: Vec<Vec<f64>> = flat.chunks(dim).map(unit).collect();
+        let reported = Options::default();
+        assert_eq!(reported.ks, [1, 2, 4, 8]);
+        let result = retrieval(Mat::new(&flat, count, dim), &labels, &reported).unwrap();
+        let (r_precision, map, recall) = reference(&points, &labels, &reported.ks);
+        assert!((result.r_precision.value - r_precision).abs() < 1e-6);
+        assert!((result.map_at_r.value - map).abs() < 1e-6);
+        for ((k, estimate), expected) in result.recall.iter().zip(recall) {
+            assert!((estimate.value - expected).abs() < 1e-6, "Recall@{k}");
+        }
+        assert_eq!((result.queries, result.excluded), (172, 8));
+        assert!(
+            result.convention.contains("172 queries")
+                && result.convention.contains("8 items alone"),
+            "{}",
+            result.convention
+        );
     }
 
     #[test]

@@ -44,6 +44,25 @@ pub struct Step {
 }
 
 impl Schedule {
+    /// The same course over another number of steps: warm-up and stepwise decay in proportion.
+    ///
+    /// ```
+    /// use nearkin::recipe::{Decay, Schedule};
+    /// let schedule = Schedule { warmup: 50, decay: Decay::Cosine };
+    /// assert_eq!(schedule.fitted(2000, 400).warmup, 10);
+    /// ```
+    #[must_use]
+    pub fn fitted(&self, from: u64, to: u64) -> Self {
+        let scale =
+            |count: u64| (u128::from(count) * u128::from(to) / u128::from(from.max(1))) as u64;
+        let mut fitted = self.clone();
+        fitted.warmup = scale(self.warmup);
+        if let Decay::Step(step) = &mut fitted.decay {
+            step.every = NonZeroU64::new(scale(step.every.get())).unwrap_or(NonZeroU64::MIN);
+        }
+        fitted
+    }
+
     /// The factor on the base rate at optimizer step `step` (from 0) of `steps`.
     ///
     /// ```

@@ -8,7 +8,8 @@
 //! RUN/model/                    the finished model
 //! ```
 //! A checkpoint is made in a folder of another name and renamed when whole, so that a folder named
-//! `step-N` is never half written. Sampling and every random draw are functions of the seed and the
+//! `step-N` is never half written, also after a crash of the machine: files and folders are flushed
+//! to the disk before an older checkpoint is removed. Sampling and every random draw are functions of the seed and the
 //! step, so that the step's number is all of their state.
 
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use nearkin_encoder::Model;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::weights::{self, Tensors};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where a run stands.
@@ -30,6 +32,9 @@ pub struct Progress {
     pub without_better: usize,
     /// Threads of the run: the same count gives the same bits.
     pub threads: usize,
+    /// Names of the damaged items met so far.
+    #[serde(default)]
+    pub damaged: BTreeSet<String>,
 }
 
 /// The best evaluation of a run.
@@ -138,16 +143,21 @@ pub fn whole_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     let (partial, old) = (aside(".partial"), aside(".old"));
     remove_if_there(&partial)?;
     fs_err::create_dir_all(&partial)?;
+    if let Some(parent) = target.parent() {
+        weights::sync_folder_of(parent)?;
+    }
     if let Err(error) = fill(&partial) {
         // What is half written is of no use; the failure to remove it would hide the first error.
         let _ = fs_err::remove_dir_all(&partial);
         return Err(error);
     }
+    weights::sync_folder(&partial)?;
     remove_if_there(&old)?;
     if target.exists() {
         fs_err::rename(target, &old)?;
     }
     fs_err::rename(&partial, target)?;
+    weights::sync_folder_of(target)?;
     remove_if_there(&old)
 }
 

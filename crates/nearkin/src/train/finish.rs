@@ -1,7 +1,7 @@
 //! The end of a run: which weights become the model, how good it is, and its folder.
 
 use super::checkpoint::{self, write_json};
-use super::{Run, measure};
+use super::{Event, Run, Setup, measure};
 use crate::card;
 use crate::embed::pixels;
 use crate::error::Result;
@@ -49,10 +49,7 @@ impl Run<'_> {
             ),
             _ => (self.kept().clone(), self.progress.step),
         };
-        let (part, items) = match self.setup.parts.test.as_slice() {
-            [] => self.setup.watched(),
-            test => ("test", test),
-        };
+        let (part, items) = self.setup.measured();
         let mut report = Report {
             model: self.folder.join("model"),
             part,
@@ -75,29 +72,24 @@ impl Run<'_> {
         }
     }
 
-    fn rows(&self, model: &Model, items: &[usize]) -> Result<Vec<Row>> {
-        let raw = pixels(&self.setup.feed, items)?;
-        let options = evaluate::Options::default();
-        let matrix = Mat::new(&raw.numbers, raw.items.len(), raw.dim);
-        let name = if self.setup.feed.dataset().is_features().is_some() {
+    fn rows(&mut self, model: &Model, items: &[usize]) -> Result<Vec<Row>> {
+        let (setup, options) = (self.setup, evaluate::Options::default());
+        let raw = if setup.feed.dataset().is_features().is_some() {
             "raw features"
         } else {
             "raw pixels"
         };
-        Ok(vec![
-            Row {
-                name,
-                evaluation: evaluate::evaluate(matrix, &raw.labels, &options)?,
-            },
-            Row {
-                name: "untrained network",
-                evaluation: measure(self.setup, &self.setup.model()?, items, &options)?,
-            },
-            Row {
-                name: "trained model",
-                evaluation: measure(self.setup, model, items, &options)?,
-            },
-        ])
+        let mut rows = Vec::new();
+        for name in [raw, "untrained network", "trained model"] {
+            (self.control.observer)(Event::Measuring(name));
+            let evaluation = match name {
+                "untrained network" => measure(setup, &setup.model()?, items, &options)?,
+                "trained model" => measure(setup, model, items, &options)?,
+                _ => measure_raw(setup, items, &options)?,
+            };
+            rows.push(Row { name, evaluation });
+        }
+        Ok(rows)
     }
 
     fn write(&self, model: &Model, report: &Report) -> Result<()> {
@@ -113,4 +105,11 @@ impl Run<'_> {
             )?)
         })
     }
+}
+
+/// Measures the items' own numbers: the baseline.
+fn measure_raw(setup: &Setup, items: &[usize], options: &evaluate::Options) -> Result<Evaluation> {
+    let raw = pixels(&setup.feed, items)?;
+    let matrix = Mat::new(&raw.numbers, raw.items.len(), raw.dim);
+    Ok(evaluate::evaluate(matrix, &raw.labels, options)?)
 }

@@ -87,6 +87,14 @@ impl Journal {
         // One write call a line, so that a kill can cut at most the last line.
         Ok(self.file.write_all(format!("{text}\n").as_bytes())?)
     }
+
+    /// Flushes the journal to the disk: a checkpoint must not outlive the lines before it.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.file.sync_all()?)
+    }
 }
 
 #[cfg(test)]

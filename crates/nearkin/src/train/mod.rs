@@ -36,6 +36,8 @@ pub enum Event<'a> {
     Evaluated(&'a EvaluationRecord),
     /// A checkpoint was written.
     Checkpoint(&'a Path),
+    /// Training is over; this row of the report is being measured.
+    Measuring(&'static str),
     /// Something that deserves a look.
     Warning(String),
 }
@@ -126,6 +128,7 @@ impl<'a> Run<'a> {
                 );
                 (control.observer)(Event::Warning(format!("{text}: last digits may differ")));
             }
+            setup.feed.recall(&stored.damaged);
             progress = stored;
         }
         let journal = Journal::open(folder, progress.step)?;
@@ -331,6 +334,8 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint(&mut self) -> Result<()> {
+        self.journal.sync()?;
+        self.progress.damaged = self.setup.feed.damaged().into_iter().collect();
         let parameters = self.model.embedder.parameters();
         let state = State {
             model: &self.model,

@@ -2,6 +2,7 @@
 
 use super::gradient::gradient;
 use crate::data::Dataset;
+use crate::embed::embed;
 use crate::error::Result;
 use crate::feed::{Feed, feature_input};
 use crate::optimize::Optimize;
@@ -114,6 +115,15 @@ impl Setup {
         }
     }
 
+    /// The items of the final report: test, or validation where no test is set apart.
+    pub fn measured(&self) -> (&'static str, &[usize]) {
+        if self.parts.test.is_empty() {
+            self.watched()
+        } else {
+            ("test", &self.parts.test)
+        }
+    }
+
     /// What decides the batches.
     pub(super) fn plan(&self) -> Result<Plan> {
         let labels: Vec<u32> = self
@@ -139,11 +149,26 @@ impl Setup {
 
 /// How many steps of the recipe fit a time budget, measured on a few steps that are thrown away.
 ///
-/// A tenth of the budget is left for evaluation. The recipe's own count is the upper bound.
+/// What evaluations and the final report will take for embedding is set aside, and a tenth of the
+/// budget for what they do beside. The recipe's own count is the upper bound, one step the lower.
 ///
 /// # Errors
 /// As training.
 pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
+    let started = Instant::now();
+    let train = &setup.recipe.train;
+    let step = step_time(setup)? * train.accumulate.get() as f64;
+    let item = item_time(setup)?;
+    // The untrained and the trained network embed the items of the report.
+    let report = 2.0 * item * setup.measured().1.len() as f64;
+    let watched = item * setup.watched().1.len() as f64 / train.evaluate_every.get() as f64;
+    let left = budget.as_secs_f64() * 0.9 - started.elapsed().as_secs_f64() - report;
+    let fitting = (left / (step + watched).max(1e-9)).max(0.0) as u64;
+    Ok(NonZeroU64::new(fitting.min(train.steps.get())).unwrap_or(NonZeroU64::MIN))
+}
+
+/// Seconds of one batch: read, passed, and its step made.
+fn step_time(setup: &Setup) -> Result<f64> {
     const PROBES: u32 = 5;
     let recipe = &setup.recipe;
     let model = setup.model()?;
@@ -162,8 +187,15 @@ pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
             started.elapsed()
         };
     }
-    let step = (timed / PROBES).as_secs_f64() * recipe.train.accumulate.get() as f64;
-    let fitting = (budget.as_secs_f64() * 0.9 / step.max(1e-9)) as u64;
-    let steps = recipe.train.steps;
-    Ok(NonZeroU64::new(fitting.min(steps.get())).unwrap_or(NonZeroU64::MIN))
+    Ok((timed / PROBES).as_secs_f64())
+}
+
+/// Seconds of one item of an evaluation; nothing where nothing is measured.
+fn item_time(setup: &Setup) -> Result<f64> {
+    const ITEMS: usize = 128;
+    let items = setup.measured().1;
+    let items = &items[..items.len().min(ITEMS)];
+    let started = Instant::now();
+    embed(&setup.model()?, &setup.feed, items, &mut |_| {})?;
+    Ok(started.elapsed().as_secs_f64() / items.len().max(1) as f64)
 }

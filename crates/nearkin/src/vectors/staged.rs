@@ -3,6 +3,8 @@
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use nearkin_encoder::weights::sync_folder_of;
+
 use super::VectorsError;
 
 /// A finished file that waits beside its target; dropped without [`commit`](Self::commit), it is removed.
@@ -32,9 +34,10 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Moves the file to its target, replacing what is there.
+    /// Moves the file to its target, replacing what is there, and flushes the move to the disk.
     pub(super) fn commit(self) -> Result<(), VectorsError> {
-        Ok(fs_err::rename(&self.beside, &self.target)?)
+        fs_err::rename(&self.beside, &self.target)?;
+        Ok(sync_folder_of(&self.target)?)
     }
 }
 

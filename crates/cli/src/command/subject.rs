@@ -1,0 +1,134 @@
+//! What `evaluate`, `embed` and `search` start from: a model, and what of its input may be damaged.
+
+use crate::arguments::Tolerance;
+use crate::failure::Failure;
+use crate::progress::items;
+use nearkin::data::Dataset;
+use nearkin::embed::{Embedded, embed};
+use nearkin::feed::Feed;
+use nearkin::recipe::Document;
+use nearkin::vectors::Vectors;
+use nearkin::{Error, InputShape, Model};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A model at work.
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    folder: PathBuf,
+    tolerance: Tolerance,
+}
+
+impl Subject {
+    /// Reads the model in a folder.
+    pub fn load(folder: &Path, tolerance: &Tolerance) -> Result<Self, Failure> {
+        Ok(Self {
+            model: Model::load(folder)?,
+            folder: folder.to_owned(),
+            tolerance: tolerance.clone(),
+        })
+    }
+
+    /// The recipe in the model folder, if there is one, with the tolerance asked for.
+    pub fn recipe(&self) -> Result<Option<Document>, Failure> {
+        let path = self.folder.join("recipe.toml");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut document = Document::read(&path)?;
+        if let Some(share) = self.tolerance.damaged {
+            document.set(&format!("data.damaged={share:?}"))?;
+        }
+        Ok(Some(document))
+    }
+
+    /// Items for the model; as many may be damaged as was asked for, or as the model's recipe says.
+    pub fn feed(&self, dataset: Dataset) -> Result<Feed, Failure> {
+        let share = match (self.tolerance.damaged, self.recipe()?) {
+            (Some(share), _) => share,
+            (None, Some(document)) => document.recipe()?.data.damaged.exact(),
+            (None, None) => 0.0,
+        };
+        let input = self.model.config.input.clone();
+        Ok(Feed::new(Arc::new(dataset), input, share)?)
+    }
+
+    /// Embeds items under a progress bar.
+    pub fn embed(&self, feed: &Feed, indices: &[usize]) -> Result<Embedded, Failure> {
+        let bar = items(indices.len(), "embedding");
+        let embedded = embed(&self.model, feed, indices, &mut |done| {
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        embedded.map_err(with_remedy)
+    }
+
+    /// Embeds everything at a path; also returns the names of the damaged items that were left out.
+    pub fn vectors(&self, path: &Path) -> Result<(Vectors, Vec<String>), Failure> {
+        let dim = match self.model.config.input.shape() {
+            InputShape::Features { dim } => Some(dim),
+            InputShape::Image { .. } => None,
+        };
+        let feed = self.feed(nearkin::init::open_any(path, dim)?)?;
+        let indices: Vec<usize> = (0..feed.dataset().len()).collect();
+        let embedded = self.embed(&feed, &indices)?;
+        if embedded.items.is_empty() {
+            let path = path.display();
+            return Err(Failure::run(format!("{path}: no image of it can be read")));
+        }
+        let dataset = feed.dataset();
+        let name = |&item: &usize| dataset.names[item].clone();
+        let class = |&label: &u32| dataset.classes[label as usize].clone();
+        let vectors = Vectors {
+            rows: embedded.items.len(),
+            dim: embedded.dim,
+            ids: Some(embedded.items.iter().map(name).collect()),
+            labels: Some(embedded.labels.iter().map(class).collect()),
+            data: embedded.numbers,
+        };
+        Ok((vectors, feed.damaged()))
+    }
+}
+
+/// Says how to go on where too much is damaged.
+pub fn with_remedy(error: Error) -> Failure {
+    match error {
+        Error::Damaged { .. } => {
+            Failure::run(format!("{error}; to leave out more: --damaged SHARE"))
+        }
+        error => error.into(),
+    }
+}
+
+/// The damaged items that were left out, in words, or nothing.
+pub fn left_out(damaged: &[String]) -> Option<String> {
+    /// Names in a message; the rest is counted.
+    const NAMED: usize = 10;
+    if damaged.is_empty() {
+        return None;
+    }
+    let more = match damaged.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = &damaged[..damaged.len().min(NAMED)];
+    let names = named.join(", ");
+    Some(format!(
+        "{} damaged images were left out: {names}{more}",
+        damaged.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_out;
+
+    #[test]
+    fn many_damaged_images_are_named_in_part_and_counted() {
+        let names: Vec<String> = (0..12).map(|i| i.to_string()).collect();
+        let text = "12 damaged images were left out: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more";
+        assert_eq!(left_out(&names).as_deref(), Some(text));
+        assert_eq!(left_out(&[]), None);
+    }
+}
