@@ -7,7 +7,7 @@
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::Resnet;
 use nearkin_encoder::op::{Rule, State, update};
-use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network, Tensor, profile};
+use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network, Tensor, profile, tape};
 use nearkin_kernels::Sgd;
 use std::time::Instant;
 
@@ -79,12 +79,12 @@ fn step(
     rule: &Rule,
     states: &mut [State],
 ) -> Outcome<()> {
-    let loss = (embedder.forward(images, Mode::Train)? - target)?
-        .sqr()?
-        .sum_all()?;
-    let store = loss.backward()?;
+    let (embedded, tape) = tape::record(|| embedder.forward(images, Mode::Train))?;
+    // The gradient of the squared distance.
+    let gradient = ((&embedded - target)? * 2.0)?.flatten_all()?.to_vec1()?;
+    let gradients = tape.backward(&embedded, gradient)?;
     for (parameter, state) in embedder.parameters().learned().zip(states) {
-        let gradient = store
+        let gradient = gradients
             .get(&parameter.var)
             .ok_or("a parameter has no gradient")?;
         update(&parameter.var, gradient, rule, state)?;

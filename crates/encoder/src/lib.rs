@@ -16,6 +16,7 @@ pub mod network;
 pub mod op;
 pub mod parameters;
 pub mod profile;
+pub mod tape;
 pub mod weights;
 
 pub use candle_core::{DType, Device, Tensor};

@@ -1,11 +1,12 @@
 //! Every network of the catalogue: gradients, determinism, errors.
 
+use candle_core::Var;
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
     Convnet, InputShape, Mlp, Network, Resnet, convnet::Reduce, resnet::Stem,
 };
 use nearkin_encoder::parameters::Scope;
-use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor};
+use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor, op, tape};
 
 const IMAGE: InputShape = InputShape::Image {
     height: 16,
@@ -61,11 +62,12 @@ fn images(count: usize) -> Tensor {
     tensor(numbers.collect(), IMAGE.batch(count)).unwrap()
 }
 
+fn weights(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i as f32 * 0.37).sin()).collect()
+}
+
 fn weighted_sum(embeddings: &Tensor) -> Tensor {
-    let weights: Vec<f32> = (0..embeddings.elem_count())
-        .map(|i| (i as f32 * 0.37).sin())
-        .collect();
-    let weights = tensor(weights, embeddings.shape())
+    let weights = tensor(weights(embeddings.elem_count()), embeddings.shape())
         .unwrap()
         .to_dtype(embeddings.dtype())
         .unwrap();
@@ -97,6 +99,49 @@ fn every_learned_parameter_receives_a_gradient() {
             );
         }
     }
+}
+
+#[test]
+fn the_own_tape_gives_the_gradients_of_candles_tape() {
+    for network in networks() {
+        let embedder = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
+        let (y, tape) = tape::record(|| embedder.forward(&images(6), Mode::Train)).unwrap();
+        let gradients = tape.backward(&y, weights(y.elem_count())).unwrap();
+        let y = embedder.forward(&images(6), Mode::Train).unwrap();
+        let store = weighted_sum(&y).backward().unwrap();
+        for p in embedder.parameters().learned() {
+            let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let own = numbers(gradients.get(&p.var).unwrap());
+            assert_eq!(
+                own,
+                numbers(store.get(&p.var).unwrap()),
+                "{network:?}: {}",
+                p.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_own_tape_drops_no_gradient_in_silence() {
+    let x = images(1).flatten_from(1).unwrap();
+    let w = Var::ones((2, IMAGE.numbers()), DType::F32, &Device::Cpu).unwrap();
+    let b = Var::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    let linear = |w: &Tensor| op::linear(&x, w, &b, op::Activation::None);
+    let (y, tape) = tape::record(|| linear(&w)).unwrap();
+    // candle leads from y to here, the tape does not.
+    let loss = y.sum_all().unwrap();
+    let error = tape.backward(&loss, vec![1.0]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("linear: its result has no gradient"),
+        "{error}"
+    );
+    let error = tape::record(|| linear(&w.affine(2.0, 0.0)?)).err().unwrap();
+    assert!(error.to_string().contains("does not know"), "{error}");
+    // A failed pass leaves no tape behind.
+    assert!(linear(&w).unwrap().track_op());
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub use gemm::{Beta, gemm, gemm_sequential};
 pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
 pub use linear::{column_sums, linear, linear_backward};
 pub use normalize::{normalize_rows, normalize_rows_backward};
-pub use optimizer::{AdaGrad, AdamW, Sgd, ema, first_non_finite, scale, squared_norm};
+pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
 pub use parallel::{ThreadsAlreadySet, set_threads, threads};
 pub use pool::{Pool2d, global_average, global_average_backward};
 pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};

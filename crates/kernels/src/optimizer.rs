@@ -170,6 +170,16 @@ pub fn scale(x: &mut [f32], factor: f32) {
     for_pieces_in_place(x, GRAIN, |x| x.iter_mut().for_each(|x| *x *= factor));
 }
 
+/// sum ← sum + x.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn add(x: &[f32], sum: &mut [f32]) {
+    for_pieces(x, sum, GRAIN, |x, sum| {
+        sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+    });
+}
+
 /// The first place that holds an infinity or NaN.
 pub fn first_non_finite(x: &[f32]) -> Option<usize> {
     let broken = |x: &[f32]| x.iter().filter(|x| !x.is_finite()).count() > 0;

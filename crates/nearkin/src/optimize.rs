@@ -177,9 +177,7 @@ pub fn average(averages: &Parameters, parameters: &Parameters, decay: f32) -> Re
 pub fn accumulate(sum: &Gradients, source: &Gradients) -> Result<()> {
     for (sum, source) in sum.iter().zip(source) {
         let source = Host::new(source)?;
-        with_mut(sum, |s| {
-            s.iter_mut().zip(source.iter()).for_each(|(s, x)| *s += x);
-        })?;
+        with_mut(sum, |sum| nearkin_kernels::add(&source, sum))?;
     }
     Ok(())
 }

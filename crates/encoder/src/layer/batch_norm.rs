@@ -48,10 +48,7 @@ impl BatchNorm {
     /// # Errors
     /// The channels differ from the layer's.
     pub fn forward(&self, x: &Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
-        let affine = Tensor::stack(
-            &[mode.parameter(&self.gamma), mode.parameter(&self.beta)],
-            0,
-        )?;
+        let affine = op::pair(&mode.parameter(&self.gamma), &mode.parameter(&self.beta))?;
         if mode == Mode::Eval {
             let (mean, variance) = (self.running_mean.detach(), self.running_variance.detach());
             return Ok(op::batch_norm_inference(

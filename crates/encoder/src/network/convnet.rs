@@ -117,7 +117,7 @@ impl Body {
             x = op::pool2d(&y, Pooling::Max, [2, 2], Window::square(2, 0))?;
         }
         match self.reduce {
-            Reduce::Flatten => Ok(x.flatten_from(1)?),
+            Reduce::Flatten => Ok(op::flatten(&x)?),
             Reduce::Average => Ok(op::global_average(&x)?),
         }
     }

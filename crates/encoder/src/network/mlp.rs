@@ -3,7 +3,7 @@
 use super::InputShape;
 use crate::error::{Error, Result};
 use crate::layer::{Linear, Mode};
-use crate::op::Activation;
+use crate::op::{self, Activation};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl Mlp {
 
 impl Body {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut x = x.flatten_from(1)?;
+        let mut x = op::flatten(x)?;
         for layer in &self.layers {
             x = layer.forward(&x, mode)?;
         }

@@ -2,6 +2,7 @@
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{Activation, activate, activate_backward};
 
@@ -24,7 +25,7 @@ pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
         return Ok(x.clone());
     }
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(Activate(kind));
+        return apply1(&x.contiguous()?, Activate(kind));
     }
     composed(x, kind)
 }

@@ -1,9 +1,9 @@
 //! Multi-head attention over a packed batch of sequences.
 
-use super::linear::tracked;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::{apply1, tracked};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::Attention as Kernel;
 
@@ -55,7 +55,7 @@ pub fn attention(qkv: &Tensor, heads: &Heads) -> Result<Tensor> {
             probabilities: Saved::empty(),
             tracked: tracked(&[qkv]),
         };
-        return qkv.contiguous()?.apply_op1(op);
+        return apply1(&qkv.contiguous()?, op);
     }
     let sequences = heads.offsets.windows(2);
     let outputs =

@@ -1,9 +1,9 @@
 //! Batch normalization with an optional residual sum and ReLU in one tape node.
 
-use super::linear::tracked;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::{apply2, apply3, tracked};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{BatchNorm as Kernel, BatchNormGradients, BatchStatistics};
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub fn batch_norm(
     };
     let (x, affine) = (x.contiguous()?, affine.contiguous()?);
     let y = match epilogue.residual {
-        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op)?,
-        None => x.apply_op2(&affine, op)?,
+        Some(residual) => apply3(&x, &affine, &residual.contiguous()?, op)?,
+        None => apply2(&x, &affine, op)?,
     };
     Ok((y, moments.take("batch_norm")?))
 }

@@ -1,8 +1,8 @@
 //! Two-dimensional convolution on channels-last maps.
 
-use super::linear::tracked;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::{apply2, tracked};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use nearkin_kernels::Conv2d;
 
@@ -41,7 +41,8 @@ impl Window {
 pub fn conv2d(x: &Tensor, w: &Tensor, window: Window) -> Result<Tensor> {
     let geometry = geometry(x, w, window)?;
     if is_fused(x) {
-        return x.contiguous()?.apply_op2(
+        return apply2(
+            &x.contiguous()?,
             &w.contiguous()?,
             Conv {
                 geometry,

@@ -2,6 +2,7 @@
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{gather_rows, scatter_add_rows};
 
@@ -27,7 +28,7 @@ pub fn gather(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
         );
     }
     if is_fused(table) {
-        return table.contiguous()?.apply_op1(Gather { ids: ids.to_vec() });
+        return apply1(&table.contiguous()?, Gather { ids: ids.to_vec() });
     }
     table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
 }

@@ -3,6 +3,7 @@
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::{apply2, apply3};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{LayerNorm as Kernel, RowStatistics};
 
@@ -45,8 +46,8 @@ pub fn layer_norm(
     };
     let (x, affine) = (x.contiguous()?, affine.contiguous()?);
     match residual {
-        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op),
-        None => x.apply_op2(&affine, op),
+        Some(residual) => apply3(&x, &affine, &residual.contiguous()?, op),
+        None => apply2(&x, &affine, op),
     }
 }
 

@@ -4,6 +4,7 @@ use super::activation;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::{apply3, tracked};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{
     Activation, Mat, activate, activate_backward, linear as kernel, linear_backward,
@@ -42,13 +43,7 @@ pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor, act: Activation) -> Result<Ten
         pre_activation: Saved::empty(),
         tracked: tracked(&[x, w, b]),
     };
-    x.contiguous()?
-        .apply_op3(&w.contiguous()?, &b.contiguous()?, op)
-}
-
-/// Whether any of the inputs is on the tape, so that backward may come.
-pub(crate) fn tracked(inputs: &[&Tensor]) -> bool {
-    inputs.iter().any(|t| t.track_op())
+    apply3(&x.contiguous()?, &w.contiguous()?, &b.contiguous()?, op)
 }
 
 struct Linear {

@@ -14,6 +14,7 @@ mod linear;
 mod normalize;
 mod pool;
 mod saved;
+mod shape;
 mod softmax_cross_entropy;
 mod update;
 
@@ -27,5 +28,6 @@ pub use linear::linear;
 pub use nearkin_kernels::Activation;
 pub use normalize::normalize;
 pub use pool::{Pooling, global_average, pool2d};
+pub use shape::{flatten, pair};
 pub use softmax_cross_entropy::softmax_cross_entropy;
 pub use update::{Rule, State, ema, update};

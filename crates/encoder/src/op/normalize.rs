@@ -3,6 +3,7 @@
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{normalize_rows, normalize_rows_backward};
 
@@ -20,9 +21,12 @@ use nearkin_kernels::{normalize_rows, normalize_rows_backward};
 pub fn normalize(x: &Tensor) -> Result<Tensor> {
     x.dims2()?;
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(Normalize {
-            norms: Saved::empty(),
-        });
+        return apply1(
+            &x.contiguous()?,
+            Normalize {
+                norms: Saved::empty(),
+            },
+        );
     }
     let norms = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
     x.broadcast_div(&norms)

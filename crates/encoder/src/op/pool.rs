@@ -4,6 +4,7 @@ use super::conv2d::Window;
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{Pool2d, global_average as kernel_global, global_average_backward};
 
@@ -49,11 +50,14 @@ pub fn pool2d(x: &Tensor, kind: Pooling, kernel: [usize; 2], window: Window) -> 
         padding: window.padding,
     };
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(Pool {
-            kind,
-            geometry,
-            argmax: Saved::empty(),
-        });
+        return apply1(
+            &x.contiguous()?,
+            Pool {
+                kind,
+                geometry,
+                argmax: Saved::empty(),
+            },
+        );
     }
     composed(x, kind, &geometry)
 }
@@ -182,7 +186,7 @@ impl CustomOp1 for Pool {
 pub fn global_average(x: &Tensor) -> Result<Tensor> {
     let (batch, height, width, channels) = x.dims4()?;
     if is_fused(x) {
-        return x.contiguous()?.apply_op1(GlobalAverage);
+        return apply1(&x.contiguous()?, GlobalAverage);
     }
     x.reshape((batch, height * width, channels))?
         .mean(D::Minus2)

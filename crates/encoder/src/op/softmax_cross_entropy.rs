@@ -3,6 +3,7 @@
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
+use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use nearkin_kernels::softmax_cross_entropy as kernel;
 
@@ -38,7 +39,7 @@ pub fn softmax_cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor>
             targets: targets.to_vec(),
             gradient: Saved::empty(),
         };
-        return logits.contiguous()?.apply_op1(op);
+        return apply1(&logits.contiguous()?, op);
     }
     let target = Tensor::from_slice(targets, (rows, 1), logits.device())?;
     let picked = logits.gather(&target, D::Minus1)?.squeeze(1)?;

@@ -5,9 +5,10 @@ use crate::evaluate::spread;
 use crate::feed::Batch;
 use crate::optimize::Gradients;
 use crate::recipe::Recipe;
-use nearkin_encoder::host::{Host, tensor};
+use nearkin_encoder::host::Host;
 use nearkin_encoder::parameters::named_rng;
-use nearkin_encoder::{Embedder, Mode, Model, Tensor};
+use nearkin_encoder::tape::{self, Tape};
+use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Model, Tensor};
 use nearkin_kernels::Mat;
 use std::ops::Range;
 
@@ -52,9 +53,9 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
     let mut embeddings = Vec::with_capacity(count * embedder.dim());
     let mut single = None;
     for part in &parts {
-        let embedded = forward(part, Mode::Train)?;
+        let (embedded, tape) = tape::record(|| forward(part, Mode::Train))?;
         embeddings.extend_from_slice(&Host::new(&embedded)?);
-        single = (parts.len() == 1).then_some(embedded);
+        single = (parts.len() == 1).then_some((embedded, tape));
     }
     let matrix = Mat::new(&embeddings, count, embedder.dim());
     let mut rng = named_rng(recipe.seed, &format!("loss/{step}"));
@@ -68,13 +69,13 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
     })?;
     let mut gradients: Option<Gradients> = None;
     for part in &parts {
-        let embedded = match single.take() {
-            Some(embedded) => embedded,
-            None => forward(part, Mode::Replay)?,
+        let (embedded, tape) = match single.take() {
+            Some(recorded) => recorded,
+            None => tape::record(|| forward(part, Mode::Replay))?,
         };
         let rows =
             outcome.gradient[part.start * embedder.dim()..part.end * embedder.dim()].to_vec();
-        let new = backward(embedder, &embedded, rows)?;
+        let new = of_parameters(embedder, tape, (&embedded, rows))?;
         match &gradients {
             Some(sum) => crate::optimize::accumulate(sum, &new)?,
             None => gradients = Some(new),
@@ -89,19 +90,19 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
     })
 }
 
-/// Carries ∂L/∂E through the tape of `embedded` to the weights.
-fn backward(embedder: &Embedder, embedded: &Tensor, rows: Vec<f32>) -> Result<Gradients> {
-    let upstream = tensor(rows, embedded.shape())?;
-    // The gradient of Σ E ∘ U with respect to E is U.
-    let mut store = (embedded * upstream)?.sum_all()?.backward()?;
-    let gradients = embedder
-        .parameters()
-        .learned()
-        .map(|p| match store.remove(&p.var) {
-            Some(gradient) => gradient.contiguous(),
-            None => p.var.zeros_like(),
-        });
-    Ok(gradients.collect::<std::result::Result<_, _>>()?)
+/// Carries ∂L/∂E through the tape of some embeddings to the weights.
+fn of_parameters(
+    embedder: &Embedder,
+    tape: Tape,
+    (embedded, rows): (&Tensor, Vec<f32>),
+) -> std::result::Result<Gradients, EncoderError> {
+    let mut gradients = tape.backward(embedded, rows)?;
+    let learned = embedder.parameters().learned();
+    let taken = learned.map(|p| match gradients.remove(&p.var) {
+        Some(gradient) => gradient.contiguous(),
+        None => p.var.zeros_like(),
+    });
+    Ok(taken.collect::<std::result::Result<_, _>>()?)
 }
 
 /// The recipe key of the loss.
