@@ -19,7 +19,7 @@ pub mod profile;
 pub mod tape;
 pub mod weights;
 
-pub use candle_core::{DType, Device, Tensor};
+pub use candle_core::{DType, Device, Tensor, Var};
 pub use error::{Error, Result};
 pub use image::ImageInput;
 pub use layer::Mode;

@@ -77,6 +77,12 @@ impl Parameters {
     }
 }
 
+impl FromIterator<Parameter> for Parameters {
+    fn from_iter<I: IntoIterator<Item = Parameter>>(parameters: I) -> Self {
+        Self(parameters.into_iter().collect())
+    }
+}
+
 impl<'a> IntoIterator for &'a Parameters {
     type Item = &'a Parameter;
     type IntoIter = std::slice::Iter<'a, Parameter>;

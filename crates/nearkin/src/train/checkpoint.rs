@@ -3,7 +3,8 @@
 //! ```text
 //! RUN/recipe.toml               the resolved recipe
 //! RUN/metrics.jsonl             one line a step, one an evaluation
-//! RUN/checkpoints/step-N/       model, optimizer.safetensors, averages.safetensors, state.json
+//! RUN/checkpoints/step-N/       model, optimizer.safetensors, loss.safetensors (proxies, memory),
+//!                               averages.safetensors, state.json
 //! RUN/checkpoints/best-N/       the model with the best validation so far
 //! RUN/model/                    the finished model
 //! ```
@@ -12,6 +13,7 @@
 //! to the disk before an older checkpoint is removed. Sampling and every random draw are functions of the seed and the
 //! step, so that the step's number is all of their state.
 
+use super::Learner;
 use crate::error::{Error, Result};
 use nearkin_encoder::Model;
 use nearkin_encoder::parameters::Parameters;
@@ -51,6 +53,8 @@ pub struct Best {
 pub struct State<'a> {
     /// The network that learns.
     pub model: &'a Model,
+    /// What the loss learned and remembers.
+    pub loss: Tensors,
     /// The optimizer's memory.
     pub optimizer: Tensors,
     /// Running averages of the weights, where the recipe asks for them.
@@ -58,6 +62,7 @@ pub struct State<'a> {
 }
 
 const OPTIMIZER: &str = "optimizer.safetensors";
+const LOSS: &str = "loss.safetensors";
 const AVERAGES: &str = "averages.safetensors";
 const STATE: &str = "state.json";
 
@@ -84,6 +89,9 @@ pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
     whole_folder(&target, |partial| {
         state.model.save(partial)?;
         weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;
+        if !state.loss.is_empty() {
+            weights::write(&state.loss, &partial.join(LOSS))?;
+        }
         if let Some(averages) = state.averages {
             weights::save(averages, &partial.join(AVERAGES))?;
         }
@@ -114,16 +122,28 @@ pub fn newest(run: &Path) -> Result<Option<(PathBuf, Progress)>> {
     Ok(Some((path, progress)))
 }
 
-/// Reads the weights of a checkpoint into a model, its averages into `averages`, and returns the
-/// optimizer's tensors.
+/// Reads a checkpoint into what learns, its averages into `averages`, and returns the optimizer's
+/// tensors.
 ///
 /// # Errors
 /// A file is missing, damaged, or of another network.
-pub fn restore(path: &Path, model: &Model, averages: Option<&Parameters>) -> Result<Tensors> {
+pub fn restore(
+    path: &Path,
+    learner: &mut Learner,
+    averages: Option<&Parameters>,
+) -> Result<Tensors> {
     weights::load(
-        model.embedder.parameters(),
+        learner.model.embedder.parameters(),
         &path.join(nearkin_encoder::model::WEIGHTS),
     )?;
+    if !learner.loss_tensors()?.is_empty() {
+        let stored = weights::read(&path.join(LOSS))?;
+        let restored = learner.restore_loss(&stored);
+        restored.map_err(|reason| Error::Run {
+            path: path.join(LOSS),
+            reason,
+        })?;
+    }
     if let Some(averages) = averages {
         weights::load(averages, &path.join(AVERAGES))?;
     }

@@ -1,14 +1,14 @@
 //! One batch: embeddings, loss, and the gradient of every weight.
 
-use crate::error::{Error, Result};
+use super::Learner;
+use crate::error::Result;
 use crate::evaluate::spread;
 use crate::feed::Batch;
 use crate::optimize::Gradients;
 use crate::recipe::Recipe;
 use nearkin_encoder::host::Host;
-use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::tape::{self, Tape};
-use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Model, Tensor};
+use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Tensor};
 use nearkin_kernels::Mat;
 use std::ops::Range;
 
@@ -34,7 +34,12 @@ pub struct Measured {
 ///
 /// # Errors
 /// The loss refuses the batch, or a tensor operation fails.
-pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Result<Measured> {
+pub fn gradient(
+    learner: &mut Learner,
+    recipe: &Recipe,
+    batch: &Batch,
+    step: u64,
+) -> Result<Measured> {
     let count = batch.items.len();
     let chunk = recipe
         .train
@@ -46,6 +51,7 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
         .step_by(chunk)
         .map(|at| at..(at + chunk).min(count))
         .collect();
+    let model = learner.model.clone();
     let embedder = &model.embedder;
     let forward = |part: &Range<usize>, mode: Mode| -> Result<Tensor> {
         Ok(embedder.forward(&batch.tensor(&model.config.input, part.clone())?, mode)?)
@@ -58,15 +64,7 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
         single = (parts.len() == 1).then_some((embedded, tape));
     }
     let matrix = Mat::new(&embeddings, count, embedder.dim());
-    let mut rng = named_rng(recipe.seed, &format!("loss/{step}"));
-    let outcome = recipe
-        .objective()
-        .value_and_grad(matrix, &batch.labels, &mut rng);
-    let outcome = outcome.map_err(|source| Error::Loss {
-        step: step + 1,
-        loss: loss_name(recipe),
-        source,
-    })?;
+    let outcome = learner.loss(matrix, &batch.labels, step)?;
     let mut gradients: Option<Gradients> = None;
     for part in &parts {
         let (embedded, tape) = match single.take() {
@@ -81,13 +79,15 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
             None => gradients = Some(new),
         }
     }
-    Ok(Measured {
+    let mut measured = Measured {
         gradients: gradients.unwrap_or_default(),
         value: outcome.value,
         active: outcome.active,
         tuples: outcome.tuples,
         spread: spread(matrix),
-    })
+    };
+    learner.extend(&mut measured.gradients, outcome)?;
+    Ok(measured)
 }
 
 /// Carries ∂L/∂E through the tape of some embeddings to the weights.
@@ -103,9 +103,4 @@ fn of_parameters(
         None => p.var.zeros_like(),
     });
     Ok(taken.collect::<std::result::Result<_, _>>()?)
-}
-
-/// The recipe key of the loss.
-pub fn loss_name(recipe: &Recipe) -> String {
-    recipe.loss.name().to_owned()
 }

@@ -4,10 +4,12 @@ pub mod checkpoint;
 mod finish;
 mod gradient;
 mod journal;
+mod learner;
 mod setup;
 
 pub use finish::{Report, Row};
 pub use journal::{EvaluationRecord, StepRecord};
+pub use learner::Learner;
 pub use setup::{Setup, plan_steps};
 
 use crate::embed::embed;
@@ -68,7 +70,7 @@ pub struct Control<'a> {
 struct Run<'a> {
     setup: &'a Setup,
     folder: PathBuf,
-    model: Model,
+    learner: Learner,
     averages: Option<Model>,
     optimizer: Optimize,
     progress: Progress,
@@ -105,9 +107,9 @@ enum Ended {
 
 impl<'a> Run<'a> {
     fn open(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Result<Self> {
-        let model = setup.model()?;
+        let mut learner = Learner::new(setup)?;
         let averages = setup.recipe.train.ema.map(|_| setup.model()).transpose()?;
-        let mut optimizer = Optimize::new(&setup.recipe, model.embedder.parameters())?;
+        let mut optimizer = Optimize::new(&setup.recipe, learner.parameters())?;
         let threads = nearkin_kernels::threads();
         let mut progress = Progress {
             threads,
@@ -115,8 +117,8 @@ impl<'a> Run<'a> {
         };
         if let Some((path, stored)) = checkpoint::newest(folder)? {
             let averages = averages.as_ref().map(|m| m.embedder.parameters());
-            let tensors = checkpoint::restore(&path, &model, averages)?;
-            let restored = optimizer.restore(&setup.recipe, model.embedder.parameters(), &tensors);
+            let tensors = checkpoint::restore(&path, &mut learner, averages)?;
+            let restored = optimizer.restore(&setup.recipe, learner.parameters(), &tensors);
             restored.map_err(|reason| Error::Run {
                 path: path.clone(),
                 reason,
@@ -136,7 +138,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             setup,
             folder,
-            model,
+            learner,
             averages,
             optimizer,
             progress,
@@ -181,7 +183,6 @@ impl<'a> Run<'a> {
     fn step(&mut self, batches: &Prefetch) -> Result<StepRecord> {
         let started = Instant::now();
         let recipe = &self.setup.recipe;
-        let parameters = self.model.embedder.parameters();
         let accumulate = recipe.train.accumulate.get();
         let mut record = self.blank_record();
         let mut sum: Option<Gradients> = None;
@@ -189,7 +190,7 @@ impl<'a> Run<'a> {
         for part in 0..accumulate as u64 {
             let batch = batches.next()?;
             let number = self.progress.step * accumulate as u64 + part;
-            let measured = gradient::gradient(&self.model, recipe, &batch, number)?;
+            let measured = gradient::gradient(&mut self.learner, recipe, &batch, number)?;
             items += batch.items.len();
             record.loss += measured.value / accumulate as f32;
             record.active += measured.active / accumulate as f32;
@@ -201,6 +202,7 @@ impl<'a> Run<'a> {
             }
         }
         let gradients = sum.unwrap_or_default();
+        let parameters = self.learner.parameters();
         let norm = optimize::norm(parameters, &gradients)?;
         let norm =
             norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
@@ -217,7 +219,7 @@ impl<'a> Run<'a> {
         if let (Some(decay), Some(averages)) = (recipe.train.ema, &self.averages) {
             optimize::average(
                 averages.embedder.parameters(),
-                parameters,
+                self.learner.model.embedder.parameters(),
                 self.warm(decay.get()),
             )?;
         }
@@ -255,7 +257,7 @@ impl<'a> Run<'a> {
         if !matches!(error, Error::Loss { .. } | Error::Evaluate(_)) {
             return error;
         }
-        for parameter in self.model.embedder.parameters() {
+        for parameter in self.learner.model.embedder.parameters() {
             let tensor = parameter.var.as_tensor();
             let Ok(numbers) = Host::new(tensor) else {
                 continue;
@@ -295,7 +297,7 @@ impl<'a> Run<'a> {
 
     /// The weights that are measured and kept.
     fn kept(&self) -> &Model {
-        self.averages.as_ref().unwrap_or(&self.model)
+        self.averages.as_ref().unwrap_or(&self.learner.model)
     }
 
     /// Measures the held-out items and keeps the model if it is the best so far.
@@ -336,9 +338,10 @@ impl<'a> Run<'a> {
     fn checkpoint(&mut self) -> Result<()> {
         self.journal.sync()?;
         self.progress.damaged = self.setup.feed.damaged().into_iter().collect();
-        let parameters = self.model.embedder.parameters();
+        let parameters = self.learner.parameters();
         let state = State {
-            model: &self.model,
+            model: &self.learner.model,
+            loss: self.learner.loss_tensors()?,
             optimizer: self.optimizer.tensors(&self.setup.recipe, parameters),
             averages: self.averages.as_ref().map(|m| m.embedder.parameters()),
         };

@@ -1,5 +1,6 @@
 //! From a recipe to what runs: data, split, input, model.
 
+use super::Learner;
 use super::gradient::gradient;
 use crate::data::Dataset;
 use crate::embed::embed;
@@ -47,13 +48,7 @@ impl Setup {
         };
         setup.check_parts()?;
         setup.plan()?;
-        setup.check_rates(&setup.model()?)?;
-        let objective = setup.recipe.objective().check();
-        objective.map_err(|source| crate::Error::Loss {
-            step: 0,
-            loss: setup.recipe.loss.name().into(),
-            source,
-        })?;
+        setup.check_rates(&Learner::new(&setup)?)?;
         Ok(setup)
     }
 
@@ -76,8 +71,8 @@ impl Setup {
     }
 
     /// A factor that matches no parameter is a misspelled name.
-    fn check_rates(&self, model: &Model) -> Result<()> {
-        let parameters = model.embedder.parameters();
+    fn check_rates(&self, learner: &Learner) -> Result<()> {
+        let parameters = learner.parameters();
         for prefix in self.recipe.train.rates.keys() {
             if !parameters.iter().any(|p| p.name.starts_with(prefix)) {
                 let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
@@ -171,15 +166,14 @@ pub fn plan_steps(setup: &Setup, budget: Duration) -> Result<NonZeroU64> {
 fn step_time(setup: &Setup) -> Result<f64> {
     const PROBES: u32 = 5;
     let recipe = &setup.recipe;
-    let model = setup.model()?;
-    let parameters = model.embedder.parameters();
-    let mut optimizer = Optimize::new(recipe, parameters)?;
+    let mut learner = Learner::new(setup)?;
+    let mut optimizer = Optimize::new(recipe, learner.parameters())?;
     let batches = Prefetch::start(setup.plan()?, 0);
     let mut timed = Duration::ZERO;
     for probe in 0..=u64::from(PROBES) {
         let started = Instant::now();
-        let measured = gradient(&model, recipe, &batches.next()?, probe)?;
-        optimizer.step(recipe, probe, parameters, &measured.gradients)?;
+        let measured = gradient(&mut learner, recipe, &batches.next()?, probe)?;
+        optimizer.step(recipe, probe, learner.parameters(), &measured.gradients)?;
         // The first step pays for memory and threads.
         timed += if probe == 0 {
             Duration::ZERO
