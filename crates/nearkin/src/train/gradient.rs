@@ -8,7 +8,7 @@ use crate::recipe::Recipe;
 use nearkin_encoder::host::Host;
 use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::tape::{self, Tape};
-use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Model, Tensor};
+use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Model, Tensor, profile};
 use nearkin_kernels::Mat;
 use std::ops::Range;
 
@@ -59,9 +59,12 @@ pub fn gradient(model: &Model, recipe: &Recipe, batch: &Batch, step: u64) -> Res
     }
     let matrix = Mat::new(&embeddings, count, embedder.dim());
     let mut rng = named_rng(recipe.seed, &format!("loss/{step}"));
-    let outcome = recipe
-        .objective()
-        .value_and_grad(matrix, &batch.labels, &mut rng);
+    let outcome = {
+        let _span = profile::span("loss");
+        recipe
+            .objective()
+            .value_and_grad(matrix, &batch.labels, &mut rng)
+    };
     let outcome = outcome.map_err(|source| Error::Loss {
         step: step + 1,
         loss: loss_name(recipe),
