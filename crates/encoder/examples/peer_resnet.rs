@@ -59,12 +59,14 @@ fn main() -> Outcome<()> {
         embedder.forward(&images, Mode::Eval)?;
         Ok(())
     })?;
-    for (name, time) in spent {
+    for (name, time) in spent.operations {
         eprintln!(
             "{name:24} {:8.1} ms a step",
             time.as_secs_f64() * 1e3 / ROUNDS as f64
         );
     }
+    let share = spent.products.as_secs_f64() / spent.total.as_secs_f64();
+    eprintln!("GEMM and convolution {:.1} % of the step", 100.0 * share);
     println!(
         "{{\"step_ms\": {steps:.1}, \"forward_ms\": {forward:.1}, \"peak_rss_mib\": {:.0}}}",
         peak_rss_mib()?
@@ -79,6 +81,7 @@ fn step(
     rule: &Rule,
     states: &mut [State],
 ) -> Outcome<()> {
+    let _step = profile::step();
     let (embedded, tape) = tape::record(|| embedder.forward(images, Mode::Train))?;
     // The gradient of the squared distance.
     let gradient = ((&embedded - target)? * 2.0)?.flatten_all()?.to_vec1()?;

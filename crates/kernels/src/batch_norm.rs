@@ -39,16 +39,17 @@ pub struct BatchStatistics {
     pub inverse_std: Vec<f32>,
 }
 
-/// Where [`BatchNorm::backward`] writes; everything is overwritten.
+/// Where [`BatchNorm::backward`] writes.
 #[derive(Debug)]
 pub struct BatchNormGradients<'a> {
-    /// Gradient of x, `[rows, C]`.
-    pub dx: &'a mut [f32],
-    /// Gradient of the residual, `[rows, C]`.
-    pub dresidual: Option<&'a mut [f32]>,
-    /// Gradient of γ, `[C]`.
+    /// On entry the gradient of y, `[rows, C]`. On return the gradient of the residual if `dx` is given, else of x:
+    /// maps are large, and this one is of no more use.
+    pub dy: &'a mut [f32],
+    /// Gradient of x, `[rows, C]`; overwritten.
+    pub dx: Option<&'a mut [f32]>,
+    /// Gradient of γ, `[C]`; overwritten.
     pub dgamma: &'a mut [f32],
-    /// Gradient of β, `[C]`.
+    /// Gradient of β, `[C]`; overwritten.
     pub dbeta: &'a mut [f32],
 }
 
@@ -60,12 +61,11 @@ struct Affine<'a> {
     relu: bool,
 }
 
-/// dx = a dz + b (x − mean) + c, per channel.
+/// dx = scale dz + b (x − mean) + c, per channel.
 #[derive(Clone, Copy)]
 struct InputFactors<'a> {
-    relu: bool,
+    affine: Affine<'a>,
     mean: &'a [f32],
-    a: &'a [f32],
     b: &'a [f32],
     c: &'a [f32],
 }
@@ -108,81 +108,74 @@ impl BatchNorm<'_> {
         self.apply(x, [mean, &inverse_std], residual, y);
     }
 
-    /// Gradients, from the input and output of [`forward`](Self::forward) and its statistics.
+    /// Gradients, from the input of [`forward`](Self::forward), its statistics, and, where a ReLU followed a residual
+    /// sum, its output `y`. Without a residual the sign of y is told from x, which saves reading it.
     ///
     /// # Panics
     /// When the shapes do not fit.
     pub fn backward(
         &self,
         x: &[f32],
-        y: &[f32],
-        dy: &[f32],
+        y: Option<&[f32]>,
         stats: &BatchStatistics,
         grads: BatchNormGradients,
     ) {
         let (rows, cols) = (self.rows(x), self.gamma.len());
-        assert_eq!(
-            [y.len(), dy.len(), grads.dx.len()],
-            [x.len(); 3],
-            "x, y, dy and dx differ in length"
+        let lens = [
+            Some(grads.dy.len()),
+            y.map(<[f32]>::len),
+            grads.dx.as_ref().map(|dx| dx.len()),
+        ];
+        assert!(
+            lens.into_iter().flatten().all(|len| len == x.len()),
+            "x and y, dy or dx differ in length"
         );
-        assert_eq!(
-            [stats.mean.len(), stats.inverse_std.len()],
-            [cols; 2],
-            "one statistic per channel"
-        );
-        self.parameter_gradients([x, y, dy], stats, grads.dgamma, grads.dbeta);
-        // dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = a dz + b (x − mean) + c, per channel.
-        let scale = |c: usize| self.gamma[c] * stats.inverse_std[c];
-        let share = |c: usize| scale(c) / rows as f32;
+        let [scale, shift] = self.scale_and_shift(&stats.mean, &stats.inverse_std);
+        let affine = Affine {
+            scale: &scale,
+            shift: &shift,
+            relu: self.relu,
+        };
+        parameter_gradients(affine, [x, grads.dy], y, stats, [grads.dgamma, grads.dbeta]);
+        // dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = scale dz + b (x − mean) + c, per channel.
+        let share = |c: usize| scale[c] / rows as f32;
         let slope = |c: usize| -share(c) * stats.inverse_std[c] * grads.dgamma[c];
         let factors = InputFactors {
-            relu: self.relu,
+            affine,
             mean: &stats.mean,
-            a: &(0..cols).map(scale).collect::<Vec<_>>(),
             b: &(0..cols).map(slope).collect::<Vec<_>>(),
             c: &(0..cols)
                 .map(|c| -share(c) * grads.dbeta[c])
                 .collect::<Vec<_>>(),
         };
-        let (dx, dresidual) = (Shared::new(grads.dx), grads.dresidual.map(Shared::new));
+        let (dy, dx) = (Shared::new(grads.dy), grads.dx.map(Shared::new));
         let piece = rows_per_piece(cols);
         for_each(rows.div_ceil(piece), true, |i| {
             let span = i * piece * cols..rows.min((i + 1) * piece) * cols;
-            let inputs = [&x[span.clone()], &y[span.clone()], &dy[span.clone()]];
             // SAFETY: pieces are disjoint ranges of rows.
-            let dx = unsafe { dx.slice(span.start, span.len()) };
+            let dy = unsafe { dy.slice(span.start, span.len()) };
             // SAFETY: as above.
-            let dresidual = dresidual.map(|d| unsafe { d.slice(span.start, span.len()) });
-            input_gradient(factors, inputs, dx, dresidual);
+            let dx = dx.map(|dx| unsafe { dx.slice(span.start, span.len()) });
+            input_gradient(factors, &x[span.clone()], y.map(|y| &y[span]), dy, dx);
         });
     }
 
-    /// dγ = Σ dz x̂ and dβ = Σ dz, where dz is dy let through by the ReLU.
-    fn parameter_gradients(
-        &self,
-        [x, y, dy]: [&[f32]; 3],
-        stats: &BatchStatistics,
-        dgamma: &mut [f32],
-        dbeta: &mut [f32],
-    ) {
-        let (rows, cols) = (self.rows(x), self.gamma.len());
-        let part = rows_per_part(rows, cols);
-        let sums = map_parts(rows.div_ceil(part), |i| {
-            let span = i * part * cols..rows.min((i + 1) * part) * cols;
-            let inputs = [&x[span.clone()], &y[span.clone()], &dy[span]];
-            let mut sums = vec![0.0; 2 * cols];
-            gradient_sums(self.relu, inputs, &stats.mean, &mut sums);
-            sums
-        });
-        let mut total = vec![0.0; 2 * cols];
-        sum_rows(&sums.concat(), 2 * cols, &mut total);
-        let (products, plain) = total.split_at(cols);
-        dbeta.copy_from_slice(plain);
-        for ((dgamma, product), inverse) in dgamma.iter_mut().zip(products).zip(&stats.inverse_std)
-        {
-            *dgamma = product * inverse;
-        }
+    /// γ / σ and β − mean γ / σ.
+    fn scale_and_shift(&self, mean: &[f32], inverse_std: &[f32]) -> [Vec<f32>; 2] {
+        assert_eq!(
+            [mean.len(), inverse_std.len()],
+            [self.gamma.len(); 2],
+            "one statistic per channel"
+        );
+        let scale: Vec<f32> = self
+            .gamma
+            .iter()
+            .zip(inverse_std)
+            .map(|(g, i)| g * i)
+            .collect();
+        let shifts = self.beta.iter().zip(mean).zip(&scale);
+        let shift = shifts.map(|((b, m), s)| b - m * s).collect();
+        [scale, shift]
     }
 
     fn apply(
@@ -198,24 +191,7 @@ impl BatchNorm<'_> {
             residual.is_none_or(|r| r.len() == x.len()),
             "x and residual differ in length"
         );
-        assert_eq!(
-            [mean.len(), inverse_std.len()],
-            [cols; 2],
-            "one statistic per channel"
-        );
-        let scale: Vec<f32> = self
-            .gamma
-            .iter()
-            .zip(inverse_std)
-            .map(|(g, i)| g * i)
-            .collect();
-        let shift: Vec<f32> = self
-            .beta
-            .iter()
-            .zip(mean)
-            .zip(&scale)
-            .map(|((b, m), s)| b - m * s)
-            .collect();
+        let [scale, shift] = self.scale_and_shift(mean, inverse_std);
         let affine = Affine {
             scale: &scale,
             shift: &shift,
@@ -282,11 +258,39 @@ impl BatchNorm<'_> {
     }
 }
 
+/// dγ = Σ dz x̂ and dβ = Σ dz, where dz is dy let through by the ReLU.
+fn parameter_gradients(
+    affine: Affine,
+    [x, dy]: [&[f32]; 2],
+    y: Option<&[f32]>,
+    stats: &BatchStatistics,
+    [dgamma, dbeta]: [&mut [f32]; 2],
+) {
+    let cols = affine.scale.len();
+    let rows = x.len() / cols;
+    let part = rows_per_part(rows, cols);
+    let sums = map_parts(rows.div_ceil(part), |i| {
+        let span = i * part * cols..rows.min((i + 1) * part) * cols;
+        let (inputs, y) = ([&x[span.clone()], &dy[span.clone()]], y.map(|y| &y[span]));
+        let mut sums = vec![0.0; 2 * cols];
+        gradient_sums(affine, &stats.mean, inputs, y, &mut sums);
+        sums
+    });
+    let mut total = vec![0.0; 2 * cols];
+    sum_rows(&sums.concat(), 2 * cols, &mut total);
+    let (products, plain) = total.split_at(cols);
+    dbeta.copy_from_slice(plain);
+    for ((dgamma, product), inverse) in dgamma.iter_mut().zip(products).zip(&stats.inverse_std) {
+        *dgamma = product * inverse;
+    }
+}
+
 dispatch! {
     fn shifted_moments(x: &[f32], sums: &mut [f32]) = shifted_moments_body;
     fn affine_rows(affine: Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) = affine_rows_body;
-    fn gradient_sums(relu: bool, xydy: [&[f32]; 3], mean: &[f32], sums: &mut [f32]) = gradient_sums_body;
-    fn input_gradient(factors: InputFactors, xydy: [&[f32]; 3], dx: &mut [f32], dresidual: Option<&mut [f32]>)
+    fn gradient_sums(affine: Affine, mean: &[f32], xdy: [&[f32]; 2], y: Option<&[f32]>, sums: &mut [f32])
+        = gradient_sums_body;
+    fn input_gradient(factors: InputFactors, x: &[f32], y: Option<&[f32]>, dy: &mut [f32], dx: Option<&mut [f32]>)
         = input_gradient_body;
 }
 
@@ -334,60 +338,90 @@ fn affine_rows_body<const FMA: bool>(
     }
 }
 
-/// Σ dz (x − mean) and Σ dz per channel, where dz is dy let through by the ReLU.
+/// dz: what the ReLU behind `y` lets through of `dy`.
+#[inline(always)]
+fn through_relu(relu: bool, y: f32, dy: f32) -> f32 {
+    if relu && y <= 0.0 { 0.0 } else { dy }
+}
+
+/// Σ dz (x − mean) and Σ dz per channel.
 #[inline(always)]
 fn gradient_sums_body<const FMA: bool>(
-    relu: bool,
-    [x, y, dy]: [&[f32]; 3],
+    affine: Affine,
     mean: &[f32],
+    [x, dy]: [&[f32]; 2],
+    y: Option<&[f32]>,
     sums: &mut [f32],
 ) {
     let cols = mean.len();
     let (products, plain) = sums.split_at_mut(cols);
-    for ((x, y), dy) in x
-        .chunks_exact(cols)
-        .zip(y.chunks_exact(cols))
-        .zip(dy.chunks_exact(cols))
-    {
-        let sums = products.iter_mut().zip(plain.iter_mut()).zip(mean);
-        for (((((product, plain), &mean), &x), &y), &dy) in sums.zip(x).zip(y).zip(dy) {
-            let dz = if relu && y <= 0.0 { 0.0 } else { dy };
+    for (i, (x, dy)) in x.chunks_exact(cols).zip(dy.chunks_exact(cols)).enumerate() {
+        let places = products
+            .iter_mut()
+            .zip(plain.iter_mut())
+            .zip(x)
+            .zip(dy)
+            .zip(mean);
+        let add = |product: &mut f32, plain: &mut f32, [x, dy, mean, y]: [f32; 4]| {
+            let dz = through_relu(affine.relu, y, dy);
             *product = fma::<FMA>(dz, x - mean, *product);
             *plain += dz;
+        };
+        if let Some(y) = y {
+            let y = &y[i * cols..][..cols];
+            for (((((product, plain), &x), &dy), &mean), &y) in places.zip(y) {
+                add(product, plain, [x, dy, mean, y]);
+            }
+        } else {
+            let places = places.zip(affine.scale).zip(affine.shift);
+            for ((((((product, plain), &x), &dy), &mean), &scale), &shift) in places {
+                add(product, plain, [x, dy, mean, fma::<FMA>(x, scale, shift)]);
+            }
         }
     }
 }
 
-/// dx = a dz + b (x − mean) + c, and dz itself for the residual.
+/// dz and from it dx = scale dz + b (x − mean) + c, which takes the place of dz where it has none of its own.
 #[inline(always)]
 fn input_gradient_body<const FMA: bool>(
     factors: InputFactors,
-    [x, y, dy]: [&[f32]; 3],
-    dx: &mut [f32],
-    dresidual: Option<&mut [f32]>,
+    x: &[f32],
+    y: Option<&[f32]>,
+    dy: &mut [f32],
+    mut dx: Option<&mut [f32]>,
 ) {
-    let InputFactors {
-        relu,
-        mean,
-        a,
-        b,
-        c,
-    } = factors;
-    let cols = a.len();
-    for (i, dx) in dx.chunks_exact_mut(cols).enumerate() {
+    let InputFactors { affine, mean, b, c } = factors;
+    let cols = mean.len();
+    for (i, dy) in dy.chunks_exact_mut(cols).enumerate() {
         let span = i * cols..(i + 1) * cols;
-        let inputs = x[span.clone()].iter().zip(&y[span.clone()]).zip(&dy[span]);
-        let factors = a.iter().zip(b).zip(c).zip(mean);
-        for ((dx, ((&x, &y), &dy)), (((&a, &b), &c), &mean)) in
-            dx.iter_mut().zip(inputs).zip(factors)
-        {
-            let dz = if relu && y <= 0.0 { 0.0 } else { dy };
-            *dx = fma::<FMA>(a, dz, fma::<FMA>(b, x - mean, c));
+        let x = &x[span.clone()];
+        if let Some(y) = y {
+            for (dy, &y) in dy.iter_mut().zip(&y[span.clone()]) {
+                *dy = through_relu(affine.relu, y, *dy);
+            }
+        } else {
+            let maps = affine.scale.iter().zip(affine.shift);
+            for ((dy, &x), (&scale, &shift)) in dy.iter_mut().zip(x).zip(maps) {
+                *dy = through_relu(affine.relu, fma::<FMA>(x, scale, shift), *dy);
+            }
         }
-    }
-    if let Some(dresidual) = dresidual {
-        for ((dresidual, &y), &dy) in dresidual.iter_mut().zip(y).zip(dy) {
-            *dresidual = if relu && y <= 0.0 { 0.0 } else { dy };
+        let factors = affine.scale.iter().zip(b).zip(c).zip(mean);
+        let gradient =
+            |dz: f32, x: f32, (((&scale, &b), &c), &mean): (((&f32, &f32), &f32), &f32)| {
+                fma::<FMA>(scale, dz, fma::<FMA>(b, x - mean, c))
+            };
+        match &mut dx {
+            Some(dx) => {
+                for (((dx, &dz), &x), factors) in dx[span].iter_mut().zip(&*dy).zip(x).zip(factors)
+                {
+                    *dx = gradient(dz, x, factors);
+                }
+            }
+            None => {
+                for ((dy, &x), factors) in dy.iter_mut().zip(x).zip(factors) {
+                    *dy = gradient(*dy, x, factors);
+                }
+            }
         }
     }
 }
@@ -474,20 +508,21 @@ mod tests {
                 norm.inference(&x, &stats.mean, &stats.variance, residual, &mut inferred);
                 assert_close(&inferred, &want, 1e-5);
 
-                let [mut dx, mut dr] = [vec![9.0; x.len()], vec![9.0; x.len()]];
+                let (mut dx, mut dr) = (vec![9.0; x.len()], dy.clone());
                 let [mut dgamma, mut dbeta] = [vec![9.0; cols], vec![9.0; cols]];
                 let grads = BatchNormGradients {
-                    dx: &mut dx,
-                    dresidual: residual.map(|_| &mut dr[..]),
+                    dy: &mut dr,
+                    dx: residual.map(|_| &mut dx[..]),
                     dgamma: &mut dgamma,
                     dbeta: &mut dbeta,
                 };
-                norm.backward(&x, &y, &dy, &stats, grads);
+                norm.backward(&x, residual.map(|_| &y[..]), &stats, grads);
+                let dx = if residual.is_some() { &dx } else { &dr };
                 let value = |x: &[f64], g: &[f64], b: &[f64], r: &[f64]| {
                     weighted(&reference(x, g, b, r, relu).0, &dy)
                 };
                 assert_close(
-                    &dx,
+                    dx,
                     &central_differences(&x, |x| value(x, &g64, &b64, &r64)),
                     2e-4,
                 );

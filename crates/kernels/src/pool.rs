@@ -1,5 +1,6 @@
 //! Pooling over windows of an image, and over the whole of it.
 
+use crate::dispatch::dispatch;
 use crate::parallel::{GRAIN, Shared, for_each};
 use std::ops::Range;
 
@@ -84,25 +85,11 @@ impl Pool2d {
     pub fn max_forward(&self, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
         self.check(x.len(), y.len());
         assert_eq!(argmax.len(), y.len(), "one argmax per output");
-        let channels = self.channels;
         let argmax = Shared::new(argmax);
         self.per_image(x, y, |image, x, y| {
             // SAFETY: images are disjoint ranges of `argmax`.
             let argmax = unsafe { argmax.slice(image * y.len(), y.len()) };
-            for window in self.windows() {
-                let at = window.output * channels..(window.output + 1) * channels;
-                let (best, places) = (&mut y[at.clone()], &mut argmax[at]);
-                for (i, position) in window.positions().enumerate() {
-                    let candidates = &x[position * channels..][..channels];
-                    for ((best, place), &x) in
-                        best.iter_mut().zip(places.iter_mut()).zip(candidates)
-                    {
-                        let better = i == 0 || x > *best || x.is_nan();
-                        *best = if better { x } else { *best };
-                        *place = if better { position as u32 } else { *place };
-                    }
-                }
-            }
+            max_image(self, x, y, argmax);
         });
     }
 
@@ -111,15 +98,8 @@ impl Pool2d {
     pub fn max_backward(&self, dy: &[f32], argmax: &[u32], dx: &mut [f32]) {
         self.check(dx.len(), dy.len());
         assert_eq!(argmax.len(), dy.len(), "one argmax per output");
-        let channels = self.channels;
         self.per_image(dy, dx, |image, dy, dx| {
-            dx.fill(0.0);
-            let argmax = &argmax[image * dy.len()..][..dy.len()];
-            for (dy, argmax) in dy.chunks_exact(channels).zip(argmax.chunks_exact(channels)) {
-                for (c, (dy, &place)) in dy.iter().zip(argmax).enumerate() {
-                    dx[place as usize * channels + c] += dy;
-                }
-            }
+            max_image_backward(self, dy, &argmax[image * dy.len()..][..dy.len()], dx);
         });
     }
 
@@ -263,6 +243,56 @@ impl Pool2d {
             (self.input_len(), self.output_len()),
             "input and output of {self:?}"
         );
+    }
+}
+
+dispatch! {
+    fn max_image(pool: &Pool2d, x: &[f32], y: &mut [f32], argmax: &mut [u32]) = max_image_body;
+    fn max_image_backward(pool: &Pool2d, dy: &[f32], argmax: &[u32], dx: &mut [f32]) = max_image_backward_body;
+}
+
+/// Maxima of one image.
+#[inline(always)]
+fn max_image_body<const FMA: bool>(pool: &Pool2d, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
+    let channels = pool.channels;
+    for window in pool.windows() {
+        let at = window.output * channels..(window.output + 1) * channels;
+        let (best, places) = (&mut y[at.clone()], &mut argmax[at]);
+        let mut positions = window.positions();
+        let Some(first) = positions.next() else {
+            continue;
+        };
+        best.copy_from_slice(&x[first * channels..][..channels]);
+        places.fill(first as u32);
+        for position in positions {
+            let candidates = &x[position * channels..][..channels];
+            for ((best, place), &x) in best.iter_mut().zip(places.iter_mut()).zip(candidates) {
+                let better = x > *best || x.is_nan();
+                *best = if better { x } else { *best };
+                *place = if better { position as u32 } else { *place };
+            }
+        }
+    }
+}
+
+/// Every place of a window asks whether it was the largest: this vectorizes, and following `argmax` does not.
+#[inline(always)]
+fn max_image_backward_body<const FMA: bool>(
+    pool: &Pool2d,
+    dy: &[f32],
+    argmax: &[u32],
+    dx: &mut [f32],
+) {
+    let channels = pool.channels;
+    dx.fill(0.0);
+    for window in pool.windows() {
+        let at = window.output * channels..(window.output + 1) * channels;
+        for position in window.positions() {
+            let dx = &mut dx[position * channels..][..channels];
+            for ((dx, &dy), &place) in dx.iter_mut().zip(&dy[at.clone()]).zip(&argmax[at.clone()]) {
+                *dx += if place == position as u32 { dy } else { 0.0 };
+            }
+        }
     }
 }
 

@@ -30,10 +30,9 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     if arguments.profile {
         nearkin::profile::start();
     }
-    let started = std::time::Instant::now();
     let report = supervised(&setup, &folder)?;
     if arguments.profile {
-        profile(started.elapsed());
+        profile();
     }
     print_report(&report, json)
 }
@@ -200,24 +199,27 @@ fn create(folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
     Ok(())
 }
 
-fn profile(total: std::time::Duration) {
+/// Where the time of the training steps went; reading data ahead and evaluation are not part of a step.
+fn profile() {
+    let profile = nearkin::profile::spent();
+    let total = profile.total.as_secs_f64();
     let mut table = table::new(&["operation", "seconds", "share"]);
-    let total = total.as_secs_f64();
-    let mut rest = total;
-    for (name, time) in nearkin::profile::spent() {
-        let seconds = time.as_secs_f64();
-        rest -= seconds;
+    let mut row = |name: &str, seconds: f64| {
+        let share = 100.0 * seconds / total.max(f64::MIN_POSITIVE);
         table.add_row([
             name.to_owned(),
             format!("{seconds:.2}"),
-            format!("{:.1} %", 100.0 * seconds / total),
+            format!("{share:.1} %"),
         ]);
+    };
+    let mut rest = total;
+    for (name, time) in &profile.operations {
+        rest -= time.as_secs_f64();
+        row(name, time.as_secs_f64());
     }
-    table.add_row([
-        "everything else".into(),
-        format!("{rest:.2}"),
-        format!("{:.1} %", 100.0 * rest / total),
-    ]);
+    row("everything else", rest);
+    row("all training steps", total);
+    row("of it GEMM and convolution", profile.products.as_secs_f64());
     table::numbers_right(&mut table);
     output::note(&table);
 }

@@ -1,7 +1,7 @@
 //! Batch normalization with an optional residual sum and ReLU in one tape node.
 
 use super::saved::Saved;
-use crate::host::{Host, contiguous, is_fused, output, tensor};
+use crate::host::{Host, contiguous, is_fused, output, tensor, with_mut};
 use crate::profile::span;
 use crate::tape::{apply2, apply3, tracked};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -190,12 +190,12 @@ impl Norm {
         y
     }
 
-    /// Gradients of x, affine and residual.
+    /// Gradients of x, affine and residual; `y` where there was one.
     fn backward(
         &self,
         x: &Tensor,
         affine: &Tensor,
-        y: &Tensor,
+        y: Option<&Tensor>,
         dy: &Tensor,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let dy = dy.contiguous()?;
@@ -208,29 +208,26 @@ impl Norm {
             relu: self.relu,
         };
         let statistics = self.statistics.take("batch_norm")?;
-        let mut dx = vec![0.0; x.elem_count()];
-        let mut dresidual = self.residual_tracked.then(|| vec![0.0; x.elem_count()]);
+        let mut own = self.residual_tracked.then(|| vec![0.0; x.elem_count()]);
         let mut daffine = vec![0.0; packed.len()];
         let (dgamma, dbeta) = daffine.split_at_mut(packed.len() / 2);
-        let gradients = BatchNormGradients {
-            dx: &mut dx,
-            dresidual: dresidual.as_deref_mut(),
-            dgamma,
-            dbeta,
+        let input = Host::new(x)?;
+        let y = y.map(Host::new).transpose()?;
+        // Both tapes give the gradient of a result away: it is free to become another.
+        with_mut(&dy, |dy| {
+            let gradients = BatchNormGradients {
+                dy,
+                dx: own.as_deref_mut(),
+                dgamma,
+                dbeta,
+            };
+            kernel.backward(&input, y.as_deref(), &statistics, gradients);
+        })?;
+        let (dx, dresidual) = match own {
+            Some(dx) => (tensor(dx, x.shape())?, Some(dy)),
+            None => (dy, None),
         };
-        kernel.backward(
-            &Host::new(x)?,
-            &Host::new(y)?,
-            &Host::new(&dy)?,
-            &statistics,
-            gradients,
-        );
-        let dresidual = dresidual.map(|d| tensor(d, x.shape())).transpose()?;
-        Ok((
-            tensor(dx, x.shape())?,
-            tensor(daffine, affine.shape())?,
-            dresidual,
-        ))
+        Ok((dx, tensor(daffine, affine.shape())?, dresidual))
     }
 }
 
@@ -257,11 +254,11 @@ impl CustomOp2 for Norm {
         &self,
         x: &Tensor,
         a: &Tensor,
-        y: &Tensor,
+        _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let _span = span("batch_norm backward");
-        let (dx, da, _) = self.backward(x, a, y, dy)?;
+        let (dx, da, _) = self.backward(x, a, None, dy)?;
         Ok((Some(dx), Some(da)))
     }
 }
@@ -298,7 +295,7 @@ impl CustomOp3 for Norm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let _span = span("batch_norm backward");
-        let (dx, da, dr) = self.backward(x, a, y, dy)?;
+        let (dx, da, dr) = self.backward(x, a, Some(y), dy)?;
         Ok((Some(dx), Some(da), dr))
     }
 }

@@ -1,6 +1,7 @@
 //! Optimizer steps, in place on the parameters.
 
 use crate::host::{Host, is_fused, with_mut};
+use crate::profile::span;
 use candle_core::{Result, Tensor, Var};
 use nearkin_kernels::{AdaGrad, AdamW, Sgd};
 
@@ -70,6 +71,7 @@ pub fn update(parameter: &Var, gradient: &Tensor, rule: &Rule, state: &mut State
             rule.slots().len()
         );
     }
+    let _span = span("optimizer");
     if is_fused(parameter) {
         fused(parameter, gradient, rule, state)
     } else {

@@ -8,7 +8,7 @@ use crate::optimize::Gradients;
 use crate::recipe::Recipe;
 use nearkin_encoder::host::Host;
 use nearkin_encoder::tape::{self, Tape};
-use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Tensor};
+use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Tensor, profile};
 use nearkin_kernels::Mat;
 use std::ops::Range;
 
@@ -64,7 +64,10 @@ pub fn gradient(
         single = (parts.len() == 1).then_some((embedded, tape));
     }
     let matrix = Mat::new(&embeddings, count, embedder.dim());
-    let outcome = learner.loss(matrix, &batch.labels, step)?;
+    let outcome = {
+        let _span = profile::span("loss");
+        learner.loss(matrix, &batch.labels, step)?
+    };
     let mut gradients: Option<Gradients> = None;
     for part in &parts {
         let (embedded, tape) = match single.take() {

@@ -19,8 +19,8 @@ use crate::optimize::{self, Gradients, Optimize};
 use crate::prefetch::Prefetch;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
-use nearkin_encoder::Model;
 use nearkin_encoder::host::Host;
+use nearkin_encoder::{Model, profile};
 use nearkin_kernels::Mat;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -182,13 +182,17 @@ impl<'a> Run<'a> {
     /// One optimizer step.
     fn step(&mut self, batches: &Prefetch) -> Result<StepRecord> {
         let started = Instant::now();
+        let _step = profile::step();
         let recipe = &self.setup.recipe;
         let accumulate = recipe.train.accumulate.get();
         let mut record = self.blank_record();
         let mut sum: Option<Gradients> = None;
         let mut items = 0;
         for part in 0..accumulate as u64 {
-            let batch = batches.next()?;
+            let batch = {
+                let _span = profile::span("waiting for data");
+                batches.next()?
+            };
             let number = self.progress.step * accumulate as u64 + part;
             let measured = gradient::gradient(&mut self.learner, recipe, &batch, number)?;
             items += batch.items.len();
