@@ -42,6 +42,8 @@ pub enum Command {
     Search(Search),
     /// Lists what a recipe can name.
     List(List),
+    /// Explains a loss, a miner, a distance or a reducer, with numbers.
+    Explain(Explain),
     /// Checks a recipe, or shows it with all defaults written out.
     Recipe(Recipe),
 }
@@ -196,6 +198,45 @@ pub enum Listed {
     Optimizers,
     /// How good embeddings are.
     Metrics,
+}
+
+/// `nearkin explain`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin explain loss triplet_margin\n  nearkin explain miner semi_hard --json"
+)]
+pub struct Explain {
+    /// What kind of thing it is.
+    #[arg(value_enum)]
+    pub what: Explained,
+    /// Its name in a recipe; `nearkin list` shows them.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// What `nearkin explain` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Explained {
+    /// What training minimizes.
+    Loss,
+    /// Which pairs or triplets count.
+    Miner,
+    /// How far two embeddings are apart.
+    Distance,
+    /// How the terms of a batch become one number.
+    Reducer,
+}
+
+impl Explained {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Miner => "miner",
+            Self::Distance => "distance",
+            Self::Reducer => "reducer",
+        }
+    }
 }
 
 /// `nearkin recipe`

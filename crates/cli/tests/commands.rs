@@ -300,6 +300,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
         ("losses", "triplet_margin"),
         ("miners", "semi_hard"),
         ("distances", "cosine"),
+        ("reducers", "mean_nonzero"),
         ("networks", "resnet"),
         ("optimizers", "adamw"),
         ("metrics", "MAP@R"),
@@ -329,7 +330,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 10] = [
+const HELP: [(&str, &[&str]); 11] = [
     (
         "",
         &[
@@ -383,9 +384,44 @@ const HELP: [(&str, &[&str]); 10] = [
             "--markdown",
         ],
     ),
+    ("explain", &["NAME", "miner"]),
     ("recipe check", &["RECIPE", "--set"]),
     ("recipe show", &["RECIPE", "--set"]),
 ];
+
+#[test]
+fn every_loss_is_explained_with_numbers_and_a_misspelled_one_with_its_neighbor() {
+    let place = Workplace::new();
+    for loss in json(&place.run(&["list", "losses", "--json"]))
+        .as_array()
+        .unwrap()
+    {
+        let name = loss["name"].as_str().unwrap();
+        let explained = place.run(&["explain", "loss", name]);
+        assert!(
+            explained.succeeds().stdout.contains("#### Reference"),
+            "{name}"
+        );
+        let numbers = json(&place.run(&["explain", "loss", name, "--json"]));
+        if let Some(worked) = numbers.get("worked") {
+            assert_eq!(worked["turns"].as_array().unwrap().len(), 6, "{name}");
+            assert!(explained.stdout.contains("turns by"), "{name}");
+        }
+    }
+    let numbers = json(&place.run(&["explain", "loss", "contrastive", "--json"]));
+    // Points at 0° and 25°: a chord of 2 sin 12.5°.
+    let chord = numbers["worked"]["distances"][0][1].as_f64().unwrap();
+    assert!(
+        (chord - 2.0 * 12.5_f64.to_radians().sin()).abs() < 1e-6,
+        "{chord}"
+    );
+    let unknown = place.run(&["explain", "miner", "semihard"]);
+    assert!(
+        unknown.stderr.contains("did you mean 'semi_hard'?"),
+        "{}",
+        unknown.stderr
+    );
+}
 
 #[test]
 fn the_help_of_every_command_is_the_one_on_file() {

@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 /// One loss, miner, distance or reducer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
+    /// Recipe table that it stands in, such as `loss`.
+    pub table: &'static str,
     /// Recipe key.
     pub name: &'static str,
     /// What it is, in one sentence.
@@ -36,9 +38,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn new(name: &'static str, described: &(impl Described + ?Sized)) -> Self {
+    fn new(table: &'static str, name: &'static str, described: &(impl Described + ?Sized)) -> Self {
         let text = described.text();
         Self {
+            table,
             name,
             summary: text
                 .split("\n\n")
@@ -90,7 +93,7 @@ pub fn losses() -> &'static [Entry] {
                     .map(|distance| distance.name()),
                 miner: definition.default_miner().map(|miner| miner.name()),
                 reducer: definition.default_reducer().map(|reducer| reducer.name()),
-                ..Entry::new(loss.name(), definition)
+                ..Entry::new("loss", loss.name(), definition)
             }
         };
         Loss::defaults().into_iter().map(entry).collect()
@@ -100,12 +103,12 @@ pub fn losses() -> &'static [Entry] {
 
 /// A list of the members of a family.
 macro_rules! entries {
-    ($(#[doc = $doc:literal])* $list:ident: $family:ident) => {
+    ($(#[doc = $doc:literal])* $list:ident: $family:ident, $table:literal) => {
         $(#[doc = $doc])*
         pub fn $list() -> &'static [Entry] {
             static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
                 let members = $family::defaults();
-                members.iter().map(|member| Entry::new(member.name(), member.get())).collect()
+                members.iter().map(|member| Entry::new($table, member.name(), member.get())).collect()
             });
             &ENTRIES
         }
@@ -114,15 +117,15 @@ macro_rules! entries {
 
 entries! {
     /// Every miner.
-    miners: Miner
+    miners: Miner, "miner"
 }
 entries! {
     /// Every distance.
-    distances: Distance
+    distances: Distance, "distance"
 }
 entries! {
     /// Every reducer.
-    reducers: Reducer
+    reducers: Reducer, "reducer"
 }
 
 /// The reference page: every loss, miner and distance with its formula, source, parameters and example.
@@ -134,11 +137,11 @@ pub fn markdown() -> String {
          A recipe names one loss, and may name a distance, a miner and a reducer in place of the loss's own:\n\n\
          ```toml\n[loss.triplet_margin]\nmargin = 0.2\n\n[miner.batch_hard]\n\n[distance.cosine]\n```\n",
     );
-    for (title, table, entries) in [
-        ("Losses", "loss", losses()),
-        ("Miners", "miner", miners()),
-        ("Distances", "distance", distances()),
-        ("Reducers", "reducer", reducers()),
+    for (title, entries) in [
+        ("Losses", losses()),
+        ("Miners", miners()),
+        ("Distances", distances()),
+        ("Reducers", reducers()),
     ] {
         _ = writeln!(page, "\n## {title}\n\n| name | |\n|---|---|");
         for entry in entries {
@@ -146,31 +149,31 @@ pub fn markdown() -> String {
                 page,
                 "| [`{0}`](#{1}{0}) | {2} |",
                 entry.name,
-                table,
+                entry.table,
                 plain(&entry.summary)
             );
         }
         for entry in entries {
-            _ = write!(
-                page,
-                "\n### `[{table}.{}]`\n\n{}\n",
-                entry.name,
-                body(&entry.text)
-            );
-            if table == "loss" {
-                _ = writeln!(page, "\n{}", defaults(entry));
-            }
-            if !entry.parameters.is_empty() {
-                page.push_str("\n| parameter | default | meaning |\n|---|---|---|\n");
-                for Parameter { name, doc, default } in &entry.parameters {
-                    _ = writeln!(
-                        page,
-                        "| `{name}` | `{default}` | {} |",
-                        plain(&doc.replace('\n', " "))
-                    );
-                }
-            }
+            _ = write!(page, "\n{}", self::page(entry));
         }
+    }
+    page
+}
+
+/// The section of one entry on the reference page.
+#[must_use]
+pub fn page(entry: &Entry) -> String {
+    let Entry { table, name, .. } = entry;
+    let mut page = format!("### `[{table}.{name}]`\n\n{}\n", body(&entry.text));
+    if *table == "loss" {
+        _ = writeln!(page, "\n{}", defaults(entry));
+    }
+    if !entry.parameters.is_empty() {
+        page.push_str("\n| parameter | default | meaning |\n|---|---|---|\n");
+    }
+    for Parameter { name, doc, default } in &entry.parameters {
+        let doc = plain(&doc.replace('\n', " "));
+        _ = writeln!(page, "| `{name}` | `{default}` | {doc} |");
     }
     page
 }

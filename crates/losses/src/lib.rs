@@ -59,6 +59,7 @@ pub mod range;
 pub mod reducer;
 mod scratch;
 mod tuples;
+mod worked;
 
 pub use batch::{Aligned, Batch, References, Targets};
 pub use criterion::{Criterion, Outcome, Queue};
@@ -71,3 +72,4 @@ pub use parameter::{Parameter, ParameterSpec, Start};
 pub use rand::SeedableRng;
 pub use rand_chacha::ChaCha8Rng;
 pub use tuples::{KeptPairs, PairMask, Tuples};
+pub use worked::{Worked, worked};

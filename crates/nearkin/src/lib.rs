@@ -32,6 +32,7 @@ pub mod evaluate;
 pub mod feed;
 pub mod init;
 mod nearest;
+pub use nearest::nearest;
 pub mod optimize;
 mod prefetch;
 pub mod recipe;

@@ -1,7 +1,7 @@
 //! The known name that a misspelled one was meant to be.
 
 /// The known name nearest to `name`, or `None` if nothing is near enough to be worth suggesting.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
     const NEAR: f64 = 0.8;
     let lower = name.to_lowercase();

@@ -2,6 +2,7 @@
 
 pub mod embed;
 pub mod evaluate;
+pub mod explain;
 pub mod init;
 pub mod list;
 pub mod quickstart;
