@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p nearkin-encoder`; against `PyTorch`: `bench/peers/resnet.py`.
 
+use candle_core::Var;
 use divan::{Bencher, black_box};
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::layer::{BatchNorm, Conv2d};
@@ -26,7 +27,12 @@ fn maps(side: usize, channels: usize) -> Tensor {
     tensor(numbers.collect(), (BATCH, side, side, channels)).expect("the numbers fit")
 }
 
-/// Times `forward` on an input of the tape, and the way back.
+/// Maps whose gradient is asked for, as that of every map inside a network.
+fn inner_maps([side, channels]: [usize; 2]) -> Var {
+    Var::from_tensor(&maps(side, channels)).expect("there is memory")
+}
+
+/// Times `forward` and the way back.
 fn bench_step(bencher: Bencher, forward: impl Fn() -> Result<Tensor, Error>) {
     bencher.bench_local(|| {
         let (y, tape) = tape::record(&forward)?;
@@ -36,19 +42,19 @@ fn bench_step(bencher: Bencher, forward: impl Fn() -> Result<Tensor, Error>) {
 }
 
 #[divan::bench(args = MAPS)]
-fn convolution(bencher: Bencher, [side, channels]: [usize; 2]) {
+fn convolution(bencher: Bencher, shape: [usize; 2]) {
     let scope = Scope::new(1, DType::F32, &Device::Cpu);
     let window = Window::square(1, 1);
-    let conv = Conv2d::new(&scope, [channels; 2], 3, window).expect("there is memory");
-    let x = maps(side, channels);
+    let conv = Conv2d::new(&scope, [shape[1]; 2], 3, window).expect("there is memory");
+    let x = inner_maps(shape);
     bench_step(bencher, || conv.forward(&x, Mode::Train));
 }
 
 #[divan::bench(args = MAPS)]
-fn batch_norm_relu(bencher: Bencher, [side, channels]: [usize; 2]) {
+fn batch_norm_relu(bencher: Bencher, shape: [usize; 2]) {
     let scope = Scope::new(1, DType::F32, &Device::Cpu);
-    let norm = BatchNorm::new(&scope, channels).expect("there is memory");
-    let x = maps(side, channels);
+    let norm = BatchNorm::new(&scope, shape[1]).expect("there is memory");
+    let x = inner_maps(shape);
     let epilogue = Epilogue {
         residual: None,
         relu: true,
@@ -57,9 +63,9 @@ fn batch_norm_relu(bencher: Bencher, [side, channels]: [usize; 2]) {
 }
 
 #[divan::bench(args = MAPS)]
-fn max_pool(bencher: Bencher, [side, channels]: [usize; 2]) {
-    let x = maps(side, channels);
-    bencher.bench_local(|| pool2d(black_box(&x), Pooling::Max, [2, 2], Window::square(2, 0)));
+fn max_pool(bencher: Bencher, shape: [usize; 2]) {
+    let (x, window) = (inner_maps(shape), Window::square(2, 0));
+    bench_step(bencher, || Ok(pool2d(&x, Pooling::Max, [2, 2], window)?));
 }
 
 #[divan::bench]
