@@ -57,6 +57,7 @@ mod pairs;
 mod parameter;
 pub mod range;
 pub mod reducer;
+pub mod regularizer;
 mod scratch;
 mod tuples;
 mod worked;

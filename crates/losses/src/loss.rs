@@ -1,9 +1,21 @@
 //! Losses: functions of the pair matrix, or of aligned views of the same items.
 
+pub mod arcface;
+mod class_softmax;
 pub mod contrastive;
+pub mod cosface;
 mod hinge;
+pub mod large_margin_softmax;
 pub mod multi_similarity;
 pub mod n_pair;
+pub mod normalized_softmax;
+pub mod p2s_grad;
+pub mod proxy_anchor;
+pub mod proxy_nca;
+pub mod soft_triple;
+pub mod softmax;
+pub mod sphereface;
+pub mod sub_center_arcface;
 pub mod triplet_margin;
 
 mod family;
@@ -12,13 +24,24 @@ mod row;
 mod view;
 mod wrapper;
 
+pub use arcface::Arcface;
 pub use contrastive::Contrastive;
+pub use cosface::Cosface;
 pub use family::{Form, Loss};
+pub use large_margin_softmax::LargeMarginSoftmax;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
 pub use multi_similarity::MultiSimilarity;
 pub use n_pair::NPair;
+pub use normalized_softmax::NormalizedSoftmax;
+pub use p2s_grad::P2sGrad;
+pub use proxy_anchor::ProxyAnchor;
+pub use proxy_nca::ProxyNca;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use soft_triple::SoftTriple;
+pub use softmax::Softmax;
+pub use sphereface::Sphereface;
+pub use sub_center_arcface::SubCenterArcface;
 pub use triplet_margin::TripletMargin;
 pub use view::{ViewGradients, ViewLoss, Views};
 pub use wrapper::{Part, Wrapper};

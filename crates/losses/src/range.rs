@@ -81,6 +81,11 @@ range! {
     Fraction: "a number from 0 to 1", value => value >= 0.0 && value <= 1.0
 }
 
+range! {
+    /// An angle in degrees, from zero up to but not including 180.
+    Degrees: "an angle at or above 0 and below 180 degrees", value => value >= 0.0 && value < 180.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,11 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
+use super::{
+    arcface, cosface, normalized_softmax, p2s_grad, proxy_nca, soft_triple, sub_center_arcface,
+};
 use super::{contrastive, multi_similarity, n_pair, triplet_margin};
+use super::{large_margin_softmax, proxy_anchor, softmax, sphereface};
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -75,9 +79,20 @@ losses! {
         contrastive::Contrastive,
         multi_similarity::MultiSimilarity,
         triplet_margin::TripletMargin,
+        normalized_softmax::NormalizedSoftmax,
+        proxy_nca::ProxyNca,
+        cosface::Cosface,
+        arcface::Arcface,
+        sub_center_arcface::SubCenterArcface,
+        soft_triple::SoftTriple,
+        p2s_grad::P2sGrad,
     }
     Matrix {
         n_pair::NPair,
+        proxy_anchor::ProxyAnchor,
+        large_margin_softmax::LargeMarginSoftmax,
+        sphereface::Sphereface,
+        softmax::Softmax,
     }
     Views {
     }

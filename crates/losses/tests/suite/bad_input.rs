@@ -3,7 +3,9 @@
 use crate::{Batch, distances, main_objectives, pair_losses};
 use nearkin_losses::loss::NPair;
 use nearkin_losses::miner::BatchHard;
-use nearkin_losses::{ChaCha8Rng, Error, Mat, Objective, SeedableRng};
+use nearkin_losses::{
+    self as losses_crate, ChaCha8Rng, Error, Mat, Objective, SeedableRng, Targets,
+};
 
 #[test]
 fn a_number_that_is_not_finite_is_named_by_row_and_column() {
@@ -27,10 +29,13 @@ fn missing_and_surplus_labels_are_refused() {
             &batch.labels[1..],
             &[batch.labels.as_slice(), &[1]].concat(),
         ] {
+            let mut criterion = batch.criterion(&objective).unwrap();
+            let surplus = losses_crate::Batch {
+                embeddings: batch.mat(),
+                targets: Targets::Labels(labels),
+            };
             let mut rng = ChaCha8Rng::seed_from_u64(0);
-            let error = objective
-                .value_and_grad(batch.mat(), labels, &mut rng)
-                .unwrap_err();
+            let error = criterion.value_and_grad(surplus, &mut rng).unwrap_err();
             assert_eq!(
                 error,
                 Error::Labels {
@@ -95,9 +100,12 @@ fn strided_embeddings_are_read_in_place() {
         .map(|k| batch.embeddings[k % b * d + k / b])
         .collect();
     for objective in main_objectives() {
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let outcome =
-            objective.value_and_grad(Mat::new(&transposed, d, b).t(), &batch.labels, &mut rng);
+        let mut criterion = batch.criterion(&objective).unwrap();
+        let strided = losses_crate::Batch {
+            embeddings: Mat::new(&transposed, d, b).t(),
+            targets: Targets::Labels(&batch.labels),
+        };
+        let outcome = criterion.value_and_grad(strided, &mut ChaCha8Rng::seed_from_u64(7));
         assert_eq!(outcome, batch.evaluate(&objective));
     }
 }

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod catalogue;
+mod classes;
 mod exactness;
 mod goldens;
 mod invariance;
+mod regularizers;
 
 use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::{Columns, Form, Loss, Shape};
@@ -174,6 +176,15 @@ impl Numbers {
         }
         moved
     }
+}
+
+/// `W[c][k][j] = cos(0.9 c + 0.5 j + 0.2 k)`, the proxies of the golden values: so many of each of four classes.
+fn golden_proxies(per_class: usize) -> Vec<f64> {
+    let entry = |i: usize| {
+        let (c, k, j) = (i / 4 / per_class, i / 4 % per_class, i % 4);
+        (0.9 * c as f64 + 0.5 * j as f64 + 0.2 * k as f64).cos()
+    };
+    (0..4 * 4 * per_class).map(entry).collect()
 }
 
 /// The gradient of an outcome in the order of [`Numbers`].

@@ -1,0 +1,191 @@
+//! The softmax over classes, and the sums over anchors, that losses over class proxies share.
+
+use super::{Evaluation, Matrix, Row};
+use crate::reducer::Terms;
+use rayon::prelude::*;
+
+/// Numbers that are compared or added side by side.
+const LANES: usize = 16;
+
+/// Numbers whose exponentials are added in `f32` before they join the sum in `f64`.
+const BLOCK: usize = 256;
+
+/// Rows whose columns are added up by one thread: fixed, so that sums have the same bits on any number of threads.
+const ROWS: usize = 32;
+
+/// What came of the target of a softmax.
+pub(super) struct Odds {
+    /// `log(1 + Σ exp z_j)`, or without the one.
+    pub value: f64,
+    /// The share of the other classes: minus the slope in the target's logit.
+    pub miss: f32,
+    /// Whether some other class has at least the logit of the target.
+    pub beaten: bool,
+}
+
+/// `log(1 + Σ_j exp z_j)` over the classes but the target, whose own logit is the zero of `z`; without the one if the
+/// target does not take part in the sum. The entries of `z` become their slopes, with zero in place of the target.
+pub(super) fn cross_entropy(z: &mut [f32], target: usize, with_target: bool) -> Odds {
+    let (before, rest) = z.split_at_mut(target);
+    let after = &mut rest[1..];
+    let top = largest(before).max(largest(after));
+    let shift = if with_target { top.max(0.0) } else { top };
+    let others = exp_in_place(before, shift) + exp_in_place(after, shift);
+    let own = if with_target {
+        (-f64::from(shift)).exp()
+    } else {
+        0.0
+    };
+    let total = own + others;
+    let factor = total.recip() as f32;
+    before.iter_mut().for_each(|z| *z *= factor);
+    after.iter_mut().for_each(|z| *z *= factor);
+    rest[0] = 0.0;
+    Odds {
+        value: if own == 1.0 {
+            others.ln_1p()
+        } else {
+            f64::from(shift) + total.ln()
+        },
+        miss: (others / total) as f32,
+        beaten: top >= 0.0,
+    }
+}
+
+fn largest(z: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let larger = |m: &mut f32, z: f32| *m = if z > *m { z } else { *m };
+    let chunks = z.chunks_exact(LANES);
+    for (m, &z) in lanes.iter_mut().zip(chunks.remainder()) {
+        larger(m, z);
+    }
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(m, &z)| larger(m, z));
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// `z = exp(z - shift)`; the sum.
+pub(super) fn exp_in_place(z: &mut [f32], shift: f32) -> f64 {
+    let mut sum = 0.0;
+    for z in z.chunks_mut(BLOCK) {
+        let mut exponents = [0.0; BLOCK];
+        exponents
+            .iter_mut()
+            .zip(&*z)
+            .for_each(|(e, &z)| *e = z - shift);
+        nearkin_kernels::exp(&exponents[..z.len()], z);
+        sum += total(z);
+    }
+    sum
+}
+
+/// The sum of a block.
+pub(super) fn total(values: &[f32]) -> f64 {
+    let mut lanes = [0.0_f32; LANES];
+    let chunks = values.chunks_exact(LANES);
+    for (sum, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+        *sum += v;
+    }
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(sum, &v)| *sum += v);
+    }
+    lanes.into_iter().map(f64::from).sum()
+}
+
+/// The softmax of an anchor over classes of one proxy each, with logits `-scale · d`.
+pub(super) struct ClassSoftmax {
+    /// What distances are multiplied by.
+    pub scale: f32,
+    /// Whether the target is in the denominator.
+    pub with_target: bool,
+}
+
+impl ClassSoftmax {
+    /// The term of an anchor. `shifted` makes of the distance to the target's proxy that which enters the softmax, with
+    /// its slope.
+    pub fn row(
+        &self,
+        row: &Row<'_>,
+        g: &mut [f32],
+        shifted: impl Fn(f32) -> (f32, f32),
+    ) -> [Terms; 2] {
+        let Some(target) = row.pairs.positives(row.a).next() else {
+            return Row::nothing();
+        };
+        let d = row.d();
+        if d.len() == 1 && !self.with_target {
+            return Row::nothing();
+        }
+        let scale = self.scale;
+        let (own, slope) = shifted(d[target]);
+        g.iter_mut()
+            .zip(d)
+            .for_each(|(z, d)| *z = scale * (own - d));
+        let odds = cross_entropy(g, target, self.with_target);
+        g.iter_mut().for_each(|g| *g *= -scale);
+        g[target] = scale * odds.miss * slope;
+        row.whole(odds.value, [1, usize::from(odds.beaten)], g)
+    }
+}
+
+/// The terms of the anchors of a matrix loss reduced, and the rows of `G` multiplied by the weights that come with it.
+pub(super) fn reduce(
+    matrix: &Matrix<'_>,
+    terms: &[Terms],
+    g: &mut [f32],
+) -> (Evaluation, Vec<f64>) {
+    let mut weights = matrix.reducer.weights(terms, matrix.labels, None);
+    let mut evaluation = Evaluation::default();
+    for (terms, weight) in terms.iter().zip(&mut weights) {
+        evaluation.value += terms.value * *weight;
+        evaluation.tuples += terms.tuples;
+        evaluation.active += terms.active;
+        if terms.kept == 0 {
+            *weight = 0.0;
+        }
+    }
+    matrix.pairs.each_anchor(g, |a, g| {
+        let weight = weights[a] as f32;
+        g.iter_mut().for_each(|g| *g *= weight);
+    });
+    (evaluation, weights)
+}
+
+/// For each column the sum of what `add` finds in each row of `G`, given its number.
+pub(super) fn column_sums(
+    g: &[f32],
+    cols: usize,
+    add: impl Fn(usize, &[f32], &mut [f64]) + Sync,
+) -> Vec<f64> {
+    let blocks: Vec<Vec<f64>> = g
+        .par_chunks(ROWS * cols)
+        .enumerate()
+        .map(|(block, rows)| {
+            let mut sums = vec![0.0; cols];
+            for (i, row) in rows.chunks_exact(cols).enumerate() {
+                add(block * ROWS + i, row, &mut sums);
+            }
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; cols];
+    for block in blocks {
+        sums.iter_mut()
+            .zip(block)
+            .for_each(|(sum, part)| *sum += part);
+    }
+    sums
+}
+
+/// `log(1 + Σ exp x)` for the references, also where `exp x` is beyond `f64`.
+pub(super) fn log_one_plus(exponents: impl IntoIterator<Item = f64>) -> f64 {
+    let exponents: Vec<f64> = exponents.into_iter().collect();
+    let top = exponents.iter().copied().fold(0.0, f64::max);
+    let sum: f64 = exponents.iter().map(|x| (x - top).exp()).sum();
+    if top > 0.0 {
+        top + ((-top).exp() + sum).ln()
+    } else {
+        sum.ln_1p()
+    }
+}

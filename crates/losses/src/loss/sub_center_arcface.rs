@@ -1,0 +1,185 @@
+//! The additive angular margin loss with several proxies for each class.
+
+use super::arcface::{AngularMargin, Slope, cos_with_margin};
+use super::class_softmax::{cross_entropy, log_one_plus};
+use super::{Columns, Definition, Row, RowLoss};
+use crate::described::described;
+use crate::distance::{Cosine, Distance, PairDistance};
+use crate::exact::Exact;
+use crate::miner::Miner;
+use crate::range::{Degrees, Fraction, Positive};
+use crate::reducer::{Term, Terms};
+use crate::tuples::Tuples;
+use std::num::NonZeroUsize;
+
+described! {
+    /// `arcface` with several proxies for each class, the nearest of which counts, so that noise finds one of its own.
+    ///
+    /// ```text
+    /// L = 1/B Σ_i log( 1 + Σ_{c≠y} exp( scale (m(D_y) - D_c) ) )         D_c = min_k d(x_i, p_ck)
+    /// ```
+    ///
+    /// with the margin `m` of `arcface`. Of equally near proxies the first counts. What is far from the proxy that most
+    /// of its class is nearest to is probably mislabeled: [`outliers`] lists it.
+    ///
+    /// # Shapes
+    /// - embeddings: `[B, D]`, labels: `[B]`, each below the number of classes
+    /// - proxies: `[classes · sub_centers, D]`, learned, those of a class one after another
+    /// - value: a number, gradients: `[B, D]` and that of the proxies
+    ///
+    /// # Reference
+    /// J. Deng, J. Guo, T. Liu, M. Gong, S. Zafeiriou, Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy
+    /// Web Faces, ECCV 2020, §3.
+    ///
+    /// # Differences
+    /// As for `arcface`; the number of proxies is that of the paper and of pytorch-metric-learning.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Batch, ChaCha8Rng, Criterion, Mat, SeedableRng, Targets, loss::{Shape, SubCenterArcface}};
+    /// let loss = SubCenterArcface { sub_centers: std::num::NonZero::<usize>::MIN, ..Default::default() };
+    /// let mut criterion = Criterion::new(loss.into(), Shape { dim: 1, classes: 2 }, 0)?;
+    /// criterion.parameters_mut()[0].values = vec![1.0, -1.0];
+    /// // At the other proxy, opposite its own: cosines 1 and -1 - 28.6° sin 28.6° (in radians, 0.238949), times 64.
+    /// let batch = Batch { embeddings: Mat::new(&[1.0], 1, 1), targets: Targets::Labels(&[1]) };
+    /// let outcome = criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(0))?;
+    /// assert!((outcome.value - 64.0 * 2.238_949).abs() < 1e-3);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub struct SubCenterArcface {
+        /// Proxies of each class.
+        pub sub_centers: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2),
+        /// What distances are multiplied by.
+        pub scale: Positive = Positive::literal(64.0),
+        /// What is added to the angle of the right class, in degrees.
+        pub margin: Degrees = Degrees::literal(28.6),
+        /// The gradient: `exact`, or `detached` as in InsightFace.
+        pub slope: Slope = Slope::Exact,
+        /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
+        pub sample: Fraction = Fraction::literal(1.0),
+    }
+}
+
+impl Definition for SubCenterArcface {
+    fn default_distance(&self) -> Option<Distance> {
+        Some(Cosine {}.into())
+    }
+
+    fn default_miner(&self) -> Option<Miner> {
+        None
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::Proxies {
+            per_class: self.sub_centers.get(),
+        }
+    }
+
+    fn sampled(&self) -> f32 {
+        self.sample.get()
+    }
+}
+
+/// The first of the nearest.
+fn nearest(d: &[f32]) -> usize {
+    (1..d.len()).fold(0, |best, k| if d[k] < d[best] { k } else { best })
+}
+
+impl RowLoss for SubCenterArcface {
+    fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
+        let Some(first) = row.pairs.positives(row.a).next() else {
+            return Row::nothing();
+        };
+        let (d, k, scale) = (row.d(), self.sub_centers.get(), self.scale.get());
+        let class = first / k;
+        let own = first + nearest(&d[first..first + k]);
+        let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(d[own]);
+        let logit = |d: &[f32]| scale * (shifted - d[nearest(d)]);
+        let mut z: Vec<f32> = d.chunks_exact(k).map(logit).collect();
+        let odds = cross_entropy(&mut z, class, true);
+        for ((g, d), share) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)).zip(&z) {
+            g[nearest(d)] = -scale * share;
+        }
+        g[own] = scale * odds.miss * slope;
+        row.whole(odds.value, [1, usize::from(odds.beaten)], g)
+    }
+
+    fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
+        let s = self.scale.exact();
+        let mut terms = Vec::new();
+        for i in 0..batch.rows() {
+            let positives = batch.positives(i);
+            if positives.is_empty() {
+                continue;
+            }
+            let cos = |j: usize| 1.0 - batch.d(i, j);
+            let largest = |js: &[usize]| js.iter().map(|&j| cos(j)).fold(f64::MIN, f64::max);
+            let target = cos_with_margin(largest(&positives), self.margin);
+            let negatives = batch.negatives(i);
+            let classes =
+                negatives.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
+            let odds = classes.map(|js| s * (largest(js) - target));
+            terms.push(Term {
+                anchor: i,
+                group: 0,
+                value: log_one_plus(odds),
+            });
+        }
+        terms
+    }
+}
+
+/// What [`outliers`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outliers {
+    /// Number of the dominant proxy of each class among all proxies, the nearest to most of the class's items; `None` for
+    /// a class without items.
+    pub dominant: Vec<Option<usize>>,
+    /// Items whose angle to the dominant proxy of their class is above the threshold, ascending.
+    pub items: Vec<usize>,
+}
+
+/// Items that are probably mislabeled: those farther than an angle, 75° in the paper, from the dominant proxy of their
+/// class. `embeddings` are `[n, D]` with one label each, `proxies` are `[classes · sub_centers, D]`.
+///
+/// # Panics
+/// When a label names no class.
+#[must_use]
+pub fn outliers(
+    (embeddings, labels): (&[f32], &[u32]),
+    proxies: &[f32],
+    sub_centers: NonZeroUsize,
+    threshold: Degrees,
+) -> Outliers {
+    let dim = embeddings.len() / labels.len().max(1);
+    let exact = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+    let proxies: Vec<_> = proxies.chunks_exact(dim.max(1)).map(exact).collect();
+    let k = sub_centers.get();
+    let mut votes = vec![0_usize; proxies.len()];
+    let distances: Vec<Vec<f64>> = embeddings
+        .chunks_exact(dim.max(1))
+        .zip(labels)
+        .map(|(x, &label)| {
+            let (x, first) = (exact(x), label as usize * k);
+            let d: Vec<f64> = proxies[first..first + k]
+                .iter()
+                .map(|p| Cosine {}.reference(&x, p))
+                .collect();
+            let nearest = (1..k).fold(0, |best, j| if d[j] < d[best] { j } else { best });
+            votes[first + nearest] += 1;
+            d
+        })
+        .collect();
+    let most = |(class, votes): (usize, &[usize])| {
+        let best = (1..k).fold(0, |best, j| if votes[j] > votes[best] { j } else { best });
+        (votes[best] > 0).then_some(class * k + best)
+    };
+    let dominant: Vec<_> = votes.chunks_exact(k).enumerate().map(most).collect();
+    let bound = 1.0 - threshold.exact().to_radians().cos();
+    let far =
+        |&i: &usize| dominant[labels[i] as usize].is_some_and(|p| distances[i][p % k] > bound);
+    Outliers {
+        items: (0..distances.len()).filter(far).collect(),
+        dominant,
+    }
+}

@@ -1,0 +1,131 @@
+//! What only losses over class proxies have: sampled classes, a gradient that is not the value's, outliers.
+
+use crate::{Batch, Numbers, assert_all_close, assert_close};
+use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
+use nearkin_losses::range::Degrees;
+use nearkin_losses::{Criterion, Exact, ExactColumns, Objective, Outcome, Tuples};
+use std::num::NonZeroUsize;
+
+fn outcome(recipe: &str) -> (Criterion, Outcome) {
+    let objective: Objective = toml::from_str(recipe).unwrap();
+    let batch = Batch::uneven(1);
+    let mut criterion = batch.criterion(&objective).unwrap();
+    let outcome = batch.run(&mut criterion).unwrap();
+    (criterion, outcome)
+}
+
+#[test]
+fn a_sample_holds_the_classes_of_the_batch_and_is_the_loss_over_those() {
+    // Classes 0, 1, 2, 4 and 7 of 8 are in the batch: seven in all when 0.8 of them are asked for.
+    let batch = Batch::uneven(1);
+    for (loss, per_class) in [
+        ("normalized_softmax", 1),
+        ("cosface", 1),
+        ("arcface", 1),
+        ("sub_center_arcface", 3),
+        ("soft_triple", 10),
+    ] {
+        for (share, expected) in [(0.8, 7), (0.1, 5)] {
+            let (criterion, outcome) = outcome(&format!("[loss.{loss}]\nsample = {share}"));
+            let numbers = Numbers::new(&batch, &criterion);
+            let touched = |class: usize| {
+                let len = per_class * 3;
+                let gradient = &outcome.parameters[0][class * len..][..len];
+                gradient.iter().any(|&g| g != 0.0)
+            };
+            let classes: Vec<usize> = (0..8).filter(|&class| touched(class)).collect();
+            assert_eq!(classes.len(), expected, "{loss}");
+            assert!([0, 1, 2, 4, 7].iter().all(|class| classes.contains(class)));
+            let len = per_class * 3;
+            let proxies = |&class: &usize| numbers.parameters[0][class * len..][..len].to_vec();
+            let columns = ExactColumns {
+                vectors: classes.iter().flat_map(proxies).collect(),
+                labels: classes
+                    .iter()
+                    .flat_map(|&class| vec![class as u32; per_class])
+                    .collect(),
+                own: None,
+            };
+            let distance = criterion.objective().distance().unwrap();
+            let exact = Exact::against(
+                &numbers.embeddings,
+                3,
+                &batch.labels,
+                columns,
+                distance.get(),
+            );
+            let expected = criterion.objective().reference(&exact, &Tuples::All);
+            assert_close(f64::from(outcome.value), expected, 1e-5, &loss);
+        }
+    }
+}
+
+#[test]
+fn the_detached_gradient_is_that_of_an_additive_margin_of_the_same_value() {
+    // With one anchor, CosFace with the margin m(d) - d has the value of ArcFace, and the gradient of InsightFace.
+    let batch = Batch {
+        embeddings: vec![0.3, -0.2, 0.9],
+        cols: 3,
+        labels: vec![2],
+    };
+    let run = |recipe: &str| {
+        let objective: Objective = toml::from_str(recipe).unwrap();
+        let mut criterion = batch.criterion(&objective).unwrap();
+        let outcome = batch.run(&mut criterion).unwrap();
+        (criterion, outcome)
+    };
+    for table in ["arcface]", "sub_center_arcface]\nsub_centers = 1"] {
+        let rest = format!("[loss.{table}\nscale = 4\nslope = ");
+        let (criterion, detached) = run(&format!("{rest}'detached'"));
+        let (_, exact) = run(&format!("{rest}'exact'"));
+        let proxy = &criterion.parameters()[0].values[6..9];
+        let dot =
+            |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(x, y)| f64::from(x * y)).sum() };
+        let x = &batch.embeddings;
+        let cos = dot(x, proxy) / (dot(x, x) * dot(proxy, proxy)).sqrt();
+        let margin = cos - (cos.acos() + 28.6_f64.to_radians()).cos();
+        let (_, additive) = run(&format!("[loss.cosface]\nscale = 4\nmargin = {margin}"));
+        assert!((detached.value - additive.value).abs() < 1e-5);
+        let expected: Vec<f64> = additive.gradient.iter().map(|&g| f64::from(g)).collect();
+        assert_all_close(&detached.gradient, &expected, 1e-5, &table);
+        assert!((exact.value - detached.value).abs() <= 0.0);
+        assert_ne!(exact.gradient, detached.gradient);
+    }
+}
+
+#[test]
+fn an_embedding_at_its_proxy_has_a_finite_gradient() {
+    for loss in ["arcface", "sphereface", "large_margin_softmax", "p2s_grad"] {
+        for sign in [1.0, -1.0, 1.0 + 1e-4] {
+            let objective: Objective = toml::from_str(&format!("[loss.{loss}]")).unwrap();
+            let batch = Batch {
+                embeddings: vec![0.3, -0.2, 0.9, 0.3, -0.2, 0.9],
+                cols: 3,
+                labels: vec![0, 1],
+            };
+            let mut criterion = batch.criterion(&objective).unwrap();
+            let at = [0.3 * sign, -0.2, 0.9 * sign];
+            criterion.parameters_mut()[0].values[..3].copy_from_slice(&at);
+            let outcome = batch.run(&mut criterion).unwrap();
+            assert!(outcome.gradient.iter().all(|g| g.abs() < 200.0), "{loss}");
+        }
+    }
+}
+
+#[test]
+fn outliers_are_far_from_the_proxy_of_most_of_their_class() {
+    // Class 0 has proxies along x and y, class 1 has none of its items, class 2 one item at its second proxy.
+    let proxies = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0];
+    let embeddings = [2.0, 0.1, 1.0, -0.1, 0.2, 3.0, 1.0, 1.0, 0.0, -2.0];
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let found = |degrees| {
+        let items = (&embeddings[..], &[0, 0, 0, 0, 2][..]);
+        outliers(items, &proxies, two, Degrees::literal(degrees))
+    };
+    let expected = |items: &[usize]| Outliers {
+        dominant: vec![Some(0), None, Some(5)],
+        items: items.to_vec(),
+    };
+    assert_eq!(found(75.0), expected(&[2]));
+    assert_eq!(found(40.0), expected(&[2, 3]));
+}
