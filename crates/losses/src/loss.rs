@@ -1,9 +1,19 @@
 //! Losses: functions of the pair matrix, or of aligned views of the same items.
 
+mod bins;
 pub mod contrastive;
+pub mod fast_ap;
 mod hinge;
+pub mod histogram;
+pub mod intra_pair_variance;
+pub mod margin;
 pub mod multi_similarity;
 pub mod n_pair;
+pub mod pnp;
+mod rank;
+pub mod ranked_list;
+pub mod smooth_ap;
+pub mod snr_contrastive;
 pub mod triplet_margin;
 
 mod family;
@@ -14,11 +24,19 @@ mod wrapper;
 
 pub use contrastive::Contrastive;
 pub use family::{Form, Loss};
+pub use fast_ap::FastAp;
+pub use histogram::Histogram;
+pub use intra_pair_variance::IntraPairVariance;
+pub use margin::Margin;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
 pub use multi_similarity::MultiSimilarity;
 pub use n_pair::NPair;
+pub use pnp::Pnp;
+pub use ranked_list::RankedList;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use smooth_ap::SmoothAp;
+pub use snr_contrastive::SnrContrastive;
 pub use triplet_margin::TripletMargin;
 pub use view::{ViewGradients, ViewLoss, Views};
 pub use wrapper::{Part, Wrapper};

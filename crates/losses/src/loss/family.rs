@@ -1,7 +1,10 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
-use super::{contrastive, multi_similarity, n_pair, triplet_margin};
+use super::{
+    contrastive, fast_ap, histogram, intra_pair_variance, margin, multi_similarity, n_pair, pnp,
+    ranked_list, smooth_ap, snr_contrastive, triplet_margin,
+};
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -73,10 +76,18 @@ macro_rules! losses {
 losses! {
     Rows {
         contrastive::Contrastive,
+        fast_ap::FastAp,
         multi_similarity::MultiSimilarity,
+        pnp::Pnp,
+        ranked_list::RankedList,
+        smooth_ap::SmoothAp,
+        snr_contrastive::SnrContrastive,
         triplet_margin::TripletMargin,
     }
     Matrix {
+        histogram::Histogram,
+        intra_pair_variance::IntraPairVariance,
+        margin::Margin,
         n_pair::NPair,
     }
     Views {

@@ -3,7 +3,20 @@
 use crate::{Batch, distances, main_objectives, pair_losses};
 use nearkin_losses::loss::NPair;
 use nearkin_losses::miner::BatchHard;
-use nearkin_losses::{ChaCha8Rng, Error, Mat, Objective, SeedableRng};
+use nearkin_losses::{
+    self as losses_crate, ChaCha8Rng, Criterion, Error, Mat, Objective, Outcome, SeedableRng,
+    Targets,
+};
+
+/// A batch that need not be as its labels say.
+fn run(criterion: &mut Criterion, embeddings: Mat<'_>, labels: &[u32]) -> Result<Outcome, Error> {
+    let targets = Targets::Labels(labels);
+    let batch = losses_crate::Batch {
+        embeddings,
+        targets,
+    };
+    criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(7))
+}
 
 #[test]
 fn a_number_that_is_not_finite_is_named_by_row_and_column() {
@@ -27,10 +40,8 @@ fn missing_and_surplus_labels_are_refused() {
             &batch.labels[1..],
             &[batch.labels.as_slice(), &[1]].concat(),
         ] {
-            let mut rng = ChaCha8Rng::seed_from_u64(0);
-            let error = objective
-                .value_and_grad(batch.mat(), labels, &mut rng)
-                .unwrap_err();
+            let mut criterion = batch.criterion(&objective).unwrap();
+            let error = run(&mut criterion, batch.mat(), labels).unwrap_err();
             assert_eq!(
                 error,
                 Error::Labels {
@@ -95,9 +106,12 @@ fn strided_embeddings_are_read_in_place() {
         .map(|k| batch.embeddings[k % b * d + k / b])
         .collect();
     for objective in main_objectives() {
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let outcome =
-            objective.value_and_grad(Mat::new(&transposed, d, b).t(), &batch.labels, &mut rng);
+        let mut criterion = batch.criterion(&objective).unwrap();
+        let outcome = run(
+            &mut criterion,
+            Mat::new(&transposed, d, b).t(),
+            &batch.labels,
+        );
         assert_eq!(outcome, batch.evaluate(&objective));
     }
 }
