@@ -1,11 +1,6 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
-use super::{
-    arcface, cosface, normalized_softmax, p2s_grad, proxy_nca, soft_triple, sub_center_arcface,
-};
-use super::{contrastive, multi_similarity, n_pair, triplet_margin};
-use super::{large_margin_softmax, proxy_anchor, softmax, sphereface};
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -32,14 +27,14 @@ macro_rules! losses {
         pub enum Loss {
             $($(
                 #[doc = concat!("See [`", stringify!($name), "`](struct@super::", stringify!($name), ").")]
-                $name($module::$name),
+                $name(super::$module::$name),
             )*)*
         }
 
         impl Loss {
             /// Every loss with its default parameters.
             pub fn defaults() -> Vec<Self> {
-                vec![$($(Self::$name($module::$name::default()),)*)*]
+                vec![$($(Self::$name(super::$module::$name::default()),)*)*]
             }
 
             /// Recipe key.
@@ -65,8 +60,8 @@ macro_rules! losses {
         }
 
         $($(
-            impl From<$module::$name> for Loss {
-                fn from(loss: $module::$name) -> Self {
+            impl From<super::$module::$name> for Loss {
+                fn from(loss: super::$module::$name) -> Self {
                     Self::$name(loss)
                 }
             }
@@ -77,7 +72,12 @@ macro_rules! losses {
 losses! {
     Rows {
         contrastive::Contrastive,
+        fast_ap::FastAp,
         multi_similarity::MultiSimilarity,
+        pnp::Pnp,
+        ranked_list::RankedList,
+        smooth_ap::SmoothAp,
+        snr_contrastive::SnrContrastive,
         triplet_margin::TripletMargin,
         normalized_softmax::NormalizedSoftmax,
         proxy_nca::ProxyNca,
@@ -88,6 +88,9 @@ losses! {
         p2s_grad::P2sGrad,
     }
     Matrix {
+        histogram::Histogram,
+        intra_pair_variance::IntraPairVariance,
+        margin::Margin,
         n_pair::NPair,
         proxy_anchor::ProxyAnchor,
         large_margin_softmax::LargeMarginSoftmax,

@@ -10,7 +10,7 @@ described! {
     /// L = Σ v / divisor
     /// ```
     ///
-    /// The `margin` loss divides by its violated pairs, `proxy_anchor` by the classes.
+    /// `proxy_anchor` divides by the classes. The `margin` loss divides by its violated pairs by itself.
     ///
     /// # Reference
     /// `DivisorReducer` of pytorch-metric-learning.

@@ -4,8 +4,19 @@ use crate::{Batch, distances, main_objectives, pair_losses};
 use nearkin_losses::loss::NPair;
 use nearkin_losses::miner::BatchHard;
 use nearkin_losses::{
-    self as losses_crate, ChaCha8Rng, Error, Mat, Objective, SeedableRng, Targets,
+    self as losses_crate, ChaCha8Rng, Criterion, Error, Mat, Objective, Outcome, SeedableRng,
+    Targets,
 };
+
+/// A batch that need not be as its labels say.
+fn run(criterion: &mut Criterion, embeddings: Mat<'_>, labels: &[u32]) -> Result<Outcome, Error> {
+    let targets = Targets::Labels(labels);
+    let batch = losses_crate::Batch {
+        embeddings,
+        targets,
+    };
+    criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(7))
+}
 
 #[test]
 fn a_number_that_is_not_finite_is_named_by_row_and_column() {
@@ -30,12 +41,7 @@ fn missing_and_surplus_labels_are_refused() {
             &[batch.labels.as_slice(), &[1]].concat(),
         ] {
             let mut criterion = batch.criterion(&objective).unwrap();
-            let surplus = losses_crate::Batch {
-                embeddings: batch.mat(),
-                targets: Targets::Labels(labels),
-            };
-            let mut rng = ChaCha8Rng::seed_from_u64(0);
-            let error = criterion.value_and_grad(surplus, &mut rng).unwrap_err();
+            let error = run(&mut criterion, batch.mat(), labels).unwrap_err();
             assert_eq!(
                 error,
                 Error::Labels {
@@ -101,11 +107,11 @@ fn strided_embeddings_are_read_in_place() {
         .collect();
     for objective in main_objectives() {
         let mut criterion = batch.criterion(&objective).unwrap();
-        let strided = losses_crate::Batch {
-            embeddings: Mat::new(&transposed, d, b).t(),
-            targets: Targets::Labels(&batch.labels),
-        };
-        let outcome = criterion.value_and_grad(strided, &mut ChaCha8Rng::seed_from_u64(7));
+        let outcome = run(
+            &mut criterion,
+            Mat::new(&transposed, d, b).t(),
+            &batch.labels,
+        );
         assert_eq!(outcome, batch.evaluate(&objective));
     }
 }

@@ -69,6 +69,54 @@ fn losses_have_the_golden_values() {
             "[distance.dot]\nnormalize = true",
             1.448_260_479_7,
         ),
+        ("PML FastAP(10)", "fast_ap]", "", 0.770_991_122_2),
+        // PML's 0.3474262542 takes these four classes of two for two of four; it is right only for as many classes as items
+        // of each. These follow from the definition, with and without the query, in PyTorch.
+        ("SmoothAP(.01)", "smooth_ap]", "", 0.278_293_116_8),
+        (
+            "SmoothAP(.01), no query",
+            "smooth_ap]
+query = false",
+            "",
+            0.713_340_628_7,
+        ),
+        ("PML PNP(O)", "pnp]", "", 1.296_627_084_4),
+        ("PML PNP(Iu)", "pnp]\nvariant = 'iu'", "", 2.325_261_352_6),
+        ("PML PNP(Ib)", "pnp]\nvariant = 'ib'", "", 0.423_054_928_3),
+        ("PML PNP(Ds)", "pnp]\nvariant = 'ds'", "", 0.632_006_604_9),
+        ("PML PNP(Dq)", "pnp]\nvariant = 'dq'", "", 0.356_670_334_6),
+        // PML's 0.7511666871 has 1e-5 for each item of the batch in the sums of the weights.
+        (
+            "RankedList(margin 1, Tn 1)",
+            "ranked_list]\nmargin = 1\nalpha = 1.5\nnegative_temperature = 1",
+            "",
+            0.751_208_517_3,
+        ),
+        (
+            "PML Histogram(25)",
+            "histogram]\nbins = 25",
+            "",
+            0.438_419_532_9,
+        ),
+        (
+            "PML IntraPairVariance",
+            "intra_pair_variance]",
+            "",
+            0.210_969_407_6,
+        ),
+        // PML's 0.4251300154 counts each positive pair once for each of its six triplets.
+        (
+            "Margin(.2, 1.2)",
+            "margin]\nlearn = false",
+            "",
+            0.442_672_403_3,
+        ),
+        (
+            "PML SNRContrastive",
+            "snr_contrastive]",
+            "",
+            3.418_679_443_9,
+        ),
         (
             "PML NormalizedSoftmax(.05)",
             "normalized_softmax]",

@@ -67,8 +67,12 @@ fn the_names_of_the_classes_do_not_matter() {
             .collect(),
         ..batch.clone()
     };
-    // A label is the number of a proxy, where there are proxies.
-    for objective in main_objectives().filter(|objective| !has_proxies(&objective.loss)) {
+    // A proxy or a boundary of a class is found by the number of the class.
+    let named = |objective: &Objective| {
+        let value = serde_json::to_value(objective).unwrap();
+        has_proxies(&objective.loss) || value["loss"]["margin"]["per_class"] == true
+    };
+    for objective in main_objectives().filter(|objective| !named(objective)) {
         assert_eq!(renamed.evaluate(&objective), batch.evaluate(&objective));
     }
 }
@@ -217,7 +221,15 @@ fn batches_without_triplets_count_none_and_pull_nowhere() {
                 );
             }
             // Pairs of one kind alone are still pairs; triplets and tuplets need both kinds.
-            let of_pairs = ["contrastive", "multi_similarity"].contains(&objective.loss.name());
+            let of_pairs = [
+                "contrastive",
+                "intra_pair_variance",
+                "margin",
+                "multi_similarity",
+                "ranked_list",
+                "snr_contrastive",
+            ]
+            .contains(&objective.loss.name());
             let every_pair =
                 objective.miner().is_some_and(|miner| miner.name() == "all") && of_pairs;
             let expected = if every_pair {

@@ -204,9 +204,18 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
             .next()
             .unwrap()
             .clone();
+        let name = open[0].as_object().unwrap().keys().next().unwrap().clone();
         for (key, value) in table.as_object().unwrap() {
             let choices: Vec<Value> = match (key.as_str(), value) {
                 ("reduction", _) => ["mean_nonzero", "mean", "sum"].map(Value::from).into(),
+                // Their step of 0.01 multiplies the rounding of `S` by a hundred; the golden values have it.
+                ("temperature", _) if ["smooth_ap", "pnp"].contains(&name.as_str()) => {
+                    vec![Value::from(0.1)]
+                }
+                // Each edge of a bin is a kink, and central differences may step over one of a hundred.
+                ("bins", _) if name == "histogram" => vec![Value::from(10)],
+                ("nu", _) => [0.0, 0.3].map(Value::from).into(),
+                ("variant", _) => ["o", "iu", "ib", "ds", "dq"].map(Value::from).into(),
                 (_, Value::Bool(_)) => [false, true].map(Value::from).into(),
                 _ => continue,
             };
