@@ -1,9 +1,19 @@
 //! Losses: functions of the pair matrix, or of aligned views of the same items.
 
+pub mod angle;
 pub mod contrastive;
+pub mod cosent;
+pub mod cosine_regression;
+pub mod distill_kl_div;
 mod hinge;
+pub mod margin_mse;
+pub mod mega_batch_margin;
 pub mod multi_similarity;
+pub mod multiple_negatives_ranking;
 pub mod n_pair;
+pub mod online_contrastive;
+mod paired;
+pub mod triplet_euclidean;
 pub mod triplet_margin;
 
 mod family;
@@ -12,15 +22,24 @@ mod row;
 mod view;
 mod wrapper;
 
+pub use angle::Angle;
 pub use contrastive::Contrastive;
+pub use cosent::Cosent;
+pub use cosine_regression::CosineRegression;
+pub use distill_kl_div::DistillKlDiv;
 pub use family::{Form, Loss};
+pub use margin_mse::MarginMse;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
+pub use mega_batch_margin::MegaBatchMargin;
 pub use multi_similarity::MultiSimilarity;
+pub use multiple_negatives_ranking::MultipleNegativesRanking;
 pub use n_pair::NPair;
+pub use online_contrastive::OnlineContrastive;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use triplet_euclidean::TripletEuclidean;
 pub use triplet_margin::TripletMargin;
-pub use view::{ViewGradients, ViewLoss, Views};
+pub use view::{Needs, ViewGradients, ViewLoss, Views};
 pub use wrapper::{Part, Wrapper};
 
 use crate::described::{Described, words};

@@ -1,7 +1,11 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
-use super::{contrastive, multi_similarity, n_pair, triplet_margin};
+use super::{
+    angle, contrastive, cosent, cosine_regression, distill_kl_div, margin_mse, mega_batch_margin,
+    multi_similarity, multiple_negatives_ranking, n_pair, online_contrastive, triplet_euclidean,
+    triplet_margin,
+};
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -80,6 +84,15 @@ losses! {
         n_pair::NPair,
     }
     Views {
+        angle::Angle,
+        cosent::Cosent,
+        cosine_regression::CosineRegression,
+        distill_kl_div::DistillKlDiv,
+        margin_mse::MarginMse,
+        mega_batch_margin::MegaBatchMargin,
+        multiple_negatives_ranking::MultipleNegativesRanking,
+        online_contrastive::OnlineContrastive,
+        triplet_euclidean::TripletEuclidean,
     }
     Wrapper {
     }

@@ -5,6 +5,7 @@ mod catalogue;
 mod exactness;
 mod goldens;
 mod invariance;
+mod views;
 
 use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::{Columns, Form, Loss, Shape};
