@@ -2,9 +2,10 @@
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
 use super::{
-    angle, contrastive, cosent, cosine_regression, distill_kl_div, margin_mse, mega_batch_margin,
-    multi_similarity, multiple_negatives_ranking, n_pair, online_contrastive, triplet_euclidean,
-    triplet_margin,
+    angle, contrastive, cosent, cosine_regression, cross_batch_memory, distill_kl_div,
+    global_orthogonal, margin_mse, matryoshka, mega_batch_margin, mse_distill, multi_similarity,
+    multiple_negatives_ranking, n_pair, online_contrastive, softmax_classification,
+    triplet_euclidean, triplet_margin, vicreg, weighted_sum,
 };
 
 /// How a loss is computed.
@@ -84,6 +85,10 @@ losses! {
         n_pair::NPair,
     }
     Views {
+        global_orthogonal::GlobalOrthogonal,
+        mse_distill::MseDistill,
+        softmax_classification::SoftmaxClassification,
+        vicreg::Vicreg,
         angle::Angle,
         cosent::Cosent,
         cosine_regression::CosineRegression,
@@ -95,5 +100,8 @@ losses! {
         triplet_euclidean::TripletEuclidean,
     }
     Wrapper {
+        cross_batch_memory::CrossBatchMemory,
+        matryoshka::Matryoshka,
+        weighted_sum::WeightedSum,
     }
 }

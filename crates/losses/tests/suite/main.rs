@@ -6,6 +6,7 @@ mod exactness;
 mod goldens;
 mod invariance;
 mod views;
+mod wrappers;
 
 use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::{Columns, Form, Loss, Shape};

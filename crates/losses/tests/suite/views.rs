@@ -348,6 +348,8 @@ fn view_losses_have_the_golden_values() {
         ("cosine_regression]", 2, &scores, 0.169_037_189_4),
         ("triplet_euclidean]\nmargin = 5", 3, &[], 4.854_974_138_3),
         ("margin_mse]", 3, &scores, 0.255_107_839_8),
+        ("vicreg]", 2, &[], 11.370_634_648_5),
+        ("global_orthogonal]", 2, &[], 0.161_666_739_1),
         ("distill_kl_div]", 3, &both, 0.047_821_415_3),
     ] {
         let objective: Objective = toml::from_str(&format!("[loss.{recipe}")).unwrap();
