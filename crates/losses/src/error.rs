@@ -115,6 +115,14 @@ pub enum Error {
         /// Scores found for each item.
         found: usize,
     },
+    /// A score is NaN or infinite.
+    #[error("item {item} has the score {value}, expected finite numbers")]
+    Score {
+        /// Number of the item.
+        item: usize,
+        /// The score found there.
+        value: f32,
+    },
     /// A class for each item is missing.
     #[error("loss {loss} needs a class for each pair, found none")]
     NoClasses {

@@ -3,7 +3,7 @@
 use super::{Part, Run, Seen, finite};
 use crate::batch::{Aligned, Targets};
 use crate::error::Error;
-use crate::loss::{ViewGradients, ViewLoss, Views};
+use crate::loss::{Needs, ViewGradients, ViewLoss, Views};
 use std::borrow::Cow;
 
 impl Run<'_> {
@@ -37,6 +37,7 @@ impl Run<'_> {
         if n == 0 {
             return Ok(());
         }
+        check(name, loss.needs(aligned.views), &aligned, n)?;
         let distance = part.objective.distance();
         let views = Views {
             embeddings: seen.dense.chunks_exact(n * dim).collect(),
@@ -65,6 +66,31 @@ impl Run<'_> {
         self.add(evaluation, part.weight);
         Ok(())
     }
+}
+
+/// Whether all that a loss needs to know of the items is there.
+fn check(loss: &'static str, needs: Needs, aligned: &Aligned<'_>, n: usize) -> Result<(), Error> {
+    let scores = aligned.scores.unwrap_or(&[]);
+    if needs.scores > 0 && scores.len() != needs.scores * n {
+        return Err(Error::Scores {
+            loss,
+            expected: needs.scores,
+            found: scores.len() / n,
+        });
+    }
+    if let Some(k) = scores.iter().position(|score| !score.is_finite()) {
+        return Err(Error::Score {
+            item: k / (scores.len() / n).max(1),
+            value: scores[k],
+        });
+    }
+    if needs.classes && aligned.labels.is_none() {
+        return Err(Error::NoClasses { loss });
+    }
+    if needs.teacher && aligned.teacher.is_none() {
+        return Err(Error::NoTeacher { loss });
+    }
+    Ok(())
 }
 
 /// The rows of the teacher for each view.

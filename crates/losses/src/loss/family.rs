@@ -98,7 +98,23 @@ losses! {
         softmax::Softmax,
     }
     Views {
+        global_orthogonal::GlobalOrthogonal,
+        mse_distill::MseDistill,
+        softmax_classification::SoftmaxClassification,
+        vicreg::Vicreg,
+        angle::Angle,
+        cosent::Cosent,
+        cosine_regression::CosineRegression,
+        distill_kl_div::DistillKlDiv,
+        margin_mse::MarginMse,
+        mega_batch_margin::MegaBatchMargin,
+        multiple_negatives_ranking::MultipleNegativesRanking,
+        online_contrastive::OnlineContrastive,
+        triplet_euclidean::TripletEuclidean,
     }
     Wrapper {
+        cross_batch_memory::CrossBatchMemory,
+        matryoshka::Matryoshka,
+        weighted_sum::WeightedSum,
     }
 }

@@ -1,7 +1,7 @@
 //! Losses over aligned views: row `i` of each view is about the same item.
 
 use super::{Definition, Evaluation};
-use crate::distance::PairDistance;
+use crate::distance::{Cosine, PairDistance};
 use crate::error::Error;
 use nearkin_kernels::Mat;
 
@@ -15,10 +15,15 @@ pub trait ViewLoss: Definition {
         (2, 2)
     }
 
-    /// `L`, with the gradients added to `gradients`.
+    /// What the loss needs to know of each item, for so many views.
+    fn needs(&self, _views: usize) -> Needs {
+        Needs::default()
+    }
+
+    /// `L`, with the gradients added to `gradients`. What the loss [needs](Self::needs) is there.
     ///
     /// # Errors
-    /// Scores, labels or a teacher's numbers that the loss needs are missing or of the wrong shape.
+    /// Embeddings too large for the distance, labels beyond the classes, a teacher of the wrong width.
     fn value_and_grad(
         &self,
         views: &Views<'_, f32>,
@@ -27,6 +32,17 @@ pub trait ViewLoss: Definition {
 
     /// The value by the definition.
     fn reference(&self, views: &Views<'_, f64>) -> f64;
+}
+
+/// What a view loss needs to know of each item beside its views.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Scores of each item; none if zero.
+    pub scores: usize,
+    /// Whether it needs a class for each item.
+    pub classes: bool,
+    /// Whether it needs a teacher's embeddings.
+    pub teacher: bool,
 }
 
 /// What a view loss sees, in single precision or, for the references, in double.
@@ -64,6 +80,19 @@ impl<'a, T> Views<'a, T> {
         &self.embeddings[view][i * self.cols..][..self.cols]
     }
 
+    /// The scores of item `i`.
+    #[must_use]
+    pub fn scores_of(&self, i: usize) -> &'a [T] {
+        let k = self.scores_per_item();
+        self.scores.map_or(&[], |scores| &scores[i * k..][..k])
+    }
+
+    /// The distance in use; cosine for a loss that sees the embeddings themselves.
+    #[must_use]
+    pub fn distance(&self) -> &'a dyn PairDistance {
+        self.distance.unwrap_or(&Cosine {})
+    }
+
     /// Scores of each item.
     #[must_use]
     pub fn scores_per_item(&self) -> usize {
@@ -72,27 +101,19 @@ impl<'a, T> Views<'a, T> {
     }
 }
 
+impl Views<'_, f64> {
+    /// `d(x_i, y_j)` of row `i` of view `x` and row `j` of view `y`, by the definition.
+    #[must_use]
+    pub fn d(&self, (x, i): (usize, usize), (y, j): (usize, usize)) -> f64 {
+        self.distance().reference(self.row(x, i), self.row(y, j))
+    }
+}
+
 impl<'a> Views<'a, f32> {
     /// A view as a matrix.
     #[must_use]
     pub fn mat(&self, view: usize) -> Mat<'a> {
         Mat::new(self.embeddings[view], self.items(), self.cols)
-    }
-
-    /// The scores, `per_item` of them for each item.
-    ///
-    /// # Errors
-    /// There are none, or another number of them.
-    pub fn need_scores(&self, loss: &'static str, per_item: usize) -> Result<&'a [f32], Error> {
-        let found = self.scores_per_item();
-        match self.scores {
-            Some(scores) if found == per_item => Ok(scores),
-            _ => Err(Error::Scores {
-                loss,
-                expected: per_item,
-                found,
-            }),
-        }
     }
 }
 

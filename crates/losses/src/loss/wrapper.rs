@@ -2,6 +2,8 @@
 
 use super::Definition;
 use crate::objective::Objective;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A loss made of other objectives.
 pub trait Wrapper: Definition {
@@ -24,3 +26,66 @@ pub struct Part<'a> {
     /// Leading components of the embeddings that it sees.
     pub dim: usize,
 }
+
+/// The objective inside a wrapper, a table of its own in a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Inner(Box<Objective>);
+
+impl Inner {
+    /// The objective.
+    #[must_use]
+    pub fn get(&self) -> &Objective {
+        &self.0
+    }
+}
+
+impl<O: Into<Objective>> From<O> for Inner {
+    fn from(objective: O) -> Self {
+        Self(Box::new(objective.into()))
+    }
+}
+
+impl fmt::Display for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.loss.name())
+    }
+}
+
+/// A list of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T: fmt::Display> fmt::Display for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let items: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        write!(f, "[{}]", items.join(","))
+    }
+}
+
+/// What wrappers say alike: distance, miner and reducer are those of the objectives inside.
+macro_rules! wrapper_definition {
+    ($name:ident, $first:expr) => {
+        impl Definition for $name {
+            fn targets(&self) -> &'static [Target] {
+                let first: fn(&Self) -> Option<&Objective> = $first;
+                first(self).map_or(&[], |inner| inner.loss.definition().targets())
+            }
+
+            fn default_distance(&self) -> Option<Distance> {
+                None
+            }
+
+            fn default_miner(&self) -> Option<Miner> {
+                None
+            }
+
+            fn default_reducer(&self) -> Option<Reducer> {
+                None
+            }
+        }
+    };
+}
+
+pub(super) use wrapper_definition;

@@ -7,6 +7,8 @@ mod exactness;
 mod goldens;
 mod invariance;
 mod regularizers;
+mod views;
+mod wrappers;
 
 use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::{Columns, Form, Loss, Shape};

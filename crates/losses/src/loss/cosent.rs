@@ -1,0 +1,186 @@
+//! The CoSENT loss.
+
+use super::paired::Paired;
+use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use crate::described::described;
+use crate::distance::{Cosine, Distance};
+use crate::error::Error;
+use crate::miner::Miner;
+use crate::range::Positive;
+use crate::reducer::Reducer;
+
+described! {
+    /// Orders pairs by their gold scores: of any two, the one with the higher score should be the closer.
+    ///
+    /// ```text
+    /// L = log[ 1 + Σ_{y_i > y_j} exp( scale (d(u_i, v_i) - d(u_j, v_j)) ) ]
+    /// ```
+    ///
+    /// The sum over pairs of pairs takes `n log n` steps. A pair is active while one of lower score is at least as close.
+    ///
+    /// # Shapes
+    /// - embeddings: two views `[n, D]`; scores: `[n, 1]`
+    /// - value: a number, gradient: that of each view
+    ///
+    /// # Reference
+    /// J. Su, CoSENT: a more effective sentence embedding scheme than Sentence-BERT, 2022 (in Chinese), kexue.fm/archives/8847.
+    ///
+    /// # Differences
+    /// None: `CoSENTLoss` of sentence-transformers is the same, with `n²` entries in memory.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Aligned, Batch, ChaCha8Rng, Mat, Objective, SeedableRng, Targets, loss::Cosent};
+    /// // Both pairs are at distance 0, in the wrong order by no more than a tie: log(1 + exp(0)).
+    /// let targets = Targets::Aligned(Aligned { scores: Some(&[0.0, 1.0]), ..Aligned::pairs() });
+    /// let batch = Batch { embeddings: Mat::new(&[1.0; 4], 4, 1), targets };
+    /// let outcome = Objective::from(Cosent::default()).evaluate(batch, &mut ChaCha8Rng::seed_from_u64(0))?;
+    /// assert!((outcome.value - 2_f32.ln()).abs() < 1e-5);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub struct Cosent {
+        /// Inverse temperature of the softmax.
+        pub scale: Positive = Positive::literal(20.0),
+    }
+}
+
+impl Definition for Cosent {
+    fn targets(&self) -> &'static [Target] {
+        &[Target::Scores]
+    }
+
+    fn default_distance(&self) -> Option<Distance> {
+        Some(Cosine {}.into())
+    }
+
+    fn default_miner(&self) -> Option<Miner> {
+        None
+    }
+
+    fn default_reducer(&self) -> Option<Reducer> {
+        None
+    }
+}
+
+/// A running `log Σ exp`.
+#[derive(Clone, Copy)]
+struct LogSum {
+    largest: f64,
+    sum: f64,
+}
+
+impl LogSum {
+    const NOTHING: Self = Self {
+        largest: f64::NEG_INFINITY,
+        sum: 0.0,
+    };
+
+    fn add(&mut self, x: f64) {
+        if x > self.largest {
+            self.sum *= (self.largest - x).exp();
+            self.largest = x;
+        }
+        self.sum += (x - self.largest).exp();
+    }
+
+    fn log(self) -> f64 {
+        self.largest + self.sum.ln()
+    }
+}
+
+/// For each item of `order`, `log Σ exp(x)` over the items before it with another score.
+fn before(order: &[usize], scores: impl Fn(usize) -> f32, x: impl Fn(usize) -> f64) -> Vec<f64> {
+    let mut logs = vec![f64::NEG_INFINITY; order.len()];
+    let (mut seen, mut next) = (LogSum::NOTHING, 0);
+    for &i in order {
+        while scores(order[next]) != scores(i) {
+            seen.add(x(order[next]));
+            next += 1;
+        }
+        if next > 0 {
+            logs[i] = seen.log();
+        }
+    }
+    logs
+}
+
+/// The loss of distances with scores, and `∂L/∂d`.
+pub(super) fn ordered(scale: f64, d: &[f32], views: &Views<'_, f32>) -> (Evaluation, Vec<f32>) {
+    let score = |i: usize| views.scores_of(i)[0];
+    let mut order: Vec<_> = (0..d.len()).collect();
+    order.sort_by(|&i, &j| score(i).total_cmp(&score(j)));
+    let x = |i: usize| scale * f64::from(d[i]);
+    let lower = before(&order, score, |j| -x(j));
+    order.reverse();
+    let higher = before(&order, score, x);
+    let mut total = LogSum::NOTHING;
+    total.add(0.0);
+    for &i in &order {
+        if lower[i] > f64::NEG_INFINITY {
+            total.add(x(i) + lower[i]);
+        }
+    }
+    // As a sum of the rest where that is small, so that it keeps its digits.
+    let value = total.log();
+    let slope =
+        |i: usize| scale * ((x(i) + lower[i] - value).exp() - (higher[i] - x(i) - value).exp());
+    let slopes = (0..d.len()).map(|i| slope(i) as f32).collect();
+    let mut nearest = (f32::INFINITY, f32::INFINITY);
+    let mut active = 0;
+    let mut last = f32::NEG_INFINITY;
+    for &i in order.iter().rev() {
+        // The nearest of lower score, and the nearest so far.
+        if score(i) != last {
+            nearest.0 = nearest.1;
+            last = score(i);
+        }
+        active += usize::from(nearest.0 <= d[i]);
+        nearest.1 = nearest.1.min(d[i]);
+    }
+    let evaluation = Evaluation {
+        value,
+        tuples: d.len(),
+        active,
+    };
+    (evaluation, slopes)
+}
+
+/// The same by the definition.
+pub(super) fn ordered_reference(scale: f64, d: &[f64], views: &Views<'_, f64>) -> f64 {
+    let mut sum = 0.0;
+    for i in 0..d.len() {
+        for j in 0..d.len() {
+            if views.scores_of(i)[0] > views.scores_of(j)[0] {
+                sum += (scale * (d[i] - d[j])).exp();
+            }
+        }
+    }
+    sum.ln_1p()
+}
+
+impl ViewLoss for Cosent {
+    fn needs(&self, _views: usize) -> Needs {
+        Needs {
+            scores: 1,
+            ..Needs::default()
+        }
+    }
+
+    fn value_and_grad(
+        &self,
+        views: &Views<'_, f32>,
+        gradients: &mut ViewGradients<'_>,
+    ) -> Result<Evaluation, Error> {
+        let paired = Paired::new(views, [0, 1])?;
+        let (evaluation, slopes) = ordered(self.scale.exact(), &paired.d(), views);
+        paired.pull(&slopes, gradients);
+        Ok(evaluation)
+    }
+
+    fn reference(&self, views: &Views<'_, f64>) -> f64 {
+        let d: Vec<_> = (0..views.items())
+            .map(|i| views.d((0, i), (1, i)))
+            .collect();
+        ordered_reference(self.scale.exact(), &d, views)
+    }
+}

@@ -1,0 +1,116 @@
+//! The margin MSE loss.
+
+use super::paired::Paired;
+use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use crate::described::described;
+use crate::distance::{Distance, Dot};
+use crate::error::Error;
+use crate::miner::Miner;
+use crate::reducer::Reducer;
+
+described! {
+    /// Fits how much closer the positive is than each negative to a teacher's margins.
+    ///
+    /// ```text
+    /// L = 1/(n k) Σ_i Σ_k ( d(q_i, n_ik) - d(q_i, p_i) - m_ik )²
+    /// ```
+    ///
+    /// The scores are the teacher's margins `m`, one for each negative. Over the dot product `d(q, n) - d(q, p)` is
+    /// `q·p - q·n`. A triplet is active while its margin is off by more than 0.1.
+    ///
+    /// # Shapes
+    /// - embeddings: three or more views `[n, D]`: queries, positives, `k` sets of negatives; scores: `[n, k]`
+    /// - value: a number, gradient: that of each view
+    ///
+    /// # Reference
+    /// S. Hofstätter, S. Althammer, M. Schröder, M. Sertkan, A. Hanbury, Improving Efficient Neural Ranking Models with
+    /// Cross-Architecture Knowledge Distillation, arXiv 2020, Eq. 6.
+    ///
+    /// # Differences
+    /// sentence-transformers takes also the `k + 1` scores of positive and negatives, and subtracts them itself.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Aligned, Batch, ChaCha8Rng, Mat, Objective, SeedableRng, Targets, loss::MarginMse};
+    /// // Query 1, positive 3, negative 1, so a margin of 3 - 1, and the teacher says 1.5.
+    /// let targets = Targets::Aligned(Aligned { views: 3, scores: Some(&[1.5]), ..Aligned::pairs() });
+    /// let batch = Batch { embeddings: Mat::new(&[1.0, 3.0, 1.0], 3, 1), targets };
+    /// let outcome = Objective::from(MarginMse::default()).evaluate(batch, &mut ChaCha8Rng::seed_from_u64(0))?;
+    /// assert!((outcome.value - 0.25).abs() < 1e-5);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub struct MarginMse {}
+}
+
+impl Definition for MarginMse {
+    fn targets(&self) -> &'static [Target] {
+        &[Target::Scores]
+    }
+
+    fn default_distance(&self) -> Option<Distance> {
+        Some(Dot::default().into())
+    }
+
+    fn default_miner(&self) -> Option<Miner> {
+        None
+    }
+
+    fn default_reducer(&self) -> Option<Reducer> {
+        None
+    }
+}
+
+impl ViewLoss for MarginMse {
+    fn views(&self) -> (usize, usize) {
+        (3, usize::MAX)
+    }
+
+    fn needs(&self, views: usize) -> Needs {
+        Needs {
+            scores: views - 2,
+            ..Needs::default()
+        }
+    }
+
+    fn value_and_grad(
+        &self,
+        views: &Views<'_, f32>,
+        gradients: &mut ViewGradients<'_>,
+    ) -> Result<Evaluation, Error> {
+        let (n, count) = (views.items(), views.embeddings.len());
+        let terms = (n * (count - 2)) as f64;
+        let positive = Paired::new(views, [0, 1])?;
+        let of_positive = positive.d();
+        let mut of_positives = vec![0.0; n];
+        let mut total = Evaluation::default();
+        for view in 2..count {
+            let negative = Paired::new(views, [0, view])?;
+            let mut slopes = vec![0.0; n];
+            for (i, d) in negative.d().into_iter().enumerate() {
+                let off = d - of_positive[i] - views.scores_of(i)[view - 2];
+                slopes[i] = 2.0 * off / terms as f32;
+                of_positives[i] -= slopes[i];
+                total = total.plus(Evaluation {
+                    value: f64::from(off).powi(2) / terms,
+                    tuples: 1,
+                    active: usize::from(off.abs() > 0.1),
+                });
+            }
+            negative.pull(&slopes, gradients);
+        }
+        positive.pull(&of_positives, gradients);
+        Ok(total)
+    }
+
+    fn reference(&self, views: &Views<'_, f64>) -> f64 {
+        let (mut sum, mut terms) = (0.0, 0);
+        for i in 0..views.items() {
+            for (k, m) in views.scores_of(i).iter().enumerate() {
+                let margin = views.d((0, i), (k + 2, i)) - views.d((0, i), (1, i));
+                sum += (margin - m).powi(2);
+                terms += 1;
+            }
+        }
+        sum / f64::from(terms)
+    }
+}

@@ -1,0 +1,258 @@
+//! The softmax classification loss of pairs.
+
+use super::paired::add;
+use super::{Definition, Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
+use crate::described::described;
+use crate::distance::Distance;
+use crate::error::Error;
+use crate::miner::Miner;
+use crate::parameter::{ParameterSpec, Start};
+use crate::reducer::Reducer;
+
+described! {
+    /// Classifies each pair by a learned linear layer on its two embeddings side by side.
+    ///
+    /// ```text
+    /// L = -1/n Σ_i log softmax( W (u_i, v_i, |u_i - v_i|, u_i ∗ v_i) + b )[y_i]
+    /// ```
+    ///
+    /// Any of the three parts can be left out; with none left, `W` sees the embeddings all the same. A pair is active while another
+    /// class is at least as likely as its own.
+    ///
+    /// # Shapes
+    /// - embeddings: two views `[n, D]`; labels, the classes of the pairs: `[n]`
+    /// - value: a number, gradients: that of each view, `W` of shape `[classes, parts · D]`, `b`
+    ///
+    /// # Reference
+    /// N. Reimers, I. Gurevych, Sentence-BERT, EMNLP 2019, §3, classification objective; the concatenations are its Table 6.
+    ///
+    /// # Differences
+    /// The paper writes no bias; its code and sentence-transformers have one.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Aligned, Batch, ChaCha8Rng, Criterion, Mat, SeedableRng, Targets};
+    /// use nearkin_losses::loss::{Shape, SoftmaxClassification};
+    /// let shape = Shape { dim: 1, classes: 3 };
+    /// let mut criterion = Criterion::new(SoftmaxClassification::default().into(), shape, 0)?;
+    /// criterion.parameters_mut().iter_mut().for_each(|p| p.values.fill(0.0));
+    /// // Without weights every class is as likely: log 3.
+    /// let targets = Targets::Aligned(Aligned { labels: Some(&[2]), ..Aligned::pairs() });
+    /// let batch = Batch { embeddings: Mat::new(&[1.0, 2.0], 2, 1), targets };
+    /// let outcome = criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(0))?;
+    /// assert!((outcome.value - 3_f32.ln()).abs() < 1e-6);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub struct SoftmaxClassification {
+        /// Show `W` the embeddings `u` and `v`.
+        pub embeddings: bool = true,
+        /// Show `W` the distances `|u - v|` of the components.
+        pub difference: bool = true,
+        /// Show `W` the products `u ∗ v` of the components.
+        pub product: bool = false,
+        /// Learn a bias `b`.
+        pub bias: bool = true,
+    }
+}
+
+impl Definition for SoftmaxClassification {
+    fn targets(&self) -> &'static [Target] {
+        &[Target::Labels]
+    }
+
+    fn default_distance(&self) -> Option<Distance> {
+        None
+    }
+
+    fn default_miner(&self) -> Option<Miner> {
+        None
+    }
+
+    fn default_reducer(&self) -> Option<Reducer> {
+        None
+    }
+
+    fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
+        let parts = 2 * usize::from(self.shows_embeddings())
+            + usize::from(self.difference)
+            + usize::from(self.product);
+        let width = parts * shape.dim;
+        let start = Start::Uniform((width.max(1) as f32).sqrt().recip());
+        let spec = |name, columns| ParameterSpec {
+            name,
+            shape: [shape.classes, columns],
+            start,
+        };
+        let bias = self.bias.then(|| spec("bias", 1));
+        std::iter::once(spec("weight", width)).chain(bias).collect()
+    }
+}
+
+impl SoftmaxClassification {
+    /// A classifier needs something to look at.
+    fn shows_embeddings(&self) -> bool {
+        self.embeddings || !self.difference && !self.product
+    }
+
+    /// What `W` sees of a pair.
+    fn features(&self, u: &[f32], v: &[f32]) -> Vec<f32> {
+        let mut features = Vec::new();
+        if self.shows_embeddings() {
+            features.extend_from_slice(u);
+            features.extend_from_slice(v);
+        }
+        if self.difference {
+            features.extend(u.iter().zip(v).map(|(u, v)| (u - v).abs()));
+        }
+        if self.product {
+            features.extend(u.iter().zip(v).map(|(u, v)| u * v));
+        }
+        features
+    }
+
+    /// `∂L/∂u` and `∂L/∂v` from that of the features.
+    fn pull(&self, [u, v]: [&[f32]; 2], mut slopes: &[f32]) -> [Vec<f32>; 2] {
+        let dim = u.len();
+        let mut gradients = [vec![0.0; dim], vec![0.0; dim]];
+        let mut next = || {
+            let (first, rest) = slopes.split_at(dim);
+            slopes = rest;
+            first
+        };
+        if self.shows_embeddings() {
+            add(&mut gradients[0], next());
+            add(&mut gradients[1], next());
+        }
+        if self.difference {
+            for (k, &slope) in next().iter().enumerate() {
+                let gap = u[k] - v[k];
+                let slope = if gap == 0.0 {
+                    0.0
+                } else {
+                    slope * gap.signum()
+                };
+                gradients[0][k] += slope;
+                gradients[1][k] -= slope;
+            }
+        }
+        if self.product {
+            for (k, &slope) in next().iter().enumerate() {
+                gradients[0][k] += slope * v[k];
+                gradients[1][k] += slope * u[k];
+            }
+        }
+        gradients
+    }
+}
+
+/// `-log softmax(logits)[class]` as an evaluation of one pair, and the logits' slopes.
+fn cross_entropy(logits: &[f64], class: usize) -> (Evaluation, Vec<f64>) {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|x| (x - largest).exp()).sum();
+    let mut slopes: Vec<_> = logits.iter().map(|x| (x - largest).exp() / sum).collect();
+    slopes[class] -= 1.0;
+    let beaten = |(c, &x): (usize, &f64)| c != class && x >= logits[class];
+    let evaluation = Evaluation {
+        value: largest - logits[class] + sum.ln(),
+        tuples: 1,
+        active: usize::from(logits.iter().enumerate().any(beaten)),
+    };
+    (evaluation, slopes)
+}
+
+impl ViewLoss for SoftmaxClassification {
+    fn needs(&self, _views: usize) -> Needs {
+        Needs {
+            classes: true,
+            ..Needs::default()
+        }
+    }
+
+    fn value_and_grad(
+        &self,
+        views: &Views<'_, f32>,
+        gradients: &mut ViewGradients<'_>,
+    ) -> Result<Evaluation, Error> {
+        let n = views.items();
+        let labels = views.labels.unwrap_or(&[]);
+        let weight = views.parameters[0];
+        let bias = views.parameters.get(1).copied();
+        let width = self.features(views.row(0, 0), views.row(1, 0)).len();
+        let classes = bias.map_or(weight.len() / width.max(1), <[f32]>::len);
+        let mut total = Evaluation::default();
+        for (i, &label) in labels.iter().enumerate() {
+            let class = label as usize;
+            if class >= classes {
+                return Err(Error::Class { label, classes });
+            }
+            let pair = [views.row(0, i), views.row(1, i)];
+            let features = self.features(pair[0], pair[1]);
+            let logit = |c: usize| {
+                let row = &weight[c * width..][..width];
+                let products = row.iter().zip(&features).map(|(w, x)| f64::from(w * x));
+                products.sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[c]))
+            };
+            let logits: Vec<_> = (0..classes).map(logit).collect();
+            let (evaluation, slopes) = cross_entropy(&logits, class);
+            total = total.plus(Evaluation {
+                value: evaluation.value / n as f64,
+                ..evaluation
+            });
+            let mut of_features = vec![0.0; width];
+            for (c, slope) in slopes.into_iter().enumerate() {
+                let slope = (slope / n as f64) as f32;
+                let at = c * width..(c + 1) * width;
+                for (sum, w) in of_features.iter_mut().zip(&weight[at.clone()]) {
+                    *sum += slope * w;
+                }
+                for (sum, x) in gradients.parameters[0][at].iter_mut().zip(&features) {
+                    *sum += slope * x;
+                }
+                if let Some(bias) = gradients.parameters.get_mut(1) {
+                    bias[c] += slope;
+                }
+            }
+            for (view, gradient) in self.pull(pair, &of_features).iter().enumerate() {
+                add(&mut gradients.embeddings[view][i * views.cols..], gradient);
+            }
+        }
+        Ok(total)
+    }
+
+    fn reference(&self, views: &Views<'_, f64>) -> f64 {
+        let n = views.items();
+        let nothing = !(self.embeddings || self.difference || self.product);
+        let mut sum = 0.0;
+        for i in 0..n {
+            let (u, v) = (views.row(0, i), views.row(1, i));
+            let mut x = Vec::new();
+            for (shown, part) in [
+                (self.embeddings || nothing, u.to_vec()),
+                (self.embeddings || nothing, v.to_vec()),
+                (
+                    self.difference,
+                    (0..u.len()).map(|k| (u[k] - v[k]).abs()).collect(),
+                ),
+                (self.product, (0..u.len()).map(|k| u[k] * v[k]).collect()),
+            ] {
+                x.extend(part.into_iter().filter(|_| shown));
+            }
+            let weight = views.parameters[0];
+            let classes = match views.parameters.get(1) {
+                Some(bias) => bias.len(),
+                None => weight.len() / x.len().max(1),
+            };
+            let mut logits = vec![0.0; classes];
+            for (c, logit) in logits.iter_mut().enumerate() {
+                for (k, x) in x.iter().enumerate() {
+                    *logit += weight[c * (weight.len() / classes) + k] * x;
+                }
+                *logit += views.parameters.get(1).map_or(0.0, |bias| bias[c]);
+            }
+            let all: f64 = logits.iter().map(|logit| logit.exp()).sum();
+            let class = views.labels.map_or(0, |labels| labels[i] as usize);
+            sum -= (logits[class].exp() / all).ln();
+        }
+        sum / n as f64
+    }
+}

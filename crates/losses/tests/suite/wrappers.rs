@@ -1,0 +1,169 @@
+//! Losses made of others equal what their parts give by hand.
+
+use crate::{Batch, assert_all_close, assert_close};
+use nearkin_losses::loss::Shape;
+use nearkin_losses::{
+    self as losses_crate, ChaCha8Rng, Criterion, Error, Mat, Objective, Outcome, References,
+    SeedableRng, Targets,
+};
+
+fn parse(recipe: &str) -> Objective {
+    toml::from_str(recipe).unwrap_or_else(|error| panic!("{error}: {recipe}"))
+}
+
+fn rng() -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(7)
+}
+
+fn criterion(objective: &Objective, dim: usize) -> Criterion {
+    Criterion::new(objective.clone(), Shape { dim, classes: 8 }, 1).unwrap()
+}
+
+/// Sums values and gradients, each gradient on the leading components.
+fn assert_is_sum(actual: &Outcome, parts: &[(f64, usize, Outcome)], dim: usize) {
+    let mut value = 0.0;
+    let mut gradient = vec![0.0; actual.gradient.len()];
+    for (weight, width, part) in parts {
+        value += weight * f64::from(part.value);
+        for (sum, part) in gradient
+            .chunks_exact_mut(dim)
+            .zip(part.gradient.chunks_exact(*width))
+        {
+            sum.iter_mut()
+                .zip(part)
+                .for_each(|(s, &g)| *s += weight * f64::from(g));
+        }
+    }
+    assert_close(f64::from(actual.value), value, 1e-6, &"value");
+    assert_all_close(&actual.gradient, &gradient, 1e-6, &"gradient");
+}
+
+#[test]
+fn matryoshka_is_the_weighted_sum_over_prefixes() {
+    let labels = [4, 1, 0, 1, 7, 0, 0, 4];
+    let batch = Batch::random(1, 8, &labels);
+    let prefix = |width: usize| Batch {
+        embeddings: batch
+            .embeddings
+            .chunks(8)
+            .flat_map(|row| row[..width].to_vec())
+            .collect(),
+        cols: width,
+        labels: labels.to_vec(),
+    };
+    for inner in ["triplet_margin", "multi_similarity", "n_pair"] {
+        let of = format!("[loss.matryoshka.of.loss.{inner}]");
+        let plain = parse(&format!("[loss.{inner}]"));
+        for (table, widths, weights) in [
+            ("", &[8, 4, 2, 1][..], &[1.0; 4][..]),
+            ("dims = [8, 3]\nweights = [0.5, 2]", &[8, 3], &[0.5, 2.0]),
+            ("dims = [3, 20]\nweights = [3]", &[3, 8], &[3.0, 1.0]),
+        ] {
+            let whole = parse(&format!("[loss.matryoshka]\n{table}\n{of}"));
+            let parts: Vec<_> = widths
+                .iter()
+                .zip(weights)
+                .map(|(&width, &weight)| (weight, width, prefix(width).evaluate(&plain).unwrap()))
+                .collect();
+            assert_is_sum(&batch.evaluate(&whole).unwrap(), &parts, 8);
+        }
+    }
+}
+
+#[test]
+fn a_weighted_sum_is_what_it_says_and_parts_keep_their_own_distance_and_miner() {
+    let batch = Batch::uneven(3);
+    let whole = parse(
+        "[[loss.weighted_sum.terms]]\nweight = 0.25\n\
+         [loss.weighted_sum.terms.objective.loss.contrastive]\n\
+         [loss.weighted_sum.terms.objective.distance.cosine]\n\
+         [[loss.weighted_sum.terms]]\nweight = 3\n\
+         [loss.weighted_sum.terms.objective.loss.triplet_margin]\n\
+         [loss.weighted_sum.terms.objective.miner.batch_hard]\n",
+    );
+    let parts = [
+        (0.25, "[loss.contrastive]\n[distance.cosine]"),
+        (3.0, "[loss.triplet_margin]\n[miner.batch_hard]"),
+    ];
+    let parts = parts.map(|(weight, recipe)| (weight, 3, batch.evaluate(&parse(recipe)).unwrap()));
+    assert_is_sum(&batch.evaluate(&whole).unwrap(), &parts, 3);
+}
+
+fn step(criterion: &mut Criterion, batch: &Batch) -> Outcome {
+    batch.run(criterion).unwrap()
+}
+
+/// What the objective inside makes of a batch against these references, the batch at their end.
+fn against(objective: &Objective, batch: &Batch, seen: &[&Batch], capacity: usize) -> Outcome {
+    let mut vectors = Vec::new();
+    let mut labels = Vec::new();
+    for batch in seen.iter().chain(&[batch]) {
+        vectors.extend_from_slice(&batch.embeddings);
+        labels.extend_from_slice(&batch.labels);
+    }
+    let surplus = labels.len().saturating_sub(capacity);
+    vectors.drain(..surplus * batch.cols);
+    labels.drain(..surplus);
+    let own = Some(labels.len() - batch.labels.len());
+    let references = References {
+        embeddings: Mat::new(&vectors, labels.len(), batch.cols),
+        labels: &labels,
+        own,
+        learn: false,
+    };
+    let rows = losses_crate::Batch {
+        embeddings: batch.mat(),
+        targets: Targets::Labels(&batch.labels),
+    };
+    criterion(objective, batch.cols)
+        .against(rows, references, &mut rng())
+        .unwrap()
+}
+
+#[test]
+fn a_memory_compares_a_batch_with_the_newest_of_the_earlier_ones() {
+    let batches = [1, 2, 3, 4].map(Batch::uneven);
+    for inner in ["contrastive", "triplet_margin", "multi_similarity"] {
+        let plain = parse(&format!("[loss.{inner}]"));
+        let whole = parse(&format!(
+            "[loss.cross_batch_memory]\nsize = 30\n[loss.cross_batch_memory.of.loss.{inner}]"
+        ));
+        let mut memory = criterion(&whole, 3);
+        for k in 0..batches.len() {
+            let seen: Vec<_> = batches[..k].iter().collect();
+            let expected = against(&plain, &batches[k], &seen, 30);
+            assert_eq!(step(&mut memory, &batches[k]), expected, "{inner} {k}");
+            assert_eq!(memory.queues()[0].labels().len(), (12 * (k + 1)).min(30));
+        }
+        // A criterion that takes the memory over goes on with the same bits.
+        let mut other = criterion(&whole, 3);
+        let queue = &memory.queues()[0];
+        let (vectors, labels) = (queue.vectors().to_vec(), queue.labels().to_vec());
+        other.queues_mut()[0].restore(vectors, labels).unwrap();
+        assert_eq!(
+            step(&mut other, &batches[1]),
+            step(&mut memory, &batches[1])
+        );
+    }
+}
+
+#[test]
+fn a_memory_smaller_than_a_batch_is_refused() {
+    let whole = parse("[loss.cross_batch_memory]\nsize = 11");
+    let error = Batch::uneven(1).run(&mut criterion(&whole, 3));
+    let (size, rows) = (11, 12);
+    assert_eq!(error, Err(Error::Memory { size, rows }));
+}
+
+#[test]
+fn what_has_no_effect_is_refused_inside_a_wrapper_too() {
+    let inside = "[loss.matryoshka.of.loss.n_pair]\n[loss.matryoshka.of.miner.batch_hard]";
+    let loss = "n_pair";
+    let miner = "batch_hard";
+    assert_eq!(parse(inside).check(), Err(Error::Miner { loss, miner }));
+    let outside = parse("[loss.matryoshka]\n[distance.cosine]");
+    let loss = "matryoshka";
+    assert_eq!(outside.check(), Err(Error::NoDistance { loss }));
+    let zero = toml::from_str::<Objective>("[loss.matryoshka]\ndims = [0]");
+    assert!(zero.is_err());
+}
