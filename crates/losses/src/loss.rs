@@ -1,10 +1,18 @@
 //! Losses: functions of the pair matrix, or of aligned views of the same items.
 
 pub mod contrastive;
+pub mod generalized_lifted_structure;
 mod hinge;
 pub mod multi_similarity;
 pub mod n_pair;
+pub mod nca;
+pub mod nt_xent;
+pub mod smooth_triplet;
+mod softmax;
+pub mod sup_con;
 pub mod triplet_margin;
+pub mod tuplet;
+pub mod tuplet_margin;
 
 mod family;
 mod matrix;
@@ -14,12 +22,19 @@ mod wrapper;
 
 pub use contrastive::Contrastive;
 pub use family::{Form, Loss};
+pub use generalized_lifted_structure::GeneralizedLiftedStructure;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
 pub use multi_similarity::MultiSimilarity;
 pub use n_pair::NPair;
+pub use nca::Nca;
+pub use nt_xent::NtXent;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use smooth_triplet::SmoothTriplet;
+pub use sup_con::SupCon;
 pub use triplet_margin::TripletMargin;
+pub use tuplet::Tuplet;
+pub use tuplet_margin::TupletMargin;
 pub use view::{ViewGradients, ViewLoss, Views};
 pub use wrapper::{Part, Wrapper};
 

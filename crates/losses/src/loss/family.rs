@@ -1,7 +1,10 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
-use super::{contrastive, multi_similarity, n_pair, triplet_margin};
+use super::{
+    contrastive, generalized_lifted_structure, multi_similarity, n_pair, nca, nt_xent,
+    smooth_triplet, sup_con, triplet_margin, tuplet, tuplet_margin,
+};
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -73,8 +76,15 @@ macro_rules! losses {
 losses! {
     Rows {
         contrastive::Contrastive,
+        generalized_lifted_structure::GeneralizedLiftedStructure,
         multi_similarity::MultiSimilarity,
+        nca::Nca,
+        nt_xent::NtXent,
+        smooth_triplet::SmoothTriplet,
+        sup_con::SupCon,
         triplet_margin::TripletMargin,
+        tuplet::Tuplet,
+        tuplet_margin::TupletMargin,
     }
     Matrix {
         n_pair::NPair,

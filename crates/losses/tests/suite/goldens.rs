@@ -68,6 +68,16 @@ fn losses_have_the_golden_values() {
             "[distance.dot]\nnormalize = true",
             1.448_260_479_7,
         ),
+        ("PML NTXent(.07)", "nt_xent]", ALL, 11.090_350_665_8),
+        ("PML SupCon(.1)", "sup_con]", ALL, 7.802_158_232_9),
+        ("PML TupletMargin", "tuplet_margin]", ALL, 43.227_747_975_6),
+        (
+            "PML GeneralizedLifted",
+            "generalized_lifted_structure]",
+            ALL,
+            2.879_591_345_7,
+        ),
+        ("PML NCA(1)", "nca]", ALL, 2.307_248_205_5),
         (
             "ST BatchAllTriplet",
             &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"),
