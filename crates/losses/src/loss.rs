@@ -3,6 +3,7 @@
 pub mod contrastive;
 pub mod generalized_lifted_structure;
 mod hinge;
+pub mod lifted_structure;
 pub mod multi_similarity;
 pub mod n_pair;
 pub mod nca;
@@ -23,6 +24,7 @@ mod wrapper;
 pub use contrastive::Contrastive;
 pub use family::{Form, Loss};
 pub use generalized_lifted_structure::GeneralizedLiftedStructure;
+pub use lifted_structure::LiftedStructure;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
 pub use multi_similarity::MultiSimilarity;
 pub use n_pair::NPair;

@@ -2,8 +2,8 @@
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
 use super::{
-    contrastive, generalized_lifted_structure, multi_similarity, n_pair, nca, nt_xent,
-    smooth_triplet, sup_con, triplet_margin, tuplet, tuplet_margin,
+    contrastive, generalized_lifted_structure, lifted_structure, multi_similarity, n_pair, nca,
+    nt_xent, smooth_triplet, sup_con, triplet_margin, tuplet, tuplet_margin,
 };
 
 /// How a loss is computed.
@@ -77,6 +77,7 @@ losses! {
     Rows {
         contrastive::Contrastive,
         generalized_lifted_structure::GeneralizedLiftedStructure,
+        lifted_structure::LiftedStructure,
         multi_similarity::MultiSimilarity,
         nca::Nca,
         nt_xent::NtXent,

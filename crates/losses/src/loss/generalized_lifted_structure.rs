@@ -66,7 +66,7 @@ impl RowLoss for GeneralizedLiftedStructure {
             of_positives += f64::from(g[p]);
         }
         row.negatives(|range| {
-            of_negatives += exponentials(&d[range.clone()], |d| (nearest - d), &mut g[range]);
+            of_negatives += exponentials(&d[range.clone()], |d| nearest - d, &mut g[range]);
         });
         let gap = f64::from(farthest) - f64::from(nearest) + self.margin.exact();
         let violation = gap + of_positives.ln() + of_negatives.ln();

@@ -79,6 +79,12 @@ fn losses_have_the_golden_values() {
         ),
         ("PML NCA(1)", "nca]", ALL, 2.307_248_205_5),
         (
+            "PML LiftedStructure",
+            "lifted_structure]",
+            ALL,
+            6.394_983_099_4,
+        ),
+        (
             "ST BatchAllTriplet",
             &format!("triplet_margin]\nmargin = 5\n{RAW_L2}"),
             ALL,
