@@ -86,6 +86,14 @@ losses! {
         sub_center_arcface::SubCenterArcface,
         soft_triple::SoftTriple,
         p2s_grad::P2sGrad,
+        generalized_lifted_structure::GeneralizedLiftedStructure,
+        lifted_structure::LiftedStructure,
+        nca::Nca,
+        nt_xent::NtXent,
+        smooth_triplet::SmoothTriplet,
+        sup_con::SupCon,
+        tuplet::Tuplet,
+        tuplet_margin::TupletMargin,
     }
     Matrix {
         histogram::Histogram,
