@@ -89,8 +89,9 @@ impl Worst {
         rows.par_chunks(32)
             .map(|rows| {
                 let mut worst = start();
-                rows.iter()
-                    .for_each(|&i| worst.see(pairs.row(i), targets[i]));
+                for &i in rows {
+                    worst.see(pairs.row(i), targets[i]);
+                }
                 worst
             })
             .reduce(start, |mut a, b| {
@@ -144,15 +145,18 @@ impl MatrixLoss for ProxyAnchor {
         });
         let mut positives = vec![0.0; pairs.cols()];
         for (i, y) in targets.iter().enumerate() {
-            y.iter()
-                .for_each(|&y| positives[y] += f64::from(g[i * pairs.cols() + y]));
+            if let Some(y) = *y {
+                positives[y] += f64::from(g[i * pairs.cols() + y]);
+            }
         }
         let mut negatives = column_sums(g, pairs.cols(), |i, g, sums| {
             let before = targets[i].map(|y| (y, sums[y]));
             sums.iter_mut()
                 .zip(g)
                 .for_each(|(sum, &g)| *sum += f64::from(g));
-            before.iter().for_each(|&(y, sum)| sums[y] = sum);
+            if let Some((y, sum)) = before {
+                sums[y] = sum;
+            }
         });
         let mut classes: Vec<usize> = targets.iter().flatten().copied().collect();
         classes.sort_unstable();
@@ -182,7 +186,9 @@ impl MatrixLoss for ProxyAnchor {
             g.iter_mut()
                 .zip(&factors)
                 .for_each(|(g, factor)| *g *= factor);
-            positive.iter().for_each(|&(y, slope)| g[y] = slope);
+            if let Some((y, slope)) = positive {
+                g[y] = slope;
+            }
         });
         Evaluation {
             value,
