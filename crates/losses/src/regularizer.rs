@@ -53,7 +53,9 @@ fn mean_over_rows(
     let mut value = 0.0;
     for (row, gradient) in rows.chunks_exact(dim).zip(gradient.chunks_exact_mut(dim)) {
         value += weight * term(row, gradient);
-        gradient.iter_mut().for_each(|g| *g *= weight as f32);
+        for g in gradient {
+            *g *= weight as f32;
+        }
     }
     (value, gradient)
 }

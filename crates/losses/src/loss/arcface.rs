@@ -40,12 +40,12 @@ described! {
     /// - value: a number, gradients: `[B, D]` and `[classes, D]`
     ///
     /// # Reference
-    /// J. Deng, J. Guo, N. Xue, S. Zafeiriou, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019,
+    /// J. Deng, J. Guo, N. Xue, S. Zafeiriou, `ArcFace`: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019,
     /// Eq. 3.
     ///
     /// # Differences
     /// The margin of the paper, 0.5 radians, rounded as in pytorch-metric-learning, whose continuation beyond
-    /// `180° - margin` is taken too; the paper has none. InsightFace computes `cos(θ + margin)` outside of autograd, so
+    /// `180° - margin` is taken too; the paper has none. `InsightFace` computes `cos(θ + margin)` outside of autograd, so
     /// that the slope of `m` is one: `slope = "detached"`. `sample` is that of X. An et al., Partial FC, ICCVW 2021.
     ///
     /// # Example
@@ -65,7 +65,7 @@ described! {
         pub scale: Positive = Positive::literal(64.0),
         /// What is added to the angle of the right class, in degrees.
         pub margin: Degrees = Degrees::literal(28.6),
-        /// The gradient: `exact`, or `detached` as in InsightFace.
+        /// The gradient: `exact`, or `detached` as in `InsightFace`.
         pub slope: Slope = Slope::Exact,
         /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
         pub sample: Fraction = Fraction::literal(1.0),

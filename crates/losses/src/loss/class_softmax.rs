@@ -38,8 +38,9 @@ pub(super) fn cross_entropy(z: &mut [f32], target: usize, with_target: bool) -> 
     };
     let total = own + others;
     let factor = total.recip() as f32;
-    before.iter_mut().for_each(|z| *z *= factor);
-    after.iter_mut().for_each(|z| *z *= factor);
+    for z in before.iter_mut().chain(after) {
+        *z *= factor;
+    }
     rest[0] = 0.0;
     Odds {
         value: if own == 1.0 {
@@ -123,7 +124,9 @@ impl ClassSoftmax {
             .zip(d)
             .for_each(|(z, d)| *z = scale * (own - d));
         let odds = cross_entropy(g, target, self.with_target);
-        g.iter_mut().for_each(|g| *g *= -scale);
+        for g in g.iter_mut() {
+            *g *= -scale;
+        }
         g[target] = scale * odds.miss * slope;
         row.whole(odds.value, [1, usize::from(odds.beaten)], g)
     }
@@ -147,7 +150,9 @@ pub(super) fn reduce(
     }
     matrix.pairs.each_anchor(g, |a, g| {
         let weight = weights[a] as f32;
-        g.iter_mut().for_each(|g| *g *= weight);
+        for g in g {
+            *g *= weight;
+        }
     });
     (evaluation, weights)
 }

@@ -25,11 +25,11 @@ described! {
     /// - value: a number, gradients: `[B, D]` and `[classes, D]`
     ///
     /// # Reference
-    /// H. Wang, Y. Wang, Z. Zhou, X. Ji, D. Gong, J. Zhou, Z. Li, W. Liu, CosFace: Large Margin Cosine Loss for Deep Face
+    /// H. Wang, Y. Wang, Z. Zhou, X. Ji, D. Gong, J. Zhou, Z. Li, W. Liu, `CosFace`: Large Margin Cosine Loss for Deep Face
     /// Recognition, CVPR 2018, Eq. 4.
     ///
     /// # Differences
-    /// Scale and margin are those of the paper and of pytorch-metric-learning; InsightFace's recipes take a margin of 0.4.
+    /// Scale and margin are those of the paper and of pytorch-metric-learning; `InsightFace`'s recipes take a margin of 0.4.
     /// `sample` is that of X. An et al., Partial FC, ICCVW 2021.
     ///
     /// # Example

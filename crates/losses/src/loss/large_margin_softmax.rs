@@ -192,11 +192,9 @@ impl MultipleAngle {
             };
             for y in batch.positives(i) {
                 let theta = (1.0 - batch.d(i, y)).clamp(-1.0, 1.0).acos();
-                let pieces = (0..self.margin.get()).map(f64::from);
-                let k = pieces
-                    .filter(|k| k * std::f64::consts::PI <= m * theta)
-                    .last()
-                    .unwrap_or(0.0);
+                let begins = |k: &f64| k * std::f64::consts::PI <= m * theta;
+                let mut pieces = (0..self.margin.get()).rev().map(f64::from);
+                let k = pieces.find(begins).unwrap_or(0.0);
                 let psi = (-1.0_f64).powf(k) * (m * theta).cos() - 2.0 * k;
                 let odds = |j: usize| size(j) * (1.0 - batch.d(i, j)) - size(y) * psi;
                 let odds = batch.negatives(i).into_iter().map(odds);

@@ -1,4 +1,4 @@
-//! The P2SGrad loss.
+//! The `P2SGrad` loss.
 
 use super::class_softmax::total;
 use super::{Columns, Definition, Row, RowLoss};
@@ -25,7 +25,7 @@ described! {
     /// - value: a number, gradients: `[B, D]` and `[classes, D]`
     ///
     /// # Reference
-    /// X. Zhang, R. Zhao, J. Yan, M. Gao, Y. Qiao, X. Wang, H. Li, P2SGrad: Refined Gradients for Optimizing Deep Face
+    /// X. Zhang, R. Zhao, J. Yan, M. Gao, Y. Qiao, X. Wang, H. Li, `P2SGrad`: Refined Gradients for Optimizing Deep Face
     /// Models, CVPR 2019, Eq. 11, which is a gradient; this is the value that has its direction.
     ///
     /// # Differences

@@ -89,8 +89,9 @@ impl Worst {
         rows.par_chunks(32)
             .map(|rows| {
                 let mut worst = start();
-                rows.iter()
-                    .for_each(|&i| worst.see(pairs.row(i), targets[i]));
+                for &i in rows {
+                    worst.see(pairs.row(i), targets[i]);
+                }
                 worst
             })
             .reduce(start, |mut a, b| {
@@ -114,6 +115,60 @@ impl Worst {
     }
 }
 
+/// For each proxy, the sum of its positives and of its negatives in `g`.
+fn sums(pairs: Pairs<'_>, targets: &[Option<usize>], g: &[f32]) -> [Vec<f64>; 2] {
+    let mut positives = vec![0.0; pairs.cols()];
+    for (i, y) in targets.iter().enumerate() {
+        if let Some(y) = *y {
+            positives[y] += f64::from(g[i * pairs.cols() + y]);
+        }
+    }
+    let negatives = column_sums(g, pairs.cols(), |i, g, sums| {
+        let before = targets[i].map(|y| (y, sums[y]));
+        sums.iter_mut()
+            .zip(g)
+            .for_each(|(sum, &g)| *sum += f64::from(g));
+        if let Some((y, sum)) = before {
+            sums[y] = sum;
+        }
+    });
+    [positives, negatives]
+}
+
+impl ProxyAnchor {
+    /// Distances beyond which positives, and below which negatives, are on the wrong side.
+    fn bounds(&self) -> [f32; 2] {
+        [1.0 - self.margin.get(), 1.0 + self.margin.get()]
+    }
+
+    /// Writes the exponentials of the pairs to `g`, relative to the largest of their proxy, so that none overflows; the
+    /// number of active pairs.
+    fn exponentiate(
+        &self,
+        pairs: Pairs<'_>,
+        targets: &[Option<usize>],
+        worst: &Worst,
+        g: &mut [f32],
+    ) -> usize {
+        let (alpha, [far, near]) = (self.alpha.get(), self.bounds());
+        let active = pairs.each_anchor(g, |i, g| {
+            let d = pairs.row(i);
+            for ((g, d), nearest) in g.iter_mut().zip(d).zip(&worst.nearest) {
+                *g = alpha * (nearest - d);
+            }
+            let mut active = d.iter().filter(|&&d| d < near).count();
+            if let Some(y) = targets[i] {
+                g[y] = alpha * (d[y] - worst.farthest[y]);
+                active -= usize::from(d[y] < near);
+                active += usize::from(d[y] > far);
+            }
+            exp_in_place(g, 0.0);
+            active
+        });
+        active.into_iter().sum()
+    }
+}
+
 impl MatrixLoss for ProxyAnchor {
     fn value_and_grad(
         &self,
@@ -122,38 +177,13 @@ impl MatrixLoss for ProxyAnchor {
     ) -> Evaluation {
         let (pairs, g) = (matrix.pairs, &mut *gradients.g);
         let alpha = self.alpha.get();
-        let bounds = [1.0 - self.margin.get(), 1.0 + self.margin.get()];
+        let bounds = self.bounds();
         let targets: Vec<_> = (0..pairs.rows())
             .map(|i| pairs.positives(i).next())
             .collect();
         let worst = Worst::of(pairs, &targets, bounds);
-        // Exponentials relative to the largest of their proxy, so that none overflows.
-        let active = pairs.each_anchor(g, |i, g| {
-            let d = pairs.row(i);
-            for ((g, d), nearest) in g.iter_mut().zip(d).zip(&worst.nearest) {
-                *g = alpha * (nearest - d);
-            }
-            let mut active = d.iter().filter(|&&d| d < bounds[1]).count();
-            if let Some(y) = targets[i] {
-                g[y] = alpha * (d[y] - worst.farthest[y]);
-                active -= usize::from(d[y] < bounds[1]);
-                active += usize::from(d[y] > bounds[0]);
-            }
-            exp_in_place(g, 0.0);
-            active
-        });
-        let mut positives = vec![0.0; pairs.cols()];
-        for (i, y) in targets.iter().enumerate() {
-            y.iter()
-                .for_each(|&y| positives[y] += f64::from(g[i * pairs.cols() + y]));
-        }
-        let mut negatives = column_sums(g, pairs.cols(), |i, g, sums| {
-            let before = targets[i].map(|y| (y, sums[y]));
-            sums.iter_mut()
-                .zip(g)
-                .for_each(|(sum, &g)| *sum += f64::from(g));
-            before.iter().for_each(|&(y, sum)| sums[y] = sum);
-        });
+        let active = self.exponentiate(pairs, &targets, &worst, g);
+        let [mut positives, mut negatives] = sums(pairs, &targets, g);
         let mut classes: Vec<usize> = targets.iter().flatten().copied().collect();
         classes.sort_unstable();
         classes.dedup();
@@ -182,12 +212,14 @@ impl MatrixLoss for ProxyAnchor {
             g.iter_mut()
                 .zip(&factors)
                 .for_each(|(g, factor)| *g *= factor);
-            positive.iter().for_each(|&(y, slope)| g[y] = slope);
+            if let Some((y, slope)) = positive {
+                g[y] = slope;
+            }
         });
         Evaluation {
             value,
             tuples: pairs.rows() * pairs.cols(),
-            active: active.into_iter().sum(),
+            active,
         }
     }
 

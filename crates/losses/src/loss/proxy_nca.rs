@@ -29,7 +29,7 @@ described! {
     /// # Reference
     /// Y. Movshovitz-Attias, A. Toshev, T. K. Leung, S. Ioffe, S. Singh, No Fuss Distance Metric Learning using Proxies,
     /// ICCV 2017, §3. `plus_plus` is the proxy assignment probability of E. W. Teh, T. DeVries, G. W. Taylor,
-    /// ProxyNCA++, ECCV 2020, §3, where `scale` is one over the temperature.
+    /// `ProxyNCA++`, ECCV 2020, §3, where `scale` is one over the temperature.
     ///
     /// # Differences
     /// The loss of this name in pytorch-metric-learning is that with `plus_plus = true`.

@@ -100,7 +100,9 @@ impl RowLoss for SoftTriple {
         let mut mean = Vec::with_capacity(d.len() / k);
         for (q, d) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)) {
             let factor = q.iter().sum::<f32>().recip();
-            q.iter_mut().for_each(|q| *q *= factor);
+            for q in q.iter_mut() {
+                *q *= factor;
+            }
             mean.push(q.iter().zip(d).map(|(q, d)| q * d).sum::<f32>());
         }
         let class = first / k;

@@ -89,7 +89,9 @@ impl MatrixLoss for Softmax {
                 *z = (own - d) + (b - bias[y]);
             }
             let odds = cross_entropy(g, y, true);
-            g.iter_mut().for_each(|g| *g = -*g);
+            for g in g.iter_mut() {
+                *g = -*g;
+            }
             g[y] = odds.miss;
             Terms::whole(odds.value, [1, usize::from(odds.beaten)], keep)
         });

@@ -28,7 +28,7 @@ described! {
     /// - value: a number, gradients: `[B, D]` and that of the proxies
     ///
     /// # Reference
-    /// J. Deng, J. Guo, T. Liu, M. Gong, S. Zafeiriou, Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy
+    /// J. Deng, J. Guo, T. Liu, M. Gong, S. Zafeiriou, Sub-center `ArcFace`: Boosting Face Recognition by Large-scale Noisy
     /// Web Faces, ECCV 2020, §3.
     ///
     /// # Differences
@@ -53,7 +53,7 @@ described! {
         pub scale: Positive = Positive::literal(64.0),
         /// What is added to the angle of the right class, in degrees.
         pub margin: Degrees = Degrees::literal(28.6),
-        /// The gradient: `exact`, or `detached` as in InsightFace.
+        /// The gradient: `exact`, or `detached` as in `InsightFace`.
         pub slope: Slope = Slope::Exact,
         /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
         pub sample: Fraction = Fraction::literal(1.0),

@@ -1,5 +1,6 @@
 //! What only losses over class proxies have: sampled classes, a gradient that is not the value's, outliers.
 
+use crate::goldens::assert_golden;
 use crate::{Batch, Numbers, assert_all_close, assert_close};
 use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
 use nearkin_losses::range::Degrees;
@@ -12,6 +13,63 @@ fn outcome(recipe: &str) -> (Criterion, Outcome) {
     let mut criterion = batch.criterion(&objective).unwrap();
     let outcome = batch.run(&mut criterion).unwrap();
     (criterion, outcome)
+}
+
+#[test]
+fn losses_over_proxies_have_the_golden_values() {
+    for (source, recipe, expected) in [
+        (
+            "PML NormalizedSoftmax(.05)",
+            "normalized_softmax]",
+            9.776_722_336_8,
+        ),
+        (
+            "PML ProxyNCA(1)",
+            "proxy_nca]\nplus_plus = true",
+            1.607_951_564_8,
+        ),
+        ("PML CosFace", "cosface]", 48.018_412_973_0),
+        ("PML ArcFace", "arcface]", 49.857_958_363_3),
+        (
+            "InsightFace's gradient leaves the value alone",
+            "arcface]\nslope = 'detached'",
+            49.857_958_363_3,
+        ),
+        (
+            "PML SubCenterArcFace(2)",
+            "sub_center_arcface]\nsub_centers = 2",
+            47.465_924_614_3,
+        ),
+        (
+            "PML SoftTriple(2 centers)",
+            "soft_triple]\ncenters = 2",
+            9.440_894_700_4,
+        ),
+        (
+            "torch log-sum-exp of the other proxies",
+            "proxy_nca]",
+            1.125_745_364_2,
+        ),
+        (
+            "torch CrossEntropyLoss of E W^T",
+            "softmax]",
+            1.600_185_315_1,
+        ),
+        (
+            "PML P2SGrad, times its four classes",
+            "p2s_grad]",
+            2.182_238_402_4,
+        ),
+        ("PML ProxyAnchor", "proxy_anchor]", 41.852_121_930_3),
+        ("PML SphereFace(4, 1)", "sphereface]", 4.987_742_476_4),
+        (
+            "PML LargeMarginSoftmax(4, 1)",
+            "large_margin_softmax]",
+            6.657_033_040_1,
+        ),
+    ] {
+        assert_golden(source, &format!("[loss.{recipe}"), expected);
+    }
 }
 
 #[test]
