@@ -1,4 +1,4 @@
-//! The FastAP loss.
+//! The Fast-AP loss.
 
 use super::bins::{Bins, exact_share, sums_from, sums_to};
 use super::{Definition, Row, RowLoss};

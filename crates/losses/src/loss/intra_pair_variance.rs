@@ -143,7 +143,7 @@ impl MatrixLoss for IntraPairVariance {
         }));
         let [of_p, of_n] = [0, 1].map(|kind| ((1.0 - epsilon[kind]) * slopes[kind].mean()) as f32);
         pairs.each_anchor(gradients.g, |a, g| {
-            map(&kept, a, g, [&|g| g - of_p, &|g| g - of_n])
+            map(&kept, a, g, [&|g| g - of_p, &|g| g - of_n]);
         });
         evaluation
     }

@@ -155,7 +155,9 @@ impl MatrixLoss for Margin {
         let nu = self.nu.exact() / anchors.len() as f64;
         evaluation.value *= share;
         pairs.each_anchor(gradients.g, |_, g| {
-            g.iter_mut().for_each(|g| *g *= share as f32)
+            for g in g {
+                *g *= share as f32;
+            }
         });
         for (a, anchor) in anchors.iter().enumerate() {
             evaluation.value += nu * f64::from(beta(a));

@@ -35,13 +35,12 @@ described! {
     /// # Example
     /// ```
     /// use nearkin_losses::{Objective, SeedableRng, ChaCha8Rng, Mat, distance::L2, loss::RankedList};
-    /// // Points 0, 1 and 1.2 on a line: the positives are 0.2 beyond α - m = 0.8, and the third item is 1 inside α = 1.2
-    /// // of the second; it is just outside for the first. Of three anchors the second and third pay 1/2 for it.
+    /// // Points 0, 1 and 1.2 on a line: the positives are 0.2 beyond α - m = 0.8, which costs their two anchors half of it.
+    /// // The second and third are 1 inside α = 1.2 of each other, which costs them half of that; 0 and 1.2 are far enough.
     /// let batch = Mat::new(&[0.0, 1.0, 1.2], 3, 1);
     /// let outcome = Objective::from(RankedList::default()).with_distance(L2 { normalize: false })
     ///     .value_and_grad(batch, &[0, 0, 1], &mut ChaCha8Rng::seed_from_u64(0))?;
-    /// let third = 0.5 * 1.0; // the nearer of its negatives has all but e^-10 of the weight
-    /// assert!((outcome.value - (0.1 + (0.1 + 0.5) + third) / 3.0).abs() < 1e-3);
+    /// assert!((outcome.value - (0.1 + (0.1 + 0.5) + 0.5) / 3.0).abs() < 1e-3);
     /// # Ok::<(), nearkin_losses::Error>(())
     /// ```
     pub struct RankedList {
