@@ -148,11 +148,29 @@ impl Objective {
         }
         match self.loss.form() {
             // The width does not matter to what is checked.
-            Form::Wrapper(wrapper) => wrapper
-                .parts(1)
-                .iter()
-                .try_for_each(|part| part.objective.check()),
+            Form::Wrapper(wrapper) => wrapper.parts(1).iter().try_for_each(|part| {
+                let remembers = wrapper.memory().is_some();
+                if remembers && !part.objective.takes_references() {
+                    let loss = part.objective.loss.name();
+                    return Err(Error::References { loss });
+                }
+                part.objective.check()
+            }),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a memory makes sense for the loss, or for all that it wraps.
+    fn takes_references(&self) -> bool {
+        match self.loss.form() {
+            Form::Rows(loss) => !loss.needs_square(),
+            Form::Matrix(loss) => !loss.needs_square(),
+            Form::Views(_) => false,
+            Form::Wrapper(wrapper) => {
+                let parts = wrapper.parts(1);
+                wrapper.memory().is_none()
+                    && parts.iter().all(|part| part.objective.takes_references())
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::range::Positive;
 use crate::reducer::Reducer;
 
 described! {
-    /// Orders pairs by their gold scores, as the CoSENT loss does, by the angles of embeddings taken as complex vectors.
+    /// Orders pairs by their gold scores, as the `CoSENT` loss does, by the angles of embeddings taken as complex vectors.
     ///
     /// ```text
     /// L = log[ 1 + Σ_{y_i > y_j} exp( scale (s_j - s_i) ) ],  s = |Σ_k Re(u_k v̄_k) + Im(u_k v̄_k)| / (‖u‖ ‖v‖)

@@ -1,4 +1,4 @@
-//! The CoSENT loss.
+//! The `CoSENT` loss.
 
 use super::paired::Paired;
 use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
@@ -23,7 +23,7 @@ described! {
     /// - value: a number, gradient: that of each view
     ///
     /// # Reference
-    /// J. Su, CoSENT: a more effective sentence embedding scheme than Sentence-BERT, 2022 (in Chinese), kexue.fm/archives/8847.
+    /// J. Su, `CoSENT`: a more effective sentence embedding scheme than Sentence-BERT, 2022 (in Chinese), kexue.fm/archives/8847.
     ///
     /// # Differences
     /// None: `CoSENTLoss` of sentence-transformers is the same, with `n²` entries in memory.

@@ -38,7 +38,8 @@ described! {
     /// let mut criterion = Criterion::new(CrossBatchMemory::default().into(), shape, 0)?;
     /// let mut rng = ChaCha8Rng::seed_from_u64(0);
     /// let mut step = |x: f32| {
-    ///     let batch = Batch { embeddings: Mat::new(&[x], 1, 1), targets: Targets::Labels(&[0]) };
+    ///     let x = [x];
+    ///     let batch = Batch { embeddings: Mat::new(&x, 1, 1), targets: Targets::Labels(&[0]) };
     ///     criterion.value_and_grad(batch, &mut rng).map(|outcome| outcome.value)
     /// };
     /// // One item has no pair; the next is a positive, 2 away from the first.

@@ -82,7 +82,7 @@ impl ViewLoss for GlobalOrthogonal {
         let mut total = Evaluation::default();
         for (view, gradient) in gradients.embeddings.iter_mut().enumerate() {
             let distances = Distances::among(views.distance(), views.embeddings[view], views.cols)?;
-            let off = |k: usize| k % (n + 1) != 0;
+            let off = |k: usize| !k.is_multiple_of(n + 1);
             let similarity = |k: usize, d: f32| if off(k) { f64::from(1.0 - d) } else { 0.0 };
             let (mut first, mut second) = (0.0, 0.0);
             for (k, &d) in distances.s().iter().enumerate() {

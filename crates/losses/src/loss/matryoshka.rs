@@ -25,7 +25,7 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// A. Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022, Eq. 1.
+    /// A. Kusupati et al., Matryoshka Representation Learning, `NeurIPS` 2022, Eq. 1.
     ///
     /// # Differences
     /// The paper halves the width down to 8 or 16. sentence-transformers has no default widths, and one classifier for

@@ -74,7 +74,9 @@ impl Ranking {
             sum += f64::from(*g);
         }
         let factor = -self.weight * self.scale / sum as f32;
-        g.iter_mut().for_each(|g| *g *= factor);
+        for g in &mut *g {
+            *g *= factor;
+        }
         // As minus the sum of the others, so that a target that is all but certain keeps its digits.
         g[target] = 0.0;
         g[target] = -g.iter().sum::<f32>();

@@ -25,7 +25,7 @@ described! {
     /// - value: a number, gradient: that of each view
     ///
     /// # Reference
-    /// A. Bardes, J. Ponce, Y. `LeCun`, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR
+    /// A. Bardes, J. Ponce, Y. `LeCun`, `VICReg`: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR
     /// 2022, Eq. 1 to 6.
     ///
     /// # Differences

@@ -161,6 +161,10 @@ fn what_has_no_effect_is_refused_inside_a_wrapper_too() {
     let loss = "n_pair";
     let miner = "batch_hard";
     assert_eq!(parse(inside).check(), Err(Error::Miner { loss, miner }));
+    for loss in ["n_pair", "multiple_negatives_ranking", "cross_batch_memory"] {
+        let inside = parse(&format!("[loss.cross_batch_memory.of.loss.{loss}]"));
+        assert_eq!(inside.check(), Err(Error::References { loss }));
+    }
     let outside = parse("[loss.matryoshka]\n[distance.cosine]");
     let loss = "matryoshka";
     assert_eq!(outside.check(), Err(Error::NoDistance { loss }));
