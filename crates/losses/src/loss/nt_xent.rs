@@ -23,11 +23,11 @@ described! {
     ///
     /// # Reference
     /// T. Chen, S. Kornblith, M. Norouzi, G. Hinton, A Simple Framework for Contrastive Learning of Visual Representations
-    /// (SimCLR), ICML 2020, Eq. 1.
+    /// (`SimCLR`), ICML 2020, Eq. 1.
     ///
     /// # Differences
     /// The paper has two views of each image and unique labels; with several positives each is a term of its own here, as in
-    /// pytorch-metric-learning (temperature 0.07). The paper's best temperature for long training is 0.1; 0.07 is taken.
+    /// pytorch-metric-learning, whose temperature 0.07 is the default; the paper tunes its own for each data set.
     ///
     /// # Example
     /// ```

@@ -22,7 +22,8 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// P. Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, Eq. 2 (the sum over positives outside the logarithm).
+    /// P. Khosla et al., Supervised Contrastive Learning, `NeurIPS` 2020, Eq. 2 (the sum over positives
+    /// outside the logarithm).
     ///
     /// # Differences
     /// The paper sums over anchors (`[reducer.sum]`). pytorch-metric-learning has the same form with temperature 0.1, as in

@@ -23,7 +23,7 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// B. Yu, D. Tao, Deep Metric Learning with Tuplet Margin Loss, ICCV 2019, Eq. 5.
+    /// B. Yu, D. Tao, Deep Metric Learning with Tuplet Margin Loss, ICCV 2019.
     ///
     /// # Differences
     /// Defaults are those of pytorch-metric-learning: scale 64 and 5.73°, which is 0.1 radians.
