@@ -26,8 +26,18 @@ shift = 0.1
 widths = [8, 8]
 [head]
 dim = 16
-[loss.triplet_margin]
-[miner.semi_hard]
+# A loss of all kinds: without state, with a memory of earlier batches, with learned proxies.
+[[loss.weighted_sum.terms]]
+[loss.weighted_sum.terms.objective.loss.triplet_margin]
+[loss.weighted_sum.terms.objective.miner.semi_hard]
+choice = "random"
+[[loss.weighted_sum.terms]]
+[loss.weighted_sum.terms.objective.loss.cross_batch_memory]
+size = 60
+[loss.weighted_sum.terms.objective.loss.cross_batch_memory.of.loss.contrastive]
+[[loss.weighted_sum.terms]]
+weight = 0.1
+[loss.weighted_sum.terms.objective.loss.normalized_softmax]
 [optimizer.adamw]
 [schedule]
 warmup = 5
