@@ -327,6 +327,18 @@ fn a_wrong_type_or_range_is_placed() {
             "\"embeding\"",
         ),
         ("[loss.multi_similarity]", "", "", "missing field `loss`"),
+        (
+            "[loss.multi_similarity]",
+            "[loss.cosent]",
+            "",
+            "needs pairs or triplets of aligned items",
+        ),
+        (
+            "[loss.multi_similarity]",
+            "[loss.arcface]\n[miner.batch_hard]",
+            "",
+            "forms its own tuples",
+        ),
     ] {
         assert!(text.contains(from), "{from} is not in {text}");
         place.write("wrong.toml", text.replace(from, to).as_bytes());

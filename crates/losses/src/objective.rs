@@ -174,6 +174,21 @@ impl Objective {
         }
     }
 
+    /// The first loss, here or in what the loss wraps, that a class for each item is not enough for.
+    #[must_use]
+    pub fn unlabeled_loss(&self) -> Option<&'static str> {
+        match self.loss.form() {
+            Form::Views(_) => Some(self.loss.name()),
+            Form::Wrapper(wrapper) => {
+                let parts = wrapper.parts(1);
+                parts
+                    .iter()
+                    .find_map(|part| part.objective.unlabeled_loss())
+            }
+            Form::Rows(_) | Form::Matrix(_) => None,
+        }
+    }
+
     /// Value and gradient for embeddings `[B, D]`, row-major, with one label for each row, of a loss that learns nothing
     /// itself; others need a [`Criterion`].
     ///

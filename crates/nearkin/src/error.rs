@@ -59,6 +59,9 @@ pub enum Error {
         /// Its items.
         items: usize,
     },
+    /// Loss, distance, miner and reducer do not go together, or not with labels.
+    #[error(transparent)]
+    Objective(nearkin_losses::Error),
     /// The loss refused the batch.
     #[error("step {step}, loss {loss}: {source}")]
     Loss {
@@ -100,6 +103,7 @@ impl Error {
             Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => Some(key),
             Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => Some("network"),
             Self::Sampler(_) => Some("sampler"),
+            Self::Objective(_) => Some("loss"),
             Self::Split(_) | Self::NothingToFind { .. } => Some("data.split"),
             _ => None,
         }

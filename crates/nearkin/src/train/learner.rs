@@ -38,12 +38,13 @@ impl Learner {
             dim: model.embedder.dim(),
             classes: classes.iter().filter(|&&class| class != u32::MAX).count(),
         };
-        let criterion = Criterion::new(setup.recipe.objective(), shape, setup.recipe.seed);
-        let criterion = criterion.map_err(|source| Error::Loss {
-            step: 0,
-            loss: setup.recipe.loss.name().into(),
-            source,
-        })?;
+        let objective = setup.recipe.objective();
+        // Items of classes are all that training knows; better known now than at the first batch.
+        let criterion = match objective.unlabeled_loss() {
+            Some(loss) => Err(nearkin_losses::Error::NotAligned { loss }),
+            None => Criterion::new(objective, shape, setup.recipe.seed),
+        };
+        let criterion = criterion.map_err(Error::Objective)?;
         let of_loss: Vec<Parameter> = criterion
             .parameters()
             .iter()
