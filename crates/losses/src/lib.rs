@@ -22,7 +22,7 @@
 //! (S, labels, tuples) → (L, G = ∂L/∂S),        S[i][j] = d(x_i, x_j): smaller is closer, always
 //! ```
 //!
-//! and the [distance](distance::PairDistance) turns `G` into `∂L/∂E` once for all losses. So a [loss](loss::PairLoss) is a
+//! and the [distance](distance::PairDistance) turns `G` into `∂L/∂E` once for all losses. So a [loss](loss::RowLoss) is a
 //! page of formulas over rows of `S`; it works with every distance; and its cost is that of two matrix products plus its
 //! passes over `S`. There are no sign flags: cosine similarity enters as `1 - cos`, a dot product as its negative.
 //!
@@ -30,7 +30,7 @@
 //! its own for each kind of choice, none of which grows with the number of triplets.
 //!
 //! What a loss says about the embeddings themselves, such as the norm penalty of the N-pair loss, has its own place,
-//! [`PairLoss::embedding_term`](loss::PairLoss::embedding_term), outside of `S`.
+//! [`Definition::embedding_term`](loss::Definition::embedding_term), outside of `S`.
 //!
 //! # Recipes
 //!
