@@ -149,6 +149,9 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
+/// Bytes of a cache line: where scratch buffers begin, so that a full vector never lies across two lines.
+const LINE: usize = 64;
+
 /// `f` with a per-thread buffer of `len` numbers of unknown value, kept for the next call.
 pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
     thread_local! {
@@ -156,10 +159,12 @@ pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T 
         static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     }
     let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer = vec![0.0; len];
+    let room = len + LINE / size_of::<f32>();
+    if buffer.len() < room {
+        buffer = vec![0.0; room];
     }
-    let out = f(&mut buffer[..len]);
+    let start = buffer.as_ptr().align_offset(LINE);
+    let out = f(&mut buffer[start..][..len]);
     SCRATCH.with_borrow_mut(|stack| stack.push(buffer));
     out
 }

@@ -169,7 +169,7 @@ impl Winograd {
 }
 
 /// Numbers of transformed tiles that the weight gradient holds at a time: a part of the third-level cache.
-const HELD: usize = 1 << 21;
+const HELD: usize = 1 << 20;
 
 /// Tiles per product, so that each thread has some and reads of the weights are shared by many tiles.
 fn block_len(tiles: usize, channels: usize) -> usize {

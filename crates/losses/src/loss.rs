@@ -2,8 +2,6 @@
 
 pub mod angle;
 pub mod arcface;
-mod bins;
-mod class_softmax;
 pub mod contrastive;
 pub mod cosent;
 pub mod cosface;
@@ -13,7 +11,6 @@ pub mod distill_kl_div;
 pub mod fast_ap;
 pub mod generalized_lifted_structure;
 pub mod global_orthogonal;
-mod hinge;
 pub mod histogram;
 pub mod intra_pair_variance;
 pub mod large_margin_softmax;
@@ -31,12 +28,9 @@ pub mod normalized_softmax;
 pub mod nt_xent;
 pub mod online_contrastive;
 pub mod p2s_grad;
-mod paired;
-mod picks;
 pub mod pnp;
 pub mod proxy_anchor;
 pub mod proxy_nca;
-mod rank;
 pub mod ranked_list;
 pub mod smooth_ap;
 pub mod smooth_triplet;
@@ -54,8 +48,15 @@ pub mod tuplet_margin;
 pub mod vicreg;
 pub mod weighted_sum;
 
+// The forms of losses, and what several losses share.
+mod bins;
+mod class_softmax;
 mod family;
+mod hinge;
 mod matrix;
+mod paired;
+mod picks;
+mod rank;
 mod row;
 mod view;
 mod wrapper;
