@@ -17,6 +17,7 @@ import side_by_side
 
 DIMENSION, OF_A_CLASS = 128, 4
 SLOW = 1000  # milliseconds
+PRODUCTS = "two_products"
 
 
 def pml_works(classes):
@@ -165,10 +166,10 @@ def main():
     side_by_side.bound_threads(asked.threads)
     binary = side_by_side.example("nearkin-losses", "peer_losses", not asked.no_build)
     command = [binary, asked.batch, DIMENSION, OF_A_CLASS, asked.classes, asked.threads]
+    names = [n for n in side_by_side.run_json([binary, 8, 8, 2, 8, asked.threads, 1]) if asked.only in n]
     if asked.memory:
-        names = [n for n in side_by_side.run_json([binary, 8, 8, 2, 8, asked.threads, 1]) if asked.only in n]
         return print_memory(command, names, asked.batch)
-    sides = {"rust": lambda: side_by_side.run_json([*command, asked.rounds])}
+    sides = {"rust": lambda: side_by_side.run_json([*command, asked.rounds, *{PRODUCTS, *names}])}
     if not asked.alone:
         import torch
 
@@ -178,9 +179,8 @@ def main():
         works = {n: w for n, w in peer_works(points, asked.classes).items() if asked.only in n}
         sides["peer"] = lambda: time_works(works, asked.rounds)
     medians = side_by_side.alternate(sides, asked.turns)
-    products = medians["rust"]["two_products"]
-    rust = {n: t for n, t in medians["rust"].items() if asked.only in n}
-    side_by_side.report_beside(rust, medians.get("peer", {}), products, asked.json)
+    rust, peer = medians["rust"], medians.get("peer", {})
+    side_by_side.report_beside(rust, peer, rust[PRODUCTS], asked.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 //! Times value and gradients of every loss on one batch and prints `{"name": milliseconds}`, for the peer script.
 //!
-//! `peer_losses [B] [D] [ITEMS_PER_CLASS] [CLASSES] [THREADS] [ROUNDS] [NAME]`, by default 1024 128 4 10000 2 20 and every
-//! loss. Medians over the rounds; one round times each loss once, so that a busy machine hits all alike. A name that is
-//! given is run alone and without the products beside it, so that the peak memory of the process is that of the loss.
+//! `peer_losses [B] [D] [ITEMS_PER_CLASS] [CLASSES] [THREADS] [ROUNDS] [NAME]…`, by default 1024 128 4 10000 2 20 and
+//! everything. Medians over the rounds; one round times each work once, so that a busy machine hits all alike. Where names
+//! are given nothing else is set up, so that the peak memory of the process is theirs.
 
 #[path = "../benches/works/mod.rs"]
 mod works;
@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 use works::{Bench, Products, Size, works};
+
+/// The two matrix products that no loss over pairs can avoid, among the names.
+const PRODUCTS: &str = "two_products";
 
 fn milliseconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
@@ -39,22 +42,20 @@ fn main() {
     };
     set_threads(argument(4, 2)).expect("no kernel has run yet");
     let rounds = argument(5, 20);
-    let name = given.get(6);
+    let names = given.get(6..).unwrap_or_default();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
 
-    let mut products = name.is_none().then(|| Products::new(size));
+    let mut products = wanted(PRODUCTS).then(|| Products::new(size));
     let mut benches: Vec<_> = works()
         .into_iter()
-        .filter(|work| name.is_none_or(|name| *name == work.name))
+        .filter(|work| wanted(&work.name))
         .map(|work| (Bench::new(&work, size), work.name))
         .collect();
     let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {
         if let Some(products) = &mut products {
             let time = milliseconds(|| products.run());
-            times
-                .entry("two_products".to_owned())
-                .or_default()
-                .push(time);
+            times.entry(PRODUCTS.to_owned()).or_default().push(time);
         }
         for (bench, name) in &mut benches {
             let time = milliseconds(|| {
