@@ -70,6 +70,13 @@ pub(crate) struct InputFactors<'a> {
     pub c: &'a [f32],
 }
 
+impl<'a> InputFactors<'a> {
+    /// mean, b and c of each channel.
+    pub fn offsets(self) -> impl Iterator<Item = (&'a f32, (&'a f32, &'a f32))> {
+        self.mean.iter().zip(self.b.iter().zip(self.c))
+    }
+}
+
 impl BatchNorm<'_> {
     /// Normalizes by the statistics of `x` itself, which are returned; overwrites `y`.
     ///

@@ -71,6 +71,15 @@ struct Pooled<'a> {
     places: &'a [u8],
 }
 
+impl<'a> Pooled<'a> {
+    /// The gradients and places of each output position.
+    fn windows(self, cols: usize) -> impl Iterator<Item = (&'a [f32], &'a [u8])> {
+        self.dy
+            .chunks_exact(cols)
+            .zip(self.places.chunks_exact(cols))
+    }
+}
+
 impl BatchNormPool<'_> {
     /// Normalizes by the statistics of `x` itself, which are returned; overwrites `y` and `places`.
     pub fn forward(&self, x: &[f32], y: &mut [f32], places: &mut [u8]) -> BatchStatistics {
@@ -245,11 +254,16 @@ dispatch! {
         = input_gradient_body;
 }
 
-/// The channels of the four places of a band's window `j`.
+/// The four places of a band's window `j`, channel by channel.
 #[inline(always)]
-fn window(x: &[f32], [width, cols]: [usize; 2], j: usize) -> [&[f32]; 4] {
-    [0, 1, width, width + 1].map(|place| &x[(2 * j + place) * cols..][..cols])
+fn window(x: &[f32], [width, cols]: [usize; 2], j: usize) -> impl Iterator<Item = [f32; 4]> {
+    let [a, b, c, d] = [0, 1, width, width + 1].map(|place| &x[(2 * j + place) * cols..][..cols]);
+    let places = a.iter().zip(b).zip(c).zip(d);
+    places.map(|(((&a, &b), &c), &d)| [a, b, c, d])
 }
+
+// The loops over channels below are zips and have no index: a check of bounds inside would leave the last vector of
+// each to a scalar loop, and 32 channels are two vectors.
 
 #[inline(always)]
 fn pool_band_body<const FMA: bool>(
@@ -260,12 +274,12 @@ fn pool_band_body<const FMA: bool>(
     places: &mut [u8],
 ) {
     let cols = affine.scale.len();
-    let (scale, shift) = (affine.scale, &affine.shift[..cols]);
     let windows = y.chunks_exact_mut(cols).zip(places.chunks_exact_mut(cols));
     for (j, (y, places)) in windows.enumerate() {
-        let x = window(x, [width, cols], j);
-        for (c, (y, place)) in y.iter_mut().zip(places).enumerate() {
-            let [first, others @ ..] = x.map(|x| fma::<FMA>(x[c], scale[c], shift[c]));
+        let maps = affine.scale.iter().zip(affine.shift);
+        let inputs = window(x, [width, cols], j).zip(maps);
+        for ((y, place), (x, (&scale, &shift))) in y.iter_mut().zip(places).zip(inputs) {
+            let [first, others @ ..] = x.map(|x| fma::<FMA>(x, scale, shift));
             let (mut best, mut at) = (first, 0);
             for (k, z) in (1..).zip(others) {
                 let better = z > best || z.is_nan();
@@ -289,20 +303,17 @@ fn gradient_sums_body<const FMA: bool>(
 ) {
     let cols = mean.len();
     let (products, plain) = sums.split_at_mut(cols);
-    let windows = pooled
-        .dy
-        .chunks_exact(cols)
-        .zip(pooled.places.chunks_exact(cols));
-    for (j, (dy, places)) in windows.enumerate() {
-        let x = window(x, [width, cols], j);
-        for (c, (product, plain)) in products.iter_mut().zip(plain.iter_mut()).enumerate() {
+    for (j, (dy, places)) in pooled.windows(cols).enumerate() {
+        let sums = products.iter_mut().zip(plain.iter_mut());
+        let upstream = dy.iter().zip(places).zip(mean);
+        let inputs = window(x, [width, cols], j).zip(upstream);
+        for ((product, plain), ([a, b, c, d], ((&dy, &place), &mean))) in sums.zip(inputs) {
             // All four are read and one is chosen: this vectorizes, and following the place does not.
-            let (place, [x0, x1, x2, x3]) = (places[c], x.map(|x| x[c]));
-            let top = if place == 0 { x0 } else { x1 };
-            let bottom = if place == 2 { x2 } else { x3 };
+            let top = if place == 0 { a } else { b };
+            let bottom = if place == 2 { c } else { d };
             let chosen = if place < 2 { top } else { bottom };
-            let dz = if place == CLIPPED { 0.0 } else { dy[c] };
-            *product = fma::<FMA>(dz, chosen - mean[c], *product);
+            let dz = if place == CLIPPED { 0.0 } else { dy };
+            *product = fma::<FMA>(dz, chosen - mean, *product);
             *plain += dz;
         }
     }
@@ -318,26 +329,47 @@ fn input_gradient_body<const FMA: bool>(
     dx: &mut [MaybeUninit<f32>],
 ) {
     let cols = factors.mean.len();
-    let (scale, b) = (&factors.affine.scale[..cols], &factors.b[..cols]);
-    let (mean, offset) = (factors.mean, &factors.c[..cols]);
-    let windows = pooled.dy.len() / cols;
-    for (i, dx) in dx.chunks_exact_mut(cols).enumerate() {
-        let x = &x[i * cols..][..cols];
-        let (row, col) = (i / width, i % width);
-        let rest = |c: usize| fma::<FMA>(b[c], x[c] - mean[c], offset[c]);
-        if row < 2 && col / 2 < windows {
-            let here = (2 * row + col % 2) as u8;
-            let dy = &pooled.dy[col / 2 * cols..][..cols];
-            let places = &pooled.places[col / 2 * cols..][..cols];
-            for (c, dx) in dx.iter_mut().enumerate() {
-                let dz = if places[c] == here { dy[c] } else { 0.0 };
-                dx.write(fma::<FMA>(scale[c], dz, rest(c)));
-            }
-        } else {
-            for (c, dx) in dx.iter_mut().enumerate() {
-                dx.write(rest(c));
+    assert_eq!(x.len(), dx.len(), "x and dx differ in length");
+    let rows = x
+        .chunks_exact(width * cols)
+        .zip(dx.chunks_exact_mut(width * cols));
+    for (row, (x, dx)) in rows.enumerate() {
+        let in_windows = if row < 2 { 2 * pooled.dy.len() } else { 0 };
+        let (x, x_rest) = x.split_at(in_windows);
+        let (dx, dx_rest) = dx.split_at_mut(in_windows);
+        let pairs = x.chunks_exact(2 * cols).zip(dx.chunks_exact_mut(2 * cols));
+        for ((x, dx), window) in pairs.zip(pooled.windows(cols)) {
+            let places = x.chunks_exact(cols).zip(dx.chunks_exact_mut(cols));
+            for (here, (x, dx)) in (2 * row as u8..).zip(places) {
+                place_gradient::<FMA>(factors, [x, window.0], (here, window.1), dx);
             }
         }
+        let rest = x_rest
+            .chunks_exact(cols)
+            .zip(dx_rest.chunks_exact_mut(cols));
+        for (x, dx) in rest {
+            for ((dx, &x), (&mean, (&b, &c))) in dx.iter_mut().zip(x).zip(factors.offsets()) {
+                dx.write(fma::<FMA>(b, x - mean, c));
+            }
+        }
+    }
+}
+
+/// dx of the place `here` of a window, where dz is dy in the channels that chose it.
+#[inline(always)]
+fn place_gradient<const FMA: bool>(
+    factors: InputFactors,
+    [x, dy]: [&[f32]; 2],
+    (here, places): (u8, &[u8]),
+    dx: &mut [MaybeUninit<f32>],
+) {
+    let factors = factors.affine.scale.iter().zip(factors.offsets());
+    let upstream = dy.iter().zip(places);
+    for (((dx, &x), (&dy, &place)), (&scale, (&mean, (&b, &c)))) in
+        dx.iter_mut().zip(x).zip(upstream).zip(factors)
+    {
+        let dz = if place == here { dy } else { 0.0 };
+        dx.write(fma::<FMA>(scale, dz, fma::<FMA>(b, x - mean, c)));
     }
 }
 
