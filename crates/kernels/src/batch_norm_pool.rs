@@ -398,13 +398,13 @@ mod tests {
     ) -> Vec<f64> {
         let mut z = vec![0.0; x.len()];
         let rows = (x.len() / cols) as f64;
-        for c in 0..cols {
+        for (c, (gamma, beta)) in affine[0].iter().zip(affine[1]).enumerate() {
             let channel = || x.iter().skip(c).step_by(cols);
             let mean = channel().sum::<f64>() / rows;
             let variance = channel().map(|x| (x - mean).powi(2)).sum::<f64>() / rows;
-            let scale = affine[0][c] / (variance + f64::from(EPSILON)).sqrt();
+            let scale = gamma / (variance + f64::from(EPSILON)).sqrt();
             for (z, x) in z.iter_mut().skip(c).step_by(cols).zip(channel()) {
-                *z = scale * (x - mean) + affine[1][c];
+                *z = scale * (x - mean) + beta;
             }
         }
         let outputs = (0..batch * (height / 2) * (width / 2) * cols).map(|i| {
@@ -418,10 +418,7 @@ mod tests {
         outputs.collect()
     }
 
-    fn operation<'a>(
-        [batch, height, width, _]: [usize; 4],
-        affine: [&'a [f32]; 2],
-    ) -> BatchNormPool<'a> {
+    fn operation([batch, height, width, _]: [usize; 4], affine: [&[f32]; 2]) -> BatchNormPool<'_> {
         BatchNormPool {
             gamma: affine[0],
             beta: affine[1],
