@@ -96,6 +96,8 @@ impl BatchNormPool<'_> {
     }
 
     /// Gradients, from the input of [`forward`](Self::forward), its statistics and its places, and the gradient of y.
+    ///
+    /// They are returned, where other kernels write into slices: dx is the largest of all and so needs no clearing.
     pub fn backward(
         &self,
         x: &[f32],
