@@ -3,7 +3,7 @@
 
 use divan::{Bencher, black_box};
 use nearkin_kernels::{Beta, Mat, MatMut, gemm, set_threads};
-use nearkin_losses::loss::{Contrastive, MultiSimilarity, NPair, TripletMargin};
+use nearkin_losses::loss::{Contrastive, MultiSimilarity, NPair, Quadruplet, TripletMargin};
 use nearkin_losses::miner::{All, BatchHard, SemiHard};
 use nearkin_losses::{ChaCha8Rng, Objective, SeedableRng};
 use rand::RngExt;
@@ -89,4 +89,9 @@ fn n_pair(bencher: Bencher, b: usize) {
 #[divan::bench(args = SIZES)]
 fn multi_similarity(bencher: Bencher, b: usize) {
     bench(bencher, b, MultiSimilarity::default());
+}
+
+#[divan::bench(args = SIZES)]
+fn quadruplet(bencher: Bencher, b: usize) {
+    bench(bencher, b, Quadruplet::default());
 }

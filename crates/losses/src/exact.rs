@@ -90,6 +90,12 @@ impl<'a> Exact<'a> {
         self.held.unwrap_or(self)
     }
 
+    /// Whether rows and columns are the same items.
+    #[must_use]
+    pub fn is_square(&self) -> bool {
+        self.columns.own == Some(0) && self.rows() == self.columns()
+    }
+
     /// `B`, the number of anchors.
     #[must_use]
     pub fn rows(&self) -> usize {

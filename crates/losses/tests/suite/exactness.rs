@@ -75,8 +75,11 @@ fn large_batches_agree_too() {
     // Above the sizes of tiles, words of a mask and blocks of exponentials.
     let labels: Vec<u32> = (0..150).map(|i| i * i % 31).collect();
     let batch = Batch::random(2, 20, &labels);
+    // Their references list what there is B³ or B⁴ of.
+    let smaller = Batch::random(2, 20, &labels[..40]);
     for objective in crate::main_objectives() {
-        agrees_along_a_line(&batch, &objective);
+        let many = ["quadruplet"].contains(&objective.loss.name());
+        agrees_along_a_line(if many { &smaller } else { &batch }, &objective);
     }
 }
 

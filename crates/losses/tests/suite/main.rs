@@ -6,6 +6,7 @@ mod classes;
 mod exactness;
 mod goldens;
 mod invariance;
+mod papers;
 mod regularizers;
 mod views;
 mod wrappers;
@@ -231,6 +232,19 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 }
                 // Each edge of a bin is a kink, and central differences may step over one of a hundred.
                 ("bins", _) if name == "histogram" => vec![Value::from(10)],
+                // Exponents a hundred times the distances multiply the rounding of `S` as much.
+                ("gamma", _) if name == "circle" => vec![Value::from(8.0)],
+                ("gradient", _) if name == "circle" => {
+                    ["stop_weights", "full"].map(Value::from).into()
+                }
+                ("gradient", _) if name == "quadruplet" => {
+                    ["paper", "stop_grad", "full"].map(Value::from).into()
+                }
+                ("k", _) if name == "constellation" => [1, 2].map(Value::from).into(),
+                ("mode", _) if name == "constellation" => {
+                    ["paper", "groups", "reference"].map(Value::from).into()
+                }
+                ("margins", _) => ["fixed", "adaptive"].map(Value::from).into(),
                 ("nu", _) => [0.0, 0.3].map(Value::from).into(),
                 ("slope", _) => ["exact", "detached"].map(Value::from).into(),
                 ("variant", _) => ["o", "iu", "ib", "ds", "dq"].map(Value::from).into(),
