@@ -32,13 +32,21 @@ impl Ladder {
 
     /// Distances below `bound`, with their sum.
     fn below(&self, bound: f64) -> (usize, f64) {
-        let count = self.d.partition_point(|&d| f64::from(d) < bound);
-        (count, self.before[count])
+        self.first(bound, |d| d < bound)
     }
 
     /// Distances at and below `bound`, with their sum.
     fn up_to(&self, bound: f64) -> (usize, f64) {
-        let count = self.d.partition_point(|&d| f64::from(d) <= bound);
+        self.first(bound, |d| d <= bound)
+    }
+
+    /// The distances up to some bound, which most reducers do not have.
+    fn first(&self, bound: f64, inside: impl Fn(f64) -> bool) -> (usize, f64) {
+        let count = if bound.is_infinite() {
+            if bound > 0.0 { self.len() } else { 0 }
+        } else {
+            self.d.partition_point(|&d| inside(f64::from(d)))
+        };
         (count, self.before[count])
     }
 }
@@ -103,7 +111,11 @@ impl Hinges {
         let pulling = inside.saturating_sub(beyond);
         Met {
             all: negatives.len(),
-            violated: negatives.below(reach).0,
+            violated: if low > 0.0 {
+                negatives.below(reach).0
+            } else {
+                inside
+            },
             kept: if self.keep.low < 0.0 {
                 negatives.len() - beyond
             } else {
