@@ -163,6 +163,14 @@ pub enum Error {
         /// Rows of the batch.
         rows: usize,
     },
+    /// The loss is no function of a pair matrix.
+    #[error(
+        "loss {loss} sees embeddings or is made of other losses: it is no function of pair scores alone"
+    )]
+    NoMatrix {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
     /// The loss learns proxies or other parameters.
     #[error("loss {loss} has learned parameters: use a `Criterion`, which holds them")]
     Stateful {

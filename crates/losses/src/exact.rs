@@ -24,6 +24,7 @@ pub struct Exact<'a> {
     columns: ExactColumns,
     parameters: Vec<Vec<f64>>,
     s: Vec<f64>,
+    held: Option<&'a Exact<'a>>,
 }
 
 impl<'a> Exact<'a> {
@@ -64,6 +65,7 @@ impl<'a> Exact<'a> {
             columns,
             parameters: Vec::new(),
             s,
+            held: None,
         }
     }
 
@@ -71,6 +73,27 @@ impl<'a> Exact<'a> {
     #[must_use]
     pub fn with_parameters(self, parameters: Vec<Vec<f64>>) -> Self {
         Self { parameters, ..self }
+    }
+
+    /// With what a loss treats as a constant of its gradient read from another batch: differences of references that
+    /// share one such batch are the gradient with those parts held.
+    #[must_use]
+    pub fn held_at(self, held: &'a Exact<'a>) -> Self {
+        let held = Some(held);
+        Self { held, ..self }
+    }
+
+    /// Where a loss reads what it treats as a constant of its gradient: this batch, unless another was
+    /// [given](Self::held_at).
+    #[must_use]
+    pub fn held(&self) -> &Exact<'a> {
+        self.held.unwrap_or(self)
+    }
+
+    /// Whether rows and columns are the same items.
+    #[must_use]
+    pub fn is_square(&self) -> bool {
+        self.columns.own == Some(0) && self.rows() == self.columns()
     }
 
     /// `B`, the number of anchors.

@@ -58,6 +58,7 @@ mod parameter;
 pub mod range;
 pub mod reducer;
 pub mod regularizer;
+mod scores;
 mod scratch;
 mod tuples;
 mod worked;

@@ -24,7 +24,8 @@ pub enum Tuples {
     Pairs(PairMask),
     /// These triplets `[a, p, n]`.
     Triplets(Vec<[u32; 3]>),
-    /// These tuplets of a positive pair and several negatives, `[a, p, n_1, n_2, …]`, each as long as the others.
+    /// These tuplets of a positive pair and several negatives, `[a, p, n_1, n_2, …]`, each as long as the others: one with
+    /// fewer negatives has its positive in their places.
     Tuplets {
         /// Indices of a tuplet, at least three.
         width: usize,

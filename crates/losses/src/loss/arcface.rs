@@ -119,13 +119,21 @@ impl AngularMargin {
 }
 
 /// The cosine of the right class with the margin, by its definition.
-pub(super) fn cos_with_margin(cos: f64, margin: Degrees) -> f64 {
+fn cos_with_margin(cos: f64, margin: Degrees) -> f64 {
     let m = margin.exact().to_radians();
     let theta = cos.clamp(-1.0, 1.0).acos();
     if theta <= std::f64::consts::PI - m {
         (theta + m).cos()
     } else {
         theta.cos() - m * m.sin()
+    }
+}
+
+/// The same as the gradient sees it: with a detached slope, the margin is a constant, that of the held cosine.
+pub(super) fn cos_of_target([cos, held]: [f64; 2], margin: Degrees, slope: Slope) -> f64 {
+    match slope {
+        Slope::Exact => cos_with_margin(cos, margin),
+        Slope::Detached => cos + (cos_with_margin(held, margin) - held),
     }
 }
 
@@ -162,7 +170,8 @@ impl RowLoss for Arcface {
         let mut terms = Vec::new();
         for i in 0..batch.rows() {
             for p in batch.positives(i) {
-                let target = cos_with_margin(1.0 - batch.d(i, p), self.margin);
+                let cos = [batch, batch.held()].map(|batch| 1.0 - batch.d(i, p));
+                let target = cos_of_target(cos, self.margin, self.slope);
                 let odds = |j: usize| s * (1.0 - batch.d(i, j) - target);
                 let odds = batch.negatives(i).into_iter().map(odds);
                 terms.push(Term {

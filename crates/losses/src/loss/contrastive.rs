@@ -23,7 +23,8 @@ described! {
     ///
     /// # Reference
     /// R. Hadsell, S. Chopra, Y. `LeCun`, Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, Eq. 4;
-    /// without its factor ½ as in K. Sohn, NIPS 2016, Eq. 1.
+    /// without its factor ½ as in K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016,
+    /// Eq. 1.
     ///
     /// # Differences
     /// Distances are raw by default, as in the papers, and a margin of 1 presumes embeddings of about that size. The

@@ -22,10 +22,12 @@ described! {
     /// - value: a number, gradient: that of each view
     ///
     /// # Reference
-    /// N. Reimers, I. Gurevych, Sentence-BERT, EMNLP 2019, §3, regression objective.
+    /// N. Reimers, I. Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019, §3, regression
+    /// objective.
     ///
     /// # Differences
-    /// None: `CosineSimilarityLoss` of sentence-transformers is the same. Gold scores are expected on the scale of the cosine.
+    /// None: `CosineSimilarityLoss` of sentence-transformers is the same. Gold scores are expected on the scale of the cosine;
+    /// the paper's, from 0 to 5, are divided by 5 in its code.
     ///
     /// # Example
     /// ```

@@ -71,11 +71,14 @@ macro_rules! losses {
 
 losses! {
     Rows {
+        angular::Angular,
         arcface::Arcface,
+        circle::Circle,
         contrastive::Contrastive,
         cosface::Cosface,
         fast_ap::FastAp,
         generalized_lifted_structure::GeneralizedLiftedStructure,
+        harmonic_triplet::HarmonicTriplet,
         lifted_structure::LiftedStructure,
         multi_similarity::MultiSimilarity,
         nca::Nca,
@@ -91,17 +94,23 @@ losses! {
         soft_triple::SoftTriple,
         sub_center_arcface::SubCenterArcface,
         sup_con::SupCon,
+        threshold_consistent_margin::ThresholdConsistentMargin,
         triplet_margin::TripletMargin,
         tuplet::Tuplet,
         tuplet_margin::TupletMargin,
     }
     Matrix {
+        constellation::Constellation,
+        dynamic_soft_margin::DynamicSoftMargin,
         histogram::Histogram,
+        improved_triplet::ImprovedTriplet,
         intra_pair_variance::IntraPairVariance,
         large_margin_softmax::LargeMarginSoftmax,
         margin::Margin,
         n_pair::NPair,
+        n_pair_ovo::NPairOvo,
         proxy_anchor::ProxyAnchor,
+        quadruplet::Quadruplet,
         softmax::Softmax,
         sphereface::Sphereface,
     }

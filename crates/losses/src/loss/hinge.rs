@@ -179,7 +179,7 @@ impl Lanes {
 }
 
 /// The triplets of one anchor, collected negative by negative.
-struct Anchor {
+pub(super) struct Anchor {
     margin: f32,
     /// Positives with their distances, ascending.
     positives: Vec<(f32, usize)>,
@@ -191,7 +191,7 @@ struct Anchor {
 }
 
 impl Anchor {
-    fn new(row: &[f32], positives: impl Iterator<Item = usize>, margin: f32) -> Self {
+    pub fn new(row: &[f32], positives: impl Iterator<Item = usize>, margin: f32) -> Self {
         let mut positives: Vec<_> = positives.map(|p| (row[p], p)).collect();
         positives.sort_by(|x, y| x.0.total_cmp(&y.0));
         let mut before = vec![0.0; positives.len() + 1];
@@ -209,7 +209,7 @@ impl Anchor {
     }
 
     /// Adds the triplets of a range of negatives, all or those between the limits; their slopes go to `g`.
-    fn add(
+    pub fn add(
         &mut self,
         d: &[f32],
         range: std::ops::Range<usize>,
@@ -272,12 +272,12 @@ impl Anchor {
         violated
     }
 
-    /// Writes the slopes of the positives.
-    fn finish(mut self, g: &mut [f32]) -> reducer::Terms {
+    /// Adds the slopes of the positives.
+    pub fn finish(mut self, g: &mut [f32]) -> reducer::Terms {
         let mut violated = 0;
         for (&(_, p), change) in self.positives.iter().zip(&self.change) {
             violated += change;
-            g[p] = violated as f32;
+            g[p] += violated as f32;
         }
         self.sum.terms = self.sum.tuples;
         self.sum.kept = self.sum.active;

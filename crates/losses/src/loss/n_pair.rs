@@ -5,7 +5,7 @@ use crate::described::described;
 use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
 use crate::miner::Miner;
-use crate::pairs::Classes;
+use crate::pairs::{Classes, Pairs};
 use crate::range::NonNegative;
 use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
@@ -31,8 +31,9 @@ described! {
     ///
     /// # Differences
     /// The paper gives no `λ`. Three conventions are in use: TensorFlow's `λ/4 (mean ‖f‖² + mean ‖f⁺‖²)` with 0.002, which
-    /// is taken here; half of it with 0.001 on `½(‖f‖² + ‖f⁺‖²)`, the same number; and pytorch-metric-learning, which has
-    /// none, normalizes by default (`[distance.dot] normalize = true`) and uses only the first pair of each class.
+    /// is taken here; 0.001 times the mean of `½(‖f‖² + ‖f⁺‖²)`, the same number; and pytorch-metric-learning, which has
+    /// none, normalizes by default (`[distance.dot] normalize = true`) and uses only the first pair of each class. The
+    /// paper's symmetric form is a sum, twice the mean that `symmetric` takes here.
     ///
     /// # Example
     /// ```
@@ -79,38 +80,36 @@ fn tuplets(classes: &Classes) -> Vec<Tuplets> {
 
 /// A row of the softmax: one query against the keys of its set, `keys[target]` being its positive.
 #[derive(Clone, Copy)]
-struct Query<'a> {
-    keys: &'a [usize],
-    target: usize,
+pub(super) struct Query<'a> {
+    pub keys: &'a [usize],
+    pub target: usize,
 }
 
-impl Query<'_> {
-    /// `log(1 + Σ exp(d(f, f⁺) - d(f, f_j)))`; its slopes times `weight` go to `g`, the query's row of `G`.
-    fn term(self, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation {
-        let Self { keys, target } = self;
-        let positive = row[keys[target]];
-        let nearest = keys
-            .iter()
-            .map(|&key| row[key])
-            .fold(f32::INFINITY, f32::min);
-        let mut sum = 0.0;
-        for &key in keys {
-            g[key] = (nearest - row[key]).exp();
-            sum += f64::from(g[key]);
-        }
-        for &key in keys {
-            g[key] *= -weight / sum as f32;
-        }
-        g[keys[target]] += weight;
-        let violated = keys
-            .iter()
-            .enumerate()
-            .any(|(j, &key)| j != target && row[key] <= positive);
-        Evaluation {
-            value: f64::from(positive - nearest) + sum.ln(),
-            tuples: 1,
-            active: usize::from(violated),
-        }
+/// `log(1 + Σ exp(d(f, f⁺) - d(f, f_j)))`; its slopes times `weight` go to `g`, the query's row of `G`.
+fn term(query: Query<'_>, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation {
+    let Query { keys, target } = query;
+    let positive = row[keys[target]];
+    let nearest = keys
+        .iter()
+        .map(|&key| row[key])
+        .fold(f32::INFINITY, f32::min);
+    let mut sum = 0.0;
+    for &key in keys {
+        g[key] = (nearest - row[key]).exp();
+        sum += f64::from(g[key]);
+    }
+    for &key in keys {
+        g[key] *= -weight / sum as f32;
+    }
+    g[keys[target]] += weight;
+    let violated = keys
+        .iter()
+        .enumerate()
+        .any(|(j, &key)| j != target && row[key] <= positive);
+    Evaluation {
+        value: f64::from(positive - nearest) + sum.ln(),
+        tuples: 1,
+        active: usize::from(violated),
     }
 }
 
@@ -128,33 +127,82 @@ impl Definition for NPair {
     }
 
     fn embedding_term(&self, embeddings: &[f32], classes: &Classes, gradient: &mut [f32]) -> f64 {
-        let sets = tuplets(classes);
-        let used: Vec<usize> = sets
-            .iter()
-            .flat_map(|set| set.queries.iter().chain(&set.keys).copied())
-            .collect();
-        // 2N embeddings are in use, so mean ‖f‖² + mean ‖f⁺‖² is twice the mean over all of them.
-        let weight = self.norm_penalty.exact() / 2.0 / used.len().max(1) as f64;
-        let d = embeddings.len() / classes.rows();
-        let mut value = 0.0;
-        for i in used {
-            let (x, gradient) = (&embeddings[i * d..][..d], &mut gradient[i * d..][..d]);
-            for (&x, gradient) in x.iter().zip(gradient) {
-                value += weight * f64::from(x).powi(2);
-                *gradient += 2.0 * weight as f32 * x;
-            }
-        }
-        value
+        norm_penalty(self.norm_penalty, embeddings, classes, gradient)
     }
 
     fn embedding_reference(&self, batch: &Exact<'_>) -> f64 {
-        let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
-        let queries = queries(batch);
-        let norms = queries
-            .iter()
-            .map(|query| square(query.i) + square(query.i_plus));
-        self.norm_penalty.exact() / 4.0 * norms.sum::<f64>() / queries.len().max(1) as f64
+        reference_penalty(self.norm_penalty, batch)
     }
+}
+
+/// `λ/4 (mean ‖f‖² + mean ‖f⁺‖²)`, with its gradient added.
+pub(super) fn norm_penalty(
+    lambda: NonNegative,
+    embeddings: &[f32],
+    classes: &Classes,
+    gradient: &mut [f32],
+) -> f64 {
+    let sets = tuplets(classes);
+    let used: Vec<usize> = sets
+        .iter()
+        .flat_map(|set| set.queries.iter().chain(&set.keys).copied())
+        .collect();
+    // 2N embeddings are in use, so mean ‖f‖² + mean ‖f⁺‖² is twice the mean over all of them.
+    let weight = lambda.exact() / 2.0 / used.len().max(1) as f64;
+    let d = embeddings.len() / classes.rows();
+    let mut value = 0.0;
+    for i in used {
+        let (x, gradient) = (&embeddings[i * d..][..d], &mut gradient[i * d..][..d]);
+        for (&x, gradient) in x.iter().zip(gradient) {
+            value += weight * f64::from(x).powi(2);
+            *gradient += 2.0 * weight as f32 * x;
+        }
+    }
+    value
+}
+
+pub(super) fn reference_penalty(lambda: NonNegative, batch: &Exact<'_>) -> f64 {
+    let square = |i: usize| batch.embedding(i).iter().map(|x| x * x).sum::<f64>();
+    let queries = queries(batch);
+    let norms = queries
+        .iter()
+        .map(|query| square(query.i) + square(query.i_plus));
+    lambda.exact() / 4.0 * norms.sum::<f64>() / queries.len().max(1) as f64
+}
+
+/// The mean over all queries of a term, which adds its slopes times a weight to the query's row of `G`.
+pub(super) fn over_queries(
+    pairs: Pairs<'_>,
+    symmetric: bool,
+    g: &mut [f32],
+    term: impl Fn(Query<'_>, &[f32], &mut [f32], f32) -> Evaluation + Sync,
+) -> Evaluation {
+    let sets = tuplets(pairs.classes());
+    let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.rows()];
+    for Tuplets {
+        queries: rows,
+        keys,
+    } in &sets
+    {
+        for target in 0..keys.len() {
+            queries[rows[target]] = Some(Query { keys, target });
+            if symmetric {
+                queries[keys[target]] = Some(Query { keys: rows, target });
+            }
+        }
+    }
+    let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
+    let rows = pairs.each_anchor(g, |a, g| {
+        queries[a].map_or(Evaluation::default(), |query| {
+            term(query, pairs.row(a), g, weight as f32)
+        })
+    });
+    rows.into_iter()
+        .fold(Evaluation::default(), |sum, row| Evaluation {
+            value: sum.value + row.value * weight,
+            tuples: sum.tuples + row.tuples,
+            active: sum.active + row.active,
+        })
 }
 
 impl MatrixLoss for NPair {
@@ -163,35 +211,7 @@ impl MatrixLoss for NPair {
         matrix: &Matrix<'_>,
         gradients: &mut MatrixGradients<'_>,
     ) -> Evaluation {
-        let pairs = matrix.pairs;
-        let sets = tuplets(pairs.classes());
-        let mut queries: Vec<Option<Query<'_>>> = vec![None; pairs.rows()];
-        for set in &sets {
-            for target in 0..set.keys.len() {
-                queries[set.queries[target]] = Some(Query {
-                    keys: &set.keys,
-                    target,
-                });
-                if self.symmetric {
-                    queries[set.keys[target]] = Some(Query {
-                        keys: &set.queries,
-                        target,
-                    });
-                }
-            }
-        }
-        let weight = 1.0 / queries.iter().flatten().count().max(1) as f64;
-        let rows = pairs.each_anchor(gradients.g, |a, g| {
-            queries[a].map_or(Evaluation::default(), |query| {
-                query.term(pairs.row(a), g, weight as f32)
-            })
-        });
-        rows.into_iter()
-            .fold(Evaluation::default(), |sum, row| Evaluation {
-                value: sum.value + row.value * weight,
-                tuples: sum.tuples + row.tuples,
-                active: sum.active + row.active,
-            })
+        over_queries(matrix.pairs, self.symmetric, gradients.g, term)
     }
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
@@ -218,13 +238,13 @@ impl MatrixLoss for NPair {
 }
 
 /// A query with its positive and the pairs of the other classes of its set, by their definition.
-struct ExactQuery {
-    i: usize,
-    i_plus: usize,
-    others: Vec<(usize, usize)>,
+pub(super) struct ExactQuery {
+    pub i: usize,
+    pub i_plus: usize,
+    pub others: Vec<(usize, usize)>,
 }
 
-fn queries(batch: &Exact<'_>) -> Vec<ExactQuery> {
+pub(super) fn queries(batch: &Exact<'_>) -> Vec<ExactQuery> {
     let b = batch.rows();
     // rank[i]: how many examples of its class come before example i.
     let before = |i: usize| (0..i).filter(|&j| batch.label(j) == batch.label(i)).count();

@@ -23,11 +23,14 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// J. Goldberger, S. Roweis, G. Hinton, R. Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004, Eq. 9.
+    /// J. Goldberger, S. Roweis, G. Hinton, R. Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004, its objective of
+    /// log-probabilities; over dot products it is Eq. 9 of K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss
+    /// Objective, NIPS 2016, for classes of several examples.
     ///
     /// # Differences
     /// As in the paper, all positives share one numerator. pytorch-metric-learning has the same with `softmax_scale` 1 over
     /// squared distances of normalized embeddings, which is the default here; the paper learns a linear map, unnormalized.
+    /// Sohn's form is that over `[distance.dot]`.
     ///
     /// # Example
     /// ```

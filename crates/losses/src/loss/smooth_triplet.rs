@@ -24,7 +24,7 @@ described! {
     /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, Eq. 4.
     ///
     /// # Differences
-    /// It is the tuplet loss with one negative. `triplet_margin` with `smooth = true` is the same with a margin; in
+    /// The paper's dot products are of embeddings that are not normalized, as here. It is the tuplet loss with one negative. `triplet_margin` with `smooth = true` is the same with a margin; in
     /// pytorch-metric-learning it is `TripletMarginLoss(margin=0, smooth_loss=True)`.
     ///
     /// # Example

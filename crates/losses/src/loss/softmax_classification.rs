@@ -25,7 +25,8 @@ described! {
     /// - value: a number, gradients: that of each view, `W` of shape `[classes, parts · D]`, `b`
     ///
     /// # Reference
-    /// N. Reimers, I. Gurevych, Sentence-BERT, EMNLP 2019, §3, classification objective; the concatenations are its Table 6.
+    /// N. Reimers, I. Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019, §3, classification
+    /// objective, by default over `(u, v, |u - v|)` as in its formula; other concatenations are compared in its Table 6.
     ///
     /// # Differences
     /// The paper writes no bias; its code and sentence-transformers have one.

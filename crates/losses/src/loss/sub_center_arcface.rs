@@ -1,6 +1,6 @@
 //! The additive angular margin loss with several proxies for each class.
 
-use super::arcface::{AngularMargin, Slope, cos_with_margin};
+use super::arcface::{AngularMargin, Slope, cos_of_target};
 use super::class_softmax::{cross_entropy, log_one_plus};
 use super::{Columns, Definition, Row, RowLoss};
 use crate::described::described;
@@ -112,13 +112,16 @@ impl RowLoss for SubCenterArcface {
             if positives.is_empty() {
                 continue;
             }
-            let cos = |j: usize| 1.0 - batch.d(i, j);
-            let largest = |js: &[usize]| js.iter().map(|&j| cos(j)).fold(f64::MIN, f64::max);
-            let target = cos_with_margin(largest(&positives), self.margin);
+            let largest = |batch: &Exact<'_>, js: &[usize]| {
+                let cos = js.iter().map(|&j| 1.0 - batch.d(i, j));
+                cos.fold(f64::MIN, f64::max)
+            };
+            let cos = [batch, batch.held()].map(|batch| largest(batch, &positives));
+            let target = cos_of_target(cos, self.margin, self.slope);
             let negatives = batch.negatives(i);
             let classes =
                 negatives.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
-            let odds = classes.map(|js| s * (largest(js) - target));
+            let odds = classes.map(|js| s * (largest(batch, js) - target));
             terms.push(Term {
                 anchor: i,
                 group: 0,

@@ -23,7 +23,8 @@ described! {
     /// - value: a number, gradient: that of each view
     ///
     /// # Reference
-    /// N. Reimers, I. Gurevych, Sentence-BERT, EMNLP 2019, §3, triplet objective.
+    /// N. Reimers, I. Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019, §3, triplet
+    /// objective, with its margin of 1.
     ///
     /// # Differences
     /// The margin of sentence-transformers is 5, and its distance is that of `u - v + 1e-6`.

@@ -26,7 +26,8 @@ described! {
     /// # Reference
     /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR
     /// 2015, Eq. 3 (squared distances of unit vectors, margin 0.2, semi-hard negatives). `smooth`: K. Sohn, NIPS 2016,
-    /// Eq. 4. `swap`: V. Balntas et al., Learning Local Feature Descriptors with Triplets, BMVC 2016, §2.
+    /// Eq. 4, there without a margin over dot products. `swap`: the anchor swap of V. Balntas et al., Learning Local Feature
+    /// Descriptors with Triplets and Shallow Convolutional Neural Networks, BMVC 2016.
     ///
     /// # Differences
     /// Eq. 3 is a sum; the mean over violated triplets is the default here, `[reducer.sum]` is the paper's. Squared or

@@ -22,7 +22,8 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, Eq. 3 and 6.
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, Eq. 3; its Eq. 6 is
+    /// the same over one negative of every other class of the data.
     ///
     /// # Differences
     /// The paper's `N - 1` negatives are all the negatives in the batch here. Neither pytorch-metric-learning nor

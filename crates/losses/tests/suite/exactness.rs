@@ -19,7 +19,7 @@ fn central_differences(
     let h = 1e-6;
     let value = |k: usize, step: f64| {
         let moved = numbers.moved(step, |place| f64::from(u8::from(place == k)));
-        batch.reference(objective, &moved, tuples)
+        batch.reference_near(objective, [numbers, &moved], tuples)
     };
     (0..numbers.len())
         .map(|k| (value(k, h) - value(k, -h)) / (2.0 * h))
@@ -75,8 +75,11 @@ fn large_batches_agree_too() {
     // Above the sizes of tiles, words of a mask and blocks of exponentials.
     let labels: Vec<u32> = (0..150).map(|i| i * i % 31).collect();
     let batch = Batch::random(2, 20, &labels);
+    // Their references list what there is B³ or B⁴ of.
+    let smaller = Batch::random(2, 20, &labels[..40]);
     for objective in crate::main_objectives() {
-        agrees_along_a_line(&batch, &objective);
+        let many = ["quadruplet"].contains(&objective.loss.name());
+        agrees_along_a_line(if many { &smaller } else { &batch }, &objective);
     }
 }
 
@@ -101,7 +104,10 @@ fn agrees_along_a_line(batch: &Batch, objective: &Objective) {
     let expected = batch.reference(objective, &numbers, &tuples);
     assert_close(f64::from(outcome.value), expected, 1e-5, objective);
     let direction = |k: usize| (k as f64).sin();
-    let moved = |step: f64| batch.reference(objective, &numbers.moved(step, direction), &tuples);
+    let moved = |step: f64| {
+        let moved = numbers.moved(step, direction);
+        batch.reference_near(objective, [&numbers, &moved], &tuples)
+    };
     let slope = (moved(1e-7) - moved(-1e-7)) / 2e-7;
     let slopes = gradient(&outcome);
     let parts = slopes

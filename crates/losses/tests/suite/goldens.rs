@@ -45,6 +45,21 @@ fn losses_have_the_golden_values() {
             ALL,
             0.598_823_167_7,
         ),
+        // Of a first batch: PML goes on from there.
+        (
+            "PML DynamicSoftMargin",
+            "dynamic_soft_margin]",
+            "",
+            0.124_318_667_1,
+        ),
+        // PML's 4.1952194116 normalizes anchors and positives, but not the negatives; of normalized embeddings it is this.
+        ("PML Angular(40)", "angular]", ALL, 3.198_400_636_5),
+        (
+            "PML ThresholdConsistentMargin",
+            "threshold_consistent_margin]",
+            ALL,
+            1.152_313_171_1,
+        ),
         (
             "PML Contrastive",
             "contrastive]\nsquared = false",
@@ -63,6 +78,7 @@ fn losses_have_the_golden_values() {
             ALL,
             0.933_321_674_4,
         ),
+        ("PML Circle(.4, 80)", "circle]", ALL, 103.642_528_026_7),
         (
             "PML NPairs",
             "n_pair]\nnorm_penalty = 0",

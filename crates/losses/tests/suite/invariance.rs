@@ -46,7 +46,9 @@ fn the_order_of_the_batch_does_not_matter() {
         labels: order.iter().map(|&i| batch.labels[i]).collect(),
         ..batch.clone()
     };
-    for objective in objectives() {
+    // Which items are old, in which group one is and which negatives are drawn for it is a matter of its place.
+    let of_places = ["constellation", "harmonic_triplet"];
+    for objective in objectives().filter(|o| !of_places.contains(&o.loss.name())) {
         let outcome = batch.evaluate(&objective).unwrap();
         let expected = Outcome {
             gradient: rows(&outcome.gradient),
@@ -198,8 +200,9 @@ fn degenerate_batches_give_finite_numbers() {
             let outcome = batch
                 .evaluate(&objective)
                 .unwrap_or_else(|error| panic!("{name}: {error}: {objective:#?}"));
-            // A log-odds without the target in its denominator may have either sign.
-            if objective.loss.name() != "proxy_nca" {
+            // A log-odds without the target in its denominator may have either sign, and so may a hinge without its bend.
+            let signed = ["dynamic_soft_margin", "proxy_nca"];
+            if !signed.contains(&objective.loss.name()) {
                 assert!(outcome.value >= 0.0, "{name}: {objective:#?}");
             }
         }
@@ -214,7 +217,10 @@ fn batches_without_triplets_count_none_and_pull_nowhere() {
         for objective in main_objectives().filter(|objective| !has_proxies(&objective.loss)) {
             let outcome = batch.evaluate(&objective).unwrap();
             if outcome.tuples == 0 {
-                assert!(outcome.value <= 0.0, "{objective:#?}");
+                // The authors' code of the constellation loss counts what is no triplet as log(1 + k).
+                let constant = serde_json::to_value(&objective).unwrap()["loss"]["constellation"]["mode"]
+                    == "reference";
+                assert!(outcome.value <= 0.0 || constant, "{objective:#?}");
                 assert!(
                     outcome.gradient.iter().all(|g| g.abs() <= 0.0),
                     "{objective:#?}"
@@ -228,6 +234,7 @@ fn batches_without_triplets_count_none_and_pull_nowhere() {
                 "multi_similarity",
                 "ranked_list",
                 "snr_contrastive",
+                "threshold_consistent_margin",
             ]
             .contains(&objective.loss.name());
             let every_pair =

@@ -6,6 +6,7 @@ mod classes;
 mod exactness;
 mod goldens;
 mod invariance;
+mod papers;
 mod regularizers;
 mod views;
 mod wrappers;
@@ -116,6 +117,21 @@ impl Batch {
 
     /// The value by the definition, for these embeddings and parameters.
     fn reference(&self, objective: &Objective, numbers: &Numbers, tuples: &Tuples) -> f64 {
+        objective.reference(&self.exactly(objective, numbers), tuples)
+    }
+
+    /// The same for moved numbers, with what the loss treats as a constant of its gradient held where it was.
+    fn reference_near(
+        &self,
+        objective: &Objective,
+        [numbers, moved]: [&Numbers; 2],
+        tuples: &Tuples,
+    ) -> f64 {
+        let held = self.exactly(objective, numbers);
+        objective.reference(&self.exactly(objective, moved).held_at(&held), tuples)
+    }
+
+    fn exactly<'a>(&'a self, objective: &Objective, numbers: &'a Numbers) -> Exact<'a> {
         let distance = objective.distance().unwrap();
         let mut parameters = numbers.parameters.clone();
         let columns = match objective.loss.definition().columns() {
@@ -135,8 +151,8 @@ impl Batch {
             }
         };
         let (labels, distance) = (&self.labels, distance.get());
-        let batch = Exact::against(&numbers.embeddings, self.cols, labels, columns, distance);
-        objective.reference(&batch.with_parameters(parameters), tuples)
+        Exact::against(&numbers.embeddings, self.cols, labels, columns, distance)
+            .with_parameters(parameters)
     }
 }
 
@@ -216,7 +232,21 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 }
                 // Each edge of a bin is a kink, and central differences may step over one of a hundred.
                 ("bins", _) if name == "histogram" => vec![Value::from(10)],
+                // Exponents a hundred times the distances multiply the rounding of `S` as much.
+                ("gamma", _) if name == "circle" => vec![Value::from(8.0)],
+                ("gradient", _) if name == "circle" => {
+                    ["stop_weights", "full"].map(Value::from).into()
+                }
+                ("gradient", _) if name == "quadruplet" => {
+                    ["paper", "stop_grad", "full"].map(Value::from).into()
+                }
+                ("k", _) if name == "constellation" => [1, 2].map(Value::from).into(),
+                ("mode", _) if name == "constellation" => {
+                    ["paper", "groups", "reference"].map(Value::from).into()
+                }
+                ("margins", _) => ["fixed", "adaptive"].map(Value::from).into(),
                 ("nu", _) => [0.0, 0.3].map(Value::from).into(),
+                ("slope", _) => ["exact", "detached"].map(Value::from).into(),
                 ("variant", _) => ["o", "iu", "ib", "ds", "dq"].map(Value::from).into(),
                 (_, Value::Bool(_)) => [false, true].map(Value::from).into(),
                 _ => continue,
