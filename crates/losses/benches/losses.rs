@@ -3,8 +3,9 @@
 
 use divan::{Bencher, black_box};
 use nearkin_kernels::{Beta, Mat, MatMut, gemm, set_threads};
+use nearkin_losses::distance::L2;
 use nearkin_losses::loss::{Contrastive, MultiSimilarity, NPair, TripletMargin};
-use nearkin_losses::miner::{All, BatchHard, SemiHard};
+use nearkin_losses::miner::{All, BatchHard, Miner, SemiHard};
 use nearkin_losses::{ChaCha8Rng, Objective, SeedableRng};
 use rand::RngExt;
 
@@ -89,4 +90,18 @@ fn n_pair(bencher: Bencher, b: usize) {
 #[divan::bench(args = SIZES)]
 fn multi_similarity(bencher: Bencher, b: usize) {
     bench(bencher, b, MultiSimilarity::default());
+}
+
+/// The triplet loss over what each miner chooses, on unit vectors, at 1024.
+#[divan::bench(args = Miner::defaults().iter().map(Miner::name))]
+fn triplet_margin_mined_by(bencher: Bencher, name: &str) {
+    let miner = Miner::defaults()
+        .into_iter()
+        .find(|miner| miner.name() == name);
+    let objective = Objective::from(TripletMargin::default()).with_distance(L2::default());
+    bench(
+        bencher,
+        1024,
+        objective.with_miner(miner.expect("a name of the list")),
+    );
 }

@@ -282,14 +282,18 @@ impl<'a> Run<'a> {
                 weight: part.weight * regularization.weight.exact(),
                 ..part
             };
-            let rows = match regularization.on {
-                On::Embeddings => seen.dense,
-                On::Proxies => &self.parameters[proxies].values,
+            // An empty batch may have no width.
+            let (rows, dim) = match regularization.on {
+                On::Embeddings => (seen.dense, part.dim),
+                On::Proxies => {
+                    let proxies = &self.parameters[proxies];
+                    (&proxies.values[..], proxies.shape[1])
+                }
             };
             if rows.is_empty() {
                 continue;
             }
-            let (value, gradient) = regularization.penalty.get().value_and_grad(rows, part.dim);
+            let (value, gradient) = regularization.penalty.get().value_and_grad(rows, dim);
             self.total.value += weighted.weight * value;
             match regularization.on {
                 On::Embeddings => self.add_gradient(&gradient, weighted),

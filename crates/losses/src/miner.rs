@@ -78,7 +78,7 @@ pub trait TupleMiner: Described + Send + Sync {
         Ok(())
     }
 
-    /// Whether `S[p][n]` is needed, so that rows and columns have to be the same items.
+    /// Whether rows and columns have to be the same items, as where `S[p][n]` is needed.
     fn needs_square(&self) -> bool {
         false
     }

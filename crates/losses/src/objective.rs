@@ -177,6 +177,9 @@ impl Objective {
                     let loss = part.objective.loss.name();
                     return Err(Error::References { loss });
                 }
+                if let Some(miner) = part.objective.square_miner().filter(|_| remembers) {
+                    return Err(Error::MinerReferences { miner });
+                }
                 part.objective.check()
             }),
             _ => Ok(()),
@@ -210,9 +213,6 @@ impl Objective {
 
     /// Whether a memory makes sense for the loss, or for all that it wraps.
     fn takes_references(&self) -> bool {
-        if self.miner().is_some_and(|miner| miner.get().needs_square()) {
-            return false;
-        }
         match self.loss.form() {
             Form::Rows(loss) => !loss.needs_square(),
             Form::Matrix(loss) => !loss.needs_square(),
@@ -223,6 +223,16 @@ impl Objective {
                     && parts.iter().all(|part| part.objective.takes_references())
             }
         }
+    }
+
+    /// The first miner, here or in what the loss wraps, that cannot choose among references.
+    pub(crate) fn square_miner(&self) -> Option<&'static str> {
+        if let Form::Wrapper(wrapper) = self.loss.form() {
+            let parts = wrapper.parts(1);
+            return parts.iter().find_map(|part| part.objective.square_miner());
+        }
+        let miner = self.miner().filter(|miner| miner.get().needs_square());
+        miner.map(|miner| miner.name())
     }
 
     /// The first loss, here or in what the loss wraps, that a class for each item is not enough for.

@@ -22,7 +22,7 @@ described! {
     /// normalized `dot`. It takes distances of positives to negatives, hence no references and no memory.
     ///
     /// # Reference
-    /// J. Wang, F. Zhou, S. Wen, X. Liu, Y. Lin, Deep Metric Learning with Angular Loss, ICCV 2017, §3.2 and Eq. 5.
+    /// J. Wang, F. Zhou, S. Wen, X. Liu, Y. Lin, Deep Metric Learning with Angular Loss, ICCV 2017, §3.2.
     ///
     /// # Differences
     /// pytorch-metric-learning's `AngularMiner` lists every such triplet, of which there may be as many as `B³`; here each
@@ -99,12 +99,12 @@ impl TupleMiner for Angular {
             square.sqrt()
         };
         let mut triplets = Vec::new();
-        for a in 0..batch.rows() {
+        for (a, x) in x.iter().enumerate() {
             for p in batch.positives(a) {
-                let center: Vec<f64> = x[a].iter().zip(&y[p]).map(|(a, p)| (a + p) / 2.0).collect();
+                let center: Vec<f64> = x.iter().zip(&y[p]).map(|(a, p)| (a + p) / 2.0).collect();
                 let angle = |n: usize| {
                     let to_center = 2.0 * distance(&y[n], &center);
-                    (distance(&x[a], &y[p]) / to_center).atan().to_degrees()
+                    (distance(x, &y[p]) / to_center).atan().to_degrees()
                 };
                 let mut kept = batch.negatives(a);
                 kept.retain(|&n| angle(n) > self.angle.exact());

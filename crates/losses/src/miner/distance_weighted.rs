@@ -24,8 +24,8 @@ described! {
     /// `cosine`. An anchor without a negative nearer than `nonzero_loss_cutoff` is left out.
     ///
     /// # Reference
-    /// C.-Y. Wu, R. Manmatha, A. J. Smola, P. Krähenbühl, Sampling Matters in Deep Embedding Learning, ICCV 2017, §4.1,
-    /// Eq. 4 and 5; the two cutoffs are those of the authors' code.
+    /// C.-Y. Wu, R. Manmatha, A. J. Smola, P. Krähenbühl, Sampling Matters in Deep Embedding Learning, ICCV 2017, §4.1;
+    /// the two cutoffs are those of the authors' code.
     ///
     /// # Differences
     /// The paper's `λ` caps weights, the authors' code and pytorch-metric-learning's `DistanceWeightedMiner` raise

@@ -20,8 +20,8 @@ described! {
     /// more references than fit in memory at once it is the share of each block of anchors.
     ///
     /// # Reference
-    /// Y. Yuan, K. Yang, C. Zhang, Hard-Aware Deeply Cascaded Embedding, ICCV 2017, §3.2 and Eq. 5. Its levels keep 100,
-    /// 50 and 20 percent: the terms of a `weighted_sum`, each with this miner and a share of its own.
+    /// Y. Yuan, K. Yang, C. Zhang, Hard-Aware Deeply Cascaded Embedding, ICCV 2017, §3. Its levels keep 100, 50 and 20
+    /// percent: the terms of a `weighted_sum`, each with this miner and a share of its own.
     ///
     /// # Differences
     /// The levels of the paper each see what the level before kept; here, as in pytorch-metric-learning's `HDCMiner`

@@ -20,10 +20,10 @@ described! {
     ///
     /// A batch with many classes of few items is embedded, and the loss sees the hard ones among them. An anchor without
     /// a positive counts as its own, at distance zero. Of equal violations the first class is taken. A batch of no more
-    /// classes than asked for is kept whole.
+    /// classes than asked for is kept whole. Only classes of one batch are compared: no references and no memory.
     ///
     /// # Reference
-    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, §3.2.3, "hard negative
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, §3.2.1, "hard negative
     /// class mining".
     ///
     /// # Differences
@@ -129,6 +129,11 @@ impl TupleMiner for HardNegativeClass {
             }
         });
         Tuples::Pairs(mask)
+    }
+
+    fn needs_square(&self) -> bool {
+        // References may be of so many classes that comparing every two of them is out of the question.
+        true
     }
 
     fn reference(&self, batch: &Exact<'_>) -> Tuples {

@@ -22,7 +22,7 @@ described! {
     ///
     /// # Reference
     /// W. Chen, X. Chen, J. Zhang, K. Huang, Beyond Triplet Loss: A Deep Quadruplet Network for Person
-    /// Re-identification, CVPR 2017, §3.3 and Eq. 4, "margin-based online hard negative mining".
+    /// Re-identification, CVPR 2017, Eq. 4, "margin-based online hard negative mining".
     ///
     /// # Differences
     /// The paper's means are over the pairs of the quadruplets of the batch; here they are over all its pairs. It has

@@ -78,9 +78,9 @@ impl Draw {
 
     fn merged(mut self, other: Self) -> Self {
         for (bin, tickets) in other.bins.into_iter().enumerate() {
-            tickets
-                .into_iter()
-                .for_each(|ticket| self.enter(bin, ticket));
+            for ticket in tickets {
+                self.enter(bin, ticket);
+            }
         }
         self
     }

@@ -4,7 +4,10 @@ use crate::{Batch, distances, every_miner, forms_tuples, is_random, losses};
 use nearkin_losses::distance::{Distance, L2};
 use nearkin_losses::loss::{Columns, Contrastive, TripletMargin};
 use nearkin_losses::miner::{DistanceWeighted, MarginViolating, Miner, UniformHistogram};
-use nearkin_losses::{ChaCha8Rng, Exact, Objective, SeedableRng, Tuples};
+use nearkin_losses::{
+    self as losses_crate, ChaCha8Rng, Error, Exact, ExactColumns, Objective, References,
+    SeedableRng, Targets, Tuples,
+};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +113,7 @@ fn negatives_inside_the_margin_are_drawn_alike() {
 #[test]
 fn negatives_are_drawn_by_the_inverse_density_of_their_distance() {
     let miner = DistanceWeighted::default();
-    // Eq. 4 with D = 4, where log q(d) = 2 log d + 1/2 log(1 - d²/4).
+    // With D = 4, log q(d) = 2 log d + 1/2 log(1 - d²/4).
     let weight = |d: f64| {
         let d = d.max(0.5);
         1.0 / (d * d * (1.0 - d * d / 4.0).sqrt())
@@ -228,6 +231,56 @@ fn settings_that_cannot_be_are_refused() {
     }
 }
 
+#[test]
+fn miners_choose_among_references_too() {
+    let (batch, others) = (Batch::uneven(1), Batch::uneven(2));
+    let references = References {
+        embeddings: others.mat(),
+        labels: &others.labels,
+        own: None,
+        learn: false,
+    };
+    let mut compared = 0;
+    for miner in every_miner() {
+        let objective = Objective::from(Contrastive::default())
+            .with_distance(L2::default())
+            .with_miner(miner.clone());
+        let mut criterion = batch.criterion(&objective).unwrap();
+        let rows = losses_crate::Batch {
+            embeddings: batch.mat(),
+            targets: Targets::Labels(&batch.labels),
+        };
+        let found = criterion.against(rows, references, &mut ChaCha8Rng::seed_from_u64(7));
+        if miner.get().needs_square() {
+            let miner = miner.name();
+            assert_eq!(found, Err(Error::MinerReferences { miner }));
+            let memory = format!(
+                "[loss.cross_batch_memory.of.loss.contrastive]\n[loss.cross_batch_memory.of.miner.{miner}]"
+            );
+            let memory: Objective = toml::from_str(&memory).unwrap();
+            assert_eq!(memory.check(), Err(Error::MinerReferences { miner }));
+            continue;
+        }
+        let outcome = found.unwrap();
+        if is_random(&miner) {
+            continue;
+        }
+        let columns = ExactColumns {
+            vectors: others.exact(),
+            labels: others.labels.clone(),
+            own: None,
+        };
+        let (embeddings, distance) = (batch.exact(), objective.distance().unwrap());
+        let exact = Exact::against(&embeddings, 3, &batch.labels, columns, distance.get());
+        let tuples = miner.get().reference(&exact);
+        let expected = objective.reference(&exact, &tuples);
+        crate::assert_close(f64::from(outcome.value), expected, 1e-5, &miner);
+        assert_eq!(outcome.tuples, exact.pairs(&tuples).len(), "{miner:?}");
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared}");
+}
+
 /// Every tuple of a choice, spelled out as the indices of the list, of the mask or of the band.
 fn spelled_out(tuples: &Tuples, batch: &Exact<'_>) -> Vec<Vec<usize>> {
     match tuples {
@@ -291,7 +344,7 @@ fn no_tuple_holds_an_item_with_itself_or_the_wrong_classes_or_comes_twice() {
     duplicates.embeddings.copy_within(0..9, 9);
     let mut one_zero = Batch::uneven(9);
     one_zero.embeddings[6..9].fill(0.0);
-    let skewed: Vec<u32> = (0..70_u32).map(|i| i.leading_zeros()).collect();
+    let skewed: Vec<u32> = (0..70_u32).map(u32::leading_zeros).collect();
     let batches = [
         Batch::random(1, 3, &[]),
         Batch::random(1, 3, &[5]),

@@ -271,6 +271,38 @@ fn regularizers_add_to_wrapped_losses_and_to_losses_of_views() {
 }
 
 #[test]
+fn an_empty_batch_still_has_proxies() {
+    for penalty in regularizers() {
+        let objective =
+            Objective::from(toml::from_str::<Loss>("[soft_triple]\ncenters = 2").unwrap())
+                .with_regularizer(weighted(On::Embeddings, 1.0, penalty.clone()))
+                .with_regularizer(weighted(On::Proxies, 0.5, penalty.clone()));
+        if objective.check().is_err() {
+            continue;
+        }
+        let shape = Shape { dim: 3, classes: 4 };
+        let mut criterion = Criterion::new(objective, shape, 11).unwrap();
+        let expected = penalty
+            .get()
+            .value_and_grad(&criterion.parameters()[0].values, 3)
+            .0;
+        for cols in [0, 3] {
+            let batch = losses_crate::Batch {
+                embeddings: losses_crate::Mat::new(&[], 0, cols),
+                targets: Targets::Labels(&[]),
+            };
+            let outcome = criterion.value_and_grad(batch, &mut ChaCha8Rng::seed_from_u64(7));
+            assert_close(
+                f64::from(outcome.unwrap().value),
+                0.5 * expected,
+                1e-6,
+                &penalty,
+            );
+        }
+    }
+}
+
+#[test]
 fn a_regularizer_without_anything_to_act_on_is_refused() {
     let face = weighted(On::Proxies, 1.0, toml::from_str("[regular_face]").unwrap());
     for loss in crate::losses()
