@@ -198,6 +198,7 @@ impl<'a> Run<'a> {
             items += batch.items.len();
             record.loss += measured.value / accumulate as f32;
             record.active += measured.active / accumulate as f32;
+            record.kept += measured.kept / accumulate as f32;
             record.spread += measured.spread / accumulate as f32;
             record.tuples += measured.tuples;
             match &sum {
@@ -242,6 +243,7 @@ impl<'a> Run<'a> {
             step: self.progress.step + 1,
             loss: 0.0,
             active: 0.0,
+            kept: 0.0,
             tuples: 0,
             spread: 0.0,
             gradient_norm: 0.0,
