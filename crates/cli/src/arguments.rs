@@ -42,7 +42,7 @@ pub enum Command {
     Search(Search),
     /// Lists what a recipe can name.
     List(List),
-    /// Explains a loss, a miner, a distance or a reducer, with numbers.
+    /// Explains a loss, a miner, a distance, a reducer or a regularizer, with numbers.
     Explain(Explain),
     /// Checks a recipe, or shows it with all defaults written out.
     Recipe(Recipe),
@@ -192,6 +192,8 @@ pub enum Listed {
     Distances,
     /// How the terms of a batch become one number.
     Reducers,
+    /// Penalties on embeddings or on class proxies.
+    Regularizers,
     /// From inputs to features.
     Networks,
     /// How gradients move the weights.
@@ -225,6 +227,8 @@ pub enum Explained {
     Distance,
     /// How the terms of a batch become one number.
     Reducer,
+    /// Penalties on embeddings or on class proxies.
+    Regularizer,
 }
 
 impl Explained {
@@ -235,6 +239,7 @@ impl Explained {
             Self::Miner => "miner",
             Self::Distance => "distance",
             Self::Reducer => "reducer",
+            Self::Regularizer => "regularizer",
         }
     }
 }

@@ -33,8 +33,9 @@ impl TrainingBar {
                 }
                 self.bar.set_position(record.step);
                 self.bar.set_message(format!(
-                    "loss {:.4}  active {:.0} %  {:.0} items/s",
+                    "loss {:.4}  kept {:.0} %  active {:.0} %  {:.0} items/s",
                     record.loss,
+                    record.kept * 100.0,
                     record.active * 100.0,
                     record.items_per_second
                 ));

@@ -272,6 +272,59 @@ fn an_unknown_recipe_key_is_placed_with_the_nearest_known_one() {
 }
 
 #[test]
+fn what_the_parts_of_an_objective_lack_is_placed() {
+    let place = with_recipe();
+    let text = place.read("recipe.toml");
+    let from = "[loss.multi_similarity]";
+    let line = text.lines().position(|l| l == from).unwrap() + 1;
+    // Lines are counted from that of the loss.
+    for (to, below, message) in [
+        (
+            "[loss.multi_similarity]\n[[regularizers]]\npenalty.lp = {}\n[[regularizers]]\non = \"proxies\"\npenalty.lp = {}",
+            3,
+            "1: loss multi_similarity has no proxies, regularizer lp has nothing to act on",
+        ),
+        (
+            "[loss.soft_triple]\n[[regularizers]]\non = \"proxies\"\npenalty.sparse_centers = { centers = 4 }",
+            1,
+            "1: regularizer sparse_centers takes 4 centers for each class, loss soft_triple has 10",
+        ),
+        (
+            "[loss.multi_similarity]\n[[regularizers]]\nwieght = 2\npenalty.lp = {}",
+            2,
+            "1: unknown field `wieght`, expected one of `weight`, `on`, `penalty`; did you mean `weight`?",
+        ),
+        (
+            "[loss.multi_similarity]\n[[regularizers]]\n[regularizers.penalty.zero_maen]",
+            2,
+            "23: unknown variant `zero_maen`",
+        ),
+        (
+            "[loss.multi_similarity]\n[miner.distance_weighted]\n[distance.lp]",
+            1,
+            "2: miner distance_weighted goes by distances on the unit sphere",
+        ),
+    ] {
+        place.write("wrong.toml", text.replace(from, to).as_bytes());
+        let at = format!("wrong.toml:{}:{message}", line + below);
+        place
+            .run(&["recipe", "check", "wrong.toml"])
+            .fails(2, &[&at]);
+    }
+    let fits = "[loss.soft_triple]\n[[regularizers]]\non = \"proxies\"\nweight = 0.2\npenalty.sparse_centers = {}";
+    place.write("right.toml", text.replace(from, fits).as_bytes());
+    place.run(&["recipe", "check", "right.toml"]).succeeds();
+    let shown = place.run(&["recipe", "show", "right.toml"]);
+    assert!(
+        shown
+            .stdout
+            .contains("[regularizers.penalty.sparse_centers]\ncenters = 10"),
+        "{}",
+        shown.stdout
+    );
+}
+
+#[test]
 fn a_wrong_type_or_range_is_placed() {
     let place = with_recipe();
     let text = place.read("recipe.toml");

@@ -301,6 +301,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
         ("miners", "semi_hard"),
         ("distances", "cosine"),
         ("reducers", "mean_nonzero"),
+        ("regularizers", "sparse_centers"),
         ("networks", "resnet"),
         ("optimizers", "adamw"),
         ("metrics", "MAP@R"),
@@ -415,6 +416,15 @@ fn every_loss_is_explained_with_numbers_and_a_misspelled_one_with_its_neighbor()
         (chord - 2.0 * 12.5_f64.to_radians().sin()).abs() < 1e-6,
         "{chord}"
     );
+    for (list, kind) in [("miners", "miner"), ("regularizers", "regularizer")] {
+        for entry in json(&place.run(&["list", list, "--json"]))
+            .as_array()
+            .unwrap()
+        {
+            let explained = place.run(&["explain", kind, entry["name"].as_str().unwrap()]);
+            assert!(explained.succeeds().stdout.contains("#### Reference"));
+        }
+    }
     let unknown = place.run(&["explain", "miner", "semihard"]);
     assert!(
         unknown.stderr.contains("did you mean 'semi_hard'?"),

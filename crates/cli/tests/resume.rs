@@ -38,6 +38,17 @@ size = 60
 [[loss.weighted_sum.terms]]
 weight = 0.1
 [loss.weighted_sum.terms.objective.loss.normalized_softmax]
+[[loss.weighted_sum.terms.objective.regularizers]]
+weight = 0.1
+on = "proxies"
+penalty.regular_face = {}
+[[loss.weighted_sum.terms]]
+[loss.weighted_sum.terms.objective.loss.contrastive]
+[loss.weighted_sum.terms.objective.miner.uniform_histogram]
+bins = 10
+[[regularizers]]
+weight = 0.01
+penalty.embedding_norm = { radius = 1.0 }
 [optimizer.adamw]
 [schedule]
 warmup = 5

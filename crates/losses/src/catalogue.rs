@@ -6,11 +6,12 @@ use crate::distance::Distance;
 use crate::loss::Loss;
 use crate::miner::Miner;
 use crate::reducer::Reducer;
+use crate::regularizer::Regularizer;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-/// One loss, miner, distance or reducer.
+/// One loss, miner, distance, reducer or regularizer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// Recipe table that it stands in, such as `loss`.
@@ -127,21 +128,28 @@ entries! {
     /// Every reducer.
     reducers: Reducer, "reducer"
 }
+entries! {
+    /// Every regularizer.
+    regularizers: Regularizer, "regularizers.penalty"
+}
 
-/// The reference page: every loss, miner and distance with its formula, source, parameters and example.
+/// The reference page: every loss, miner, distance, reducer and regularizer with its formula, source, parameters and example.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Losses, miners, distances and reducers\n\n\
+        "# Losses, miners, distances, reducers and regularizers\n\n\
          Generated from the doc comments of `nearkin-losses`; edit those, not this page.\n\n\
          A recipe names one loss, and may name a distance, a miner and a reducer in place of the loss's own:\n\n\
-         ```toml\n[loss.triplet_margin]\nmargin = 0.2\n\n[miner.batch_hard]\n\n[distance.cosine]\n```\n",
+         ```toml\n[loss.triplet_margin]\nmargin = 0.2\n\n[miner.batch_hard]\n\n[distance.cosine]\n```\n\n\
+         Regularizers are a list: each adds its value times its weight, on the embeddings or on the proxies of the loss:\n\n\
+         ```toml\n[[regularizers]]\nweight = 0.2\non = \"proxies\"\npenalty.sparse_centers = { centers = 10 }\n```\n",
     );
     for (title, entries) in [
         ("Losses", losses()),
         ("Miners", miners()),
         ("Distances", distances()),
         ("Reducers", reducers()),
+        ("Regularizers", regularizers()),
     ] {
         _ = writeln!(page, "\n## {title}\n\n| name | |\n|---|---|");
         for entry in entries {
@@ -149,7 +157,7 @@ pub fn markdown() -> String {
                 page,
                 "| [`{0}`](#{1}{0}) | {2} |",
                 entry.name,
-                entry.table,
+                entry.table.replace('.', ""),
                 plain(&entry.summary)
             );
         }

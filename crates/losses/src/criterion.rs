@@ -13,6 +13,7 @@ use crate::loss::Part;
 use crate::loss::{Columns, Evaluation, Form, Shape, Wrapper};
 use crate::objective::Objective;
 use crate::parameter::{Parameter, ParameterSpec, Start};
+use crate::regularizer::On;
 use nearkin_kernels::Mat;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -50,6 +51,8 @@ pub struct Outcome {
     /// Share of the tuples still violated, from 0 to 1: near 0 there is nothing left to learn from, and a sudden 1 is a
     /// sign of collapse.
     pub active: f32,
+    /// Share of the pairs of the batch that the miner let take part, from 0 to 1; 1 for a loss that is not of pairs.
+    pub kept: f32,
     /// Tuples that took part; zero if the batch has no positives or no negatives to form one.
     pub tuples: usize,
     /// `∂L/∂p` of each learned parameter of the loss, in the order of [`Criterion::parameters`].
@@ -198,6 +201,7 @@ impl Criterion {
             queues: self.queues.iter_mut(),
             classes: self.shape.classes,
             total: Evaluation::default(),
+            kept: [0; 2],
             outcome: &mut outcome,
             rng,
         };
@@ -215,8 +219,9 @@ impl Criterion {
                 references,
             },
         )?;
-        let total = run.total;
+        let (total, kept) = (run.total, run.kept);
         outcome.value = total.value as f32;
+        outcome.kept = share(kept);
         outcome.tuples = total.tuples;
         outcome.active = total.active as f32 / total.tuples.max(1) as f32;
         let numbers = outcome
@@ -247,6 +252,8 @@ struct Run<'a> {
     queues: std::slice::IterMut<'a, Queue>,
     classes: usize,
     total: Evaluation,
+    /// Pairs that took part, and all pairs.
+    kept: [usize; 2],
     outcome: &'a mut Outcome,
     rng: &'a mut ChaCha8Rng,
 }
@@ -254,10 +261,41 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Adds a part's value and gradients.
     fn part(&mut self, part: Part<'_>, seen: &Seen<'_>) -> Result<(), Error> {
+        // The first parameter of a loss with proxies is the proxies.
+        let proxies = self.next_parameter;
         match part.objective.loss.form() {
             Form::Rows(_) | Form::Matrix(_) => self.pair_loss(part, seen),
             Form::Views(loss) => self.view_loss(loss, part, seen),
             Form::Wrapper(wrapper) => self.wrapper(wrapper, part, seen),
+        }?;
+        self.regularize(part, seen, proxies);
+        Ok(())
+    }
+
+    /// Adds the values and gradients of a part's regularizers.
+    fn regularize(&mut self, part: Part<'_>, seen: &Seen<'_>, proxies: usize) {
+        for regularization in &part.objective.regularizers {
+            let weighted = Part {
+                weight: part.weight * regularization.weight.exact(),
+                ..part
+            };
+            // An empty batch may have no width.
+            let (rows, dim) = match regularization.on {
+                On::Embeddings => (seen.dense, part.dim),
+                On::Proxies => {
+                    let proxies = &self.parameters[proxies];
+                    (&proxies.values[..], proxies.shape[1])
+                }
+            };
+            if rows.is_empty() {
+                continue;
+            }
+            let (value, gradient) = regularization.penalty.get().value_and_grad(rows, dim);
+            self.total.value += weighted.weight * value;
+            match regularization.on {
+                On::Embeddings => self.add_gradient(&gradient, weighted),
+                On::Proxies => self.add_parameter_gradient(proxies, &gradient, weighted.weight),
+            }
         }
     }
 
@@ -404,5 +442,14 @@ pub(crate) fn finite(embeddings: Mat<'_>) -> Result<Cow<'_, [f32]>, Error> {
             column: k % cols,
             value: dense[k],
         }),
+    }
+}
+
+/// The share that some are of all, 1 where there are none.
+pub(crate) fn share([some, all]: [usize; 2]) -> f32 {
+    if all == 0 {
+        1.0
+    } else {
+        some as f32 / all as f32
     }
 }

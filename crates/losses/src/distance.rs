@@ -18,6 +18,7 @@ pub use squared_l2::SquaredL2;
 use crate::catalogue::family;
 use crate::described::Described;
 use crate::error::Error;
+use crate::pairs::Space;
 use crate::scratch;
 use nearkin_kernels::{Mat, normalize_rows, normalize_rows_backward};
 
@@ -82,6 +83,11 @@ pub trait PairDistance: Described + Send + Sync {
 
     /// Writes the gradients of the points, given `S` (overwritten as workspace) and `G = ∂L/∂S`.
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>);
+
+    /// The Euclidean distance of two points from their distance; `None` if it does not follow from that.
+    fn euclidean(&self) -> Option<fn(f32) -> f32> {
+        None
+    }
 
     /// The distance of two raw embeddings, plainly, in `f64`.
     fn reference(&self, x: &[f64], y: &[f64]) -> f64;
@@ -213,6 +219,15 @@ impl<'a> Distances<'a> {
         &self.s
     }
 
+    /// What a miner may ask about the space.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        Space {
+            dim: self.x.cols,
+            euclidean: self.distance.euclidean(),
+        }
+    }
+
     /// `∂L/∂E` of the rows, shape `[B, D]`, from `G = ∂L/∂S`; the memory of `S` is reused on the way.
     ///
     /// Among one set that is all of it; otherwise the columns are held fixed.
@@ -243,7 +258,7 @@ impl<'a> Distances<'a> {
 }
 
 /// `x / ‖x‖`, or zero for the zero vector; for the references.
-fn unit(x: &[f64]) -> Vec<f64> {
+pub(crate) fn unit(x: &[f64]) -> Vec<f64> {
     let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
     x.iter()
         .map(|x| if norm > 0.0 { x / norm } else { 0.0 })

@@ -51,6 +51,50 @@ pub enum Error {
         /// Recipe key of the miner.
         miner: &'static str,
     },
+    /// The settings of a miner do not go together, or not with the distance.
+    #[error("miner {miner} {lacks}")]
+    MinerSettings {
+        /// Recipe key of the miner.
+        miner: &'static str,
+        /// What they lack.
+        lacks: &'static str,
+    },
+    /// The miner cannot be used against references.
+    #[error(
+        "miner {miner} compares the items of a batch with one another and cannot take references or a memory"
+    )]
+    MinerReferences {
+        /// Recipe key of the miner.
+        miner: &'static str,
+    },
+    /// The loss learns no proxies.
+    #[error(
+        "loss {loss} has no proxies, regularizer {regularizer} has nothing to act on: say on = \"embeddings\", or move it to an objective whose loss has proxies"
+    )]
+    NoProxies {
+        /// Recipe key of the loss.
+        loss: &'static str,
+        /// Recipe key of the regularizer.
+        regularizer: &'static str,
+        /// Its place in the list, from 0.
+        place: usize,
+    },
+    /// A regularizer of the centers of each class counts them otherwise than the loss.
+    #[error(
+        "regularizer {regularizer} takes {found} centers for each class, loss {loss} has {expected}: the two numbers have to be the same"
+    )]
+    Centers {
+        /// Recipe key of the loss.
+        loss: &'static str,
+        /// Recipe key of the regularizer.
+        regularizer: &'static str,
+        /// Its place in the list, from 0.
+        place: usize,
+        /// Proxies of each class that the loss has.
+        expected: usize,
+        /// Centers that the regularizer takes.
+        found: usize,
+    },
     /// The loss is no sum of terms.
     #[error(
         "loss {loss} is no sum of terms, reducer {reducer} has no effect on it: leave the reducer out"

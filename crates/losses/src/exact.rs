@@ -2,7 +2,7 @@
 //!
 //! Simple, slow, and of one piece with no fast path: tests hold the fused losses against it.
 
-use crate::distance::PairDistance;
+use crate::distance::{PairDistance, unit};
 use crate::tuples::Tuples;
 
 /// What the anchors are compared with.
@@ -25,6 +25,8 @@ pub struct Exact<'a> {
     parameters: Vec<Vec<f64>>,
     s: Vec<f64>,
     held: Option<&'a Exact<'a>>,
+    /// Whether the points are the embeddings divided by their norms.
+    normalize: bool,
 }
 
 impl<'a> Exact<'a> {
@@ -66,6 +68,7 @@ impl<'a> Exact<'a> {
             parameters: Vec::new(),
             s,
             held: None,
+            normalize: distance.normalize(),
         }
     }
 
@@ -118,6 +121,20 @@ impl<'a> Exact<'a> {
     #[must_use]
     pub fn column(&self, j: usize) -> &[f64] {
         &self.columns.vectors[j * self.cols..(j + 1) * self.cols]
+    }
+
+    /// The points that the distance compares: those of the anchors, then those of the columns.
+    #[must_use]
+    pub fn points(&self) -> [Vec<Vec<f64>>; 2] {
+        let point = |x: &[f64]| if self.normalize { unit(x) } else { x.to_vec() };
+        [self.embeddings, &self.columns.vectors]
+            .map(|v| v.chunks_exact(self.cols).map(point).collect())
+    }
+
+    /// `D`, the width of an embedding.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.cols
     }
 
     /// The loss's own learned parameter `k`.

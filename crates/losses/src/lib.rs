@@ -69,7 +69,7 @@ pub use error::Error;
 pub use exact::{Exact, ExactColumns};
 pub use nearkin_kernels::Mat;
 pub use objective::Objective;
-pub use pairs::{Classes, Pairs};
+pub use pairs::{Classes, Pairs, Space};
 pub use parameter::{Parameter, ParameterSpec, Start};
 pub use rand::SeedableRng;
 pub use rand_chacha::ChaCha8Rng;

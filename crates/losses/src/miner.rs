@@ -1,22 +1,42 @@
 //! Miners: which of the pairs and triplets of a batch a loss looks at.
 
 pub mod all;
+pub mod angular;
+pub mod batch_easy_hard;
 pub mod batch_hard;
+pub mod distance_weighted;
+pub mod hard_aware;
+pub mod hard_negative_class;
+pub mod hard_quadruplet;
+pub mod margin_violating;
 pub mod multi_similarity;
+pub mod pair_margin;
 pub mod semi_hard;
 pub mod triplet_margin;
+pub mod uniform_histogram;
 
 pub use all::All;
+pub use angular::Angular;
+pub use batch_easy_hard::BatchEasyHard;
 pub use batch_hard::BatchHard;
+pub use distance_weighted::DistanceWeighted;
+pub use hard_aware::HardAware;
+pub use hard_negative_class::HardNegativeClass;
+pub use hard_quadruplet::HardQuadruplet;
+pub use margin_violating::MarginViolating;
 pub use multi_similarity::MultiSimilarity;
+pub use pair_margin::PairMargin;
 pub use semi_hard::SemiHard;
 pub use triplet_margin::TripletMargin;
+pub use uniform_histogram::UniformHistogram;
 
 use crate::catalogue::family;
 use crate::described::Described;
+use crate::distance::PairDistance;
 use crate::exact::Exact;
 use crate::pairs::Pairs;
 use crate::tuples::Tuples;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -26,10 +46,19 @@ family! {
     /// In a recipe: `[miner.batch_hard]`. Left out, the loss brings the miner of its paper.
     pub enum Miner: TupleMiner {
         all::All,
+        angular::Angular,
+        batch_easy_hard::BatchEasyHard,
         batch_hard::BatchHard,
+        distance_weighted::DistanceWeighted,
+        hard_aware::HardAware,
+        hard_negative_class::HardNegativeClass,
+        hard_quadruplet::HardQuadruplet,
+        margin_violating::MarginViolating,
         multi_similarity::MultiSimilarity,
+        pair_margin::PairMargin,
         semi_hard::SemiHard,
         triplet_margin::TripletMargin,
+        uniform_histogram::UniformHistogram,
     }
 }
 
@@ -40,6 +69,19 @@ pub trait TupleMiner: Described + Send + Sync {
 
     /// The same by its definition, tuple by tuple; of a random choice, all it chooses from.
     fn reference(&self, batch: &Exact<'_>) -> Tuples;
+
+    /// Whether the settings go together, and with the distance.
+    ///
+    /// # Errors
+    /// What they lack, to be read after the name of the miner.
+    fn check(&self, _distance: &dyn PairDistance) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Whether rows and columns have to be the same items, as where `S[p][n]` is needed.
+    fn needs_square(&self) -> bool {
+        false
+    }
 }
 
 /// The triplets of every anchor, found in parallel, in the order of the anchors.
@@ -53,6 +95,11 @@ fn triplets_of_anchors(
         .map(of_anchor)
         .collect();
     Tuples::Triplets(anchors.concat())
+}
+
+/// One number for each anchor, drawn in order: random choices seeded by them do not depend on the number of threads.
+fn seeds(anchors: usize, rng: &mut ChaCha8Rng) -> Vec<u64> {
+    (0..anchors).map(|_| rng.next_u64()).collect()
 }
 
 /// The nearest negative of `a` farther away than `bound`, the first of equals.

@@ -5,10 +5,11 @@ use crate::criterion::{Criterion, Outcome, finite};
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::loss::{Form, Loss, Shape};
+use crate::loss::{Columns, Form, Loss, Shape};
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::reducer::{Mean, Reducer, Term};
+use crate::regularizer::{On, Regularization};
 use crate::tuples::Tuples;
 use nearkin_kernels::Mat;
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +45,9 @@ pub struct Objective {
     /// The reducer; left out, that of the loss's paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reducer: Option<Reducer>,
+    /// Penalties on the embeddings or on the loss's proxies, added to the loss.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regularizers: Vec<Regularization>,
 }
 
 impl<L: Into<Loss>> From<L> for Objective {
@@ -53,6 +57,7 @@ impl<L: Into<Loss>> From<L> for Objective {
             distance: None,
             miner: None,
             reducer: None,
+            regularizers: Vec::new(),
         }
     }
 }
@@ -83,6 +88,13 @@ impl Objective {
             reducer: Some(reducer.into()),
             ..self
         }
+    }
+
+    /// The same with one more regularizer.
+    #[must_use]
+    pub fn with_regularizer(mut self, regularizer: Regularization) -> Self {
+        self.regularizers.push(regularizer);
+        self
     }
 
     /// The same with distance, miner and reducer spelled out, as a checkpoint records them.
@@ -120,7 +132,8 @@ impl Objective {
     /// Whether the parts go together.
     ///
     /// # Errors
-    /// A distance, a miner or a reducer is named that would have no effect on the loss, here or in what the loss wraps.
+    /// A distance, a miner, a reducer or a regularizer is named that would have no effect on the loss, or whose settings
+    /// do not go together, here or in what the loss wraps.
     pub fn check(&self) -> Result<(), Error> {
         let (loss, definition) = (self.loss.name(), self.loss.definition());
         if self.distance.is_some() && definition.default_distance().is_none() {
@@ -146,6 +159,16 @@ impl Objective {
             }
             _ => {}
         }
+        if let Some((miner, distance)) = self.miner().zip(self.distance()) {
+            let lacks = |lacks| Error::MinerSettings {
+                miner: miner.name(),
+                lacks,
+            };
+            miner.get().check(distance.get()).map_err(lacks)?;
+        }
+        for place in 0..self.regularizers.len() {
+            self.check_regularizer(place)?;
+        }
         match self.loss.form() {
             // The width does not matter to what is checked.
             Form::Wrapper(wrapper) => wrapper.parts(1).iter().try_for_each(|part| {
@@ -154,9 +177,37 @@ impl Objective {
                     let loss = part.objective.loss.name();
                     return Err(Error::References { loss });
                 }
+                if let Some(miner) = part.objective.square_miner().filter(|_| remembers) {
+                    return Err(Error::MinerReferences { miner });
+                }
                 part.objective.check()
             }),
             _ => Ok(()),
+        }
+    }
+
+    fn check_regularizer(&self, place: usize) -> Result<(), Error> {
+        let regularization = &self.regularizers[place];
+        let (loss, regularizer) = (self.loss.name(), regularization.penalty.name());
+        match (regularization.on, self.loss.definition().columns()) {
+            (On::Embeddings, _) => Ok(()),
+            (On::Proxies, Columns::Items) => Err(Error::NoProxies {
+                loss,
+                regularizer,
+                place,
+            }),
+            (On::Proxies, Columns::Proxies { per_class }) => {
+                match regularization.penalty.get().per_class() {
+                    Some(found) if found != per_class => Err(Error::Centers {
+                        loss,
+                        regularizer,
+                        place,
+                        expected: per_class,
+                        found,
+                    }),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 
@@ -172,6 +223,16 @@ impl Objective {
                     && parts.iter().all(|part| part.objective.takes_references())
             }
         }
+    }
+
+    /// The first miner, here or in what the loss wraps, that cannot choose among references.
+    pub(crate) fn square_miner(&self) -> Option<&'static str> {
+        if let Form::Wrapper(wrapper) = self.loss.form() {
+            let parts = wrapper.parts(1);
+            return parts.iter().find_map(|part| part.objective.square_miner());
+        }
+        let miner = self.miner().filter(|miner| miner.get().needs_square());
+        miner.map(|miner| miner.name())
     }
 
     /// The first loss, here or in what the loss wraps, that a class for each item is not enough for.
@@ -243,7 +304,7 @@ impl Objective {
         };
         let classes = Classes::new(&labeled.labels);
         let distances = Distances::among(distance.get(), &dense, embeddings.cols)?;
-        let pairs = Pairs::new(distances.s(), &classes);
+        let pairs = Pairs::new(distances.s(), &classes).within(distances.space());
         Ok(match self.miner() {
             Some(miner) => miner.get().mine(pairs, rng),
             None => self.loss.definition().form(pairs, rng),
@@ -272,7 +333,26 @@ impl Objective {
             }
         };
         let labels: Vec<_> = (0..batch.rows()).map(|i| batch.label(i)).collect();
-        self.reduced(&terms, &labels, divisor) + self.loss.definition().embedding_reference(batch)
+        self.reduced(&terms, &labels, divisor)
+            + self.loss.definition().embedding_reference(batch)
+            + self.penalties(batch)
+    }
+
+    /// The values of the regularizers by their definitions; the proxies are the columns.
+    fn penalties(&self, batch: &Exact<'_>) -> f64 {
+        let penalty = |regularization: &Regularization| {
+            let rows: Vec<f64> = match regularization.on {
+                On::Embeddings => (0..batch.rows())
+                    .flat_map(|i| batch.embedding(i).to_vec())
+                    .collect(),
+                On::Proxies => (0..batch.columns())
+                    .flat_map(|j| batch.column(j).to_vec())
+                    .collect(),
+            };
+            let value = regularization.penalty.get().reference(&rows, batch.dim());
+            regularization.weight.exact() * value
+        };
+        self.regularizers.iter().map(penalty).sum()
     }
 
     fn reduced(&self, terms: &[Term], labels: &[u32], divisor: Option<f64>) -> f64 {

@@ -106,6 +106,16 @@ pub struct Pairs<'a> {
     first: usize,
     /// Column of row 0 of the batch, if the batch is among the columns.
     own: Option<usize>,
+    space: Space,
+}
+
+/// The space that the points of a pair matrix lie in, for miners that go by more than the order of the distances.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Space {
+    /// `D`, the width of an embedding.
+    pub dim: usize,
+    /// The Euclidean distance of two points from their distance, where it follows from that.
+    pub euclidean: Option<fn(f32) -> f32>,
 }
 
 impl<'a> Pairs<'a> {
@@ -141,7 +151,20 @@ impl<'a> Pairs<'a> {
             classes,
             first,
             own,
+            space: Space::default(),
         }
+    }
+
+    /// The same with what is known of the space.
+    #[must_use]
+    pub fn within(self, space: Space) -> Self {
+        Self { space, ..self }
+    }
+
+    /// What is known of the space.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.space
     }
 
     /// Anchors, the rows of `S`.

@@ -1,7 +1,7 @@
 //! Regularizers: penalties on rows of numbers, be they embeddings or class proxies.
 //!
 //! A regularizer is a function `rows [n, D] → (value, gradient [n, D])`. It knows no labels and no pairs, so it goes with
-//! any loss.
+//! any loss: an [objective](crate::Objective) has a list of them, each with its weight.
 
 pub mod center_invariant;
 pub mod embedding_norm;
@@ -18,7 +18,9 @@ pub use sparse_centers::SparseCenters;
 pub use zero_mean::ZeroMean;
 
 use crate::catalogue::family;
-use crate::described::Described;
+use crate::described::{Described, words};
+use crate::range::NonNegative;
+use serde::{Deserialize, Serialize};
 
 family! {
     /// A penalty on embeddings or on class proxies, of weight one; without rows it is zero.
@@ -39,6 +41,54 @@ pub trait RowRegularizer: Described + Send + Sync {
 
     /// The value by its definition.
     fn reference(&self, rows: &[f64], dim: usize) -> f64;
+
+    /// Rows of each class that it joins, if it joins those of a class.
+    fn per_class(&self) -> Option<usize> {
+        None
+    }
+}
+
+words! {
+    /// What a regularizer acts on.
+    pub enum On {
+        /// The embeddings of the batch.
+        Embeddings = "embeddings",
+        /// All class proxies of the loss.
+        Proxies = "proxies",
+    }
+}
+
+/// A regularizer with its weight, as an objective adds it to its loss.
+///
+/// In a recipe:
+///
+/// ```
+/// # let objective: nearkin_losses::Objective = toml::from_str(r#"
+/// [loss.soft_triple]
+/// centers = 3
+///
+/// [[regularizers]]
+/// weight = 0.2
+/// on = "proxies"
+/// penalty.sparse_centers = { centers = 3 }
+/// # "#).unwrap();
+/// # assert!(objective.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regularization {
+    /// What its value is multiplied by.
+    #[serde(default = "one")]
+    pub weight: NonNegative,
+    /// What it acts on.
+    #[serde(default)]
+    pub on: On,
+    /// The regularizer.
+    pub penalty: Regularizer,
+}
+
+fn one() -> NonNegative {
+    NonNegative::literal(1.0)
 }
 
 /// The mean of a term of each row, with the gradient: `term(row, gradient)` writes its slopes.

@@ -1,6 +1,6 @@
 //! Losses of pair scores that come from no embeddings.
 
-use crate::criterion::{Outcome, finite};
+use crate::criterion::{Outcome, finite, share};
 use crate::error::Error;
 use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, Rows, Shape};
 use crate::objective::Objective;
@@ -58,7 +58,7 @@ impl Objective {
         let classes = Classes::new(labels);
         let pairs = Pairs::new(&s, &classes);
         let mut gradient = vec![0.0; s.len()];
-        let evaluation = self.of_pairs(pairs, labels, (rng, &mut gradient))?;
+        let (evaluation, kept) = self.of_pairs(pairs, labels, (rng, &mut gradient))?;
         let value = evaluation.value as f32;
         if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
             return Err(Error::overflow(&s));
@@ -68,16 +68,18 @@ impl Objective {
             gradient,
             active: evaluation.active as f32 / evaluation.tuples.max(1) as f32,
             tuples: evaluation.tuples,
+            kept: share(kept),
             ..Outcome::default()
         })
     }
 
+    /// The evaluation, and how many pairs the miner kept, of how many.
     fn of_pairs(
         &self,
         pairs: Pairs<'_>,
         labels: &[u32],
         (rng, g): (&mut ChaCha8Rng, &mut [f32]),
-    ) -> Result<Evaluation, Error> {
+    ) -> Result<(Evaluation, [usize; 2]), Error> {
         let tuples = match self.miner() {
             Some(miner) => miner.get().mine(pairs, rng),
             None => self.loss.definition().form(pairs, rng),
@@ -91,10 +93,10 @@ impl Objective {
                     reducer,
                     labels,
                 };
-                let terms = rows.terms(pairs, &tuples, g);
+                let (terms, kept) = rows.terms(pairs, &tuples, g);
                 let reduced = rows.reduce(&terms);
                 rows.weigh(&reduced, (pairs, &tuples), g);
-                Ok(reduced.evaluation)
+                Ok((reduced.evaluation, kept))
             }
             Form::Matrix(loss) => {
                 let matrix = Matrix {
@@ -110,7 +112,8 @@ impl Objective {
                     parameters: &mut [],
                     norms: [&mut [], &mut []],
                 };
-                Ok(loss.value_and_grad(&matrix, &mut gradients))
+                let evaluation = loss.value_and_grad(&matrix, &mut gradients);
+                Ok((evaluation, tuples.pairs(pairs).counts()))
             }
             Form::Views(_) | Form::Wrapper(_) => Err(Error::NoMatrix {
                 loss: self.loss.name(),

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The pairs or triplets that take part, as a kind of its own each: never told apart by a length.
 ///
 /// No kind grows with the number of triplets of the batch: a band is two numbers, a mask is `B²` bits, and miners list at
-/// most one triplet for each positive pair.
+/// most a few triplets for each positive pair.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Tuples {
@@ -126,6 +126,14 @@ pub struct KeptPairs<'a> {
 }
 
 impl KeptPairs<'_> {
+    /// How many pairs are kept, and of how many.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        let (rows, cols) = (self.pairs.rows(), self.pairs.cols());
+        let own = (0..rows).filter(|&a| self.pairs.own(a).is_some()).count();
+        let all = rows * cols - own;
+        [self.mask.as_ref().map_or(all, |mask| mask.len()), all]
+    }
+
     /// Kept positives of anchor `a`, ascending.
     pub fn positives(&self, a: usize) -> impl Iterator<Item = usize> + Clone {
         self.pairs

@@ -1,5 +1,6 @@
 //! What can go wrong in training, embedding and evaluating.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// Error of the nearkin library.
@@ -59,7 +60,7 @@ pub enum Error {
         /// Its items.
         items: usize,
     },
-    /// Loss, distance, miner and reducer do not go together, or not with labels.
+    /// Loss, distance, miner, reducer and regularizers do not go together, or not with labels.
     #[error(transparent)]
     Objective(nearkin_losses::Error),
     /// The loss refused the batch.
@@ -98,15 +99,20 @@ pub enum Error {
 
 impl Error {
     /// The dotted key of the recipe that has to change, where the error is about one.
-    pub fn recipe_key(&self) -> Option<&str> {
-        match self {
-            Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => Some(key),
-            Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => Some("network"),
-            Self::Sampler(_) => Some("sampler"),
-            Self::Objective(_) => Some("loss"),
-            Self::Split(_) | Self::NothingToFind { .. } => Some("data.split"),
-            _ => None,
-        }
+    pub fn recipe_key(&self) -> Option<Cow<'_, str>> {
+        use nearkin_losses::Error as Objective;
+        Some(Cow::Borrowed(match self {
+            Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => key,
+            Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => "network",
+            Self::Sampler(_) => "sampler",
+            Self::Objective(
+                Objective::NoProxies { place, .. } | Objective::Centers { place, .. },
+            ) => return Some(Cow::Owned(format!("regularizers.{place}"))),
+            Self::Objective(Objective::MinerSettings { .. }) => "miner",
+            Self::Objective(_) => "loss",
+            Self::Split(_) | Self::NothingToFind { .. } => "data.split",
+            _ => return None,
+        }))
     }
 }
 

@@ -26,6 +26,7 @@ pub fn run(arguments: &Explain, json: bool) -> Result<(), Failure> {
         Explained::Miner => catalogue::miners(),
         Explained::Distance => catalogue::distances(),
         Explained::Reducer => catalogue::reducers(),
+        Explained::Regularizer => catalogue::regularizers(),
     };
     let Some(entry) = entries.iter().find(|entry| entry.name == arguments.name) else {
         return Err(unknown(arguments, entries));

@@ -19,7 +19,7 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
     if arguments.markdown {
         if arguments.what != Listed::Losses {
             return Err(Failure::usage(
-                "--markdown goes with `list losses`: its page holds miners, distances and reducers too",
+                "--markdown goes with `list losses`: its page holds miners, distances, reducers and regularizers too",
             ));
         }
         output::write(catalogue::markdown())?;
@@ -30,6 +30,7 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         Listed::Miners => entries(catalogue::miners(), json),
         Listed::Distances => entries(catalogue::distances(), json),
         Listed::Reducers => entries(catalogue::reducers(), json),
+        Listed::Regularizers => entries(catalogue::regularizers(), json),
         Listed::Networks => {
             let networks = nearkin::Network::catalogue().into_iter();
             lines(

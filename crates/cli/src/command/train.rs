@@ -111,7 +111,7 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
 /// Opens what a recipe names; what does not fit is placed in the recipe.
 pub fn setup(document: &Document) -> Result<Setup, Failure> {
     Setup::new(document.recipe()?).map_err(|error| match error.recipe_key() {
-        Some(key) => document.error_at(key, &error.to_string()).into(),
+        Some(key) => document.error_at(&key, &error.to_string()).into(),
         None => error.into(),
     })
 }

@@ -146,6 +146,9 @@ fn references<'b>(part: Part<'_>, seen: &Seen<'b>) -> Result<Others<'b>, Error> 
     let Some(references) = seen.references.filter(|_| !needs_square) else {
         return Err(Error::References { loss: loss.name() });
     };
+    if let Some(miner) = part.objective.square_miner() {
+        return Err(Error::MinerReferences { miner });
+    }
     let (rows, cols) = (references.embeddings.rows, references.embeddings.cols);
     if references.labels.len() != rows {
         let labels = references.labels.len();

@@ -40,6 +40,8 @@ struct Found {
     columns: Vec<f32>,
     /// `∂L/∂p` of the loss's own parameters.
     parameters: Vec<Vec<f32>>,
+    /// Pairs that take part, and all pairs.
+    kept: [usize; 2],
 }
 
 impl Run<'_> {
@@ -86,6 +88,8 @@ impl Run<'_> {
         if let Others::Vectors(Vectors { learner, .. }) = &others {
             self.add_column_gradient(learner, &found.columns, part);
         }
+        self.kept[0] += found.kept[0];
+        self.kept[1] += found.kept[1];
         self.add(found.evaluation, part.weight);
         Ok(())
     }
@@ -145,10 +149,12 @@ impl Setting<'_> {
         let mut kept = None;
         for &first in &firsts {
             let distances = self.distances(others, self.block_of(first, block))?;
-            let pairs = Pairs::block(distances.s(), &classes, first, own);
+            let pairs = Pairs::block(distances.s(), &classes, first, own).within(distances.space());
             let mut g = zeros(distances.s().len());
             let tuples = self.tuples(pairs, rng);
-            sums.extend(rows.terms(pairs, &tuples, &mut g));
+            let (terms, kept_pairs) = rows.terms(pairs, &tuples, &mut g);
+            sums.extend(terms);
+            found.keep(kept_pairs);
             if firsts.len() == 1 {
                 kept = Some((distances, tuples, g));
             } else {
@@ -160,12 +166,14 @@ impl Setting<'_> {
         let rng = &mut draws.clone();
         for &first in &firsts {
             let (distances, g) = if let Some((distances, tuples, mut g)) = kept.take() {
-                let pairs = Pairs::block(distances.s(), &classes, first, own);
+                let pairs =
+                    Pairs::block(distances.s(), &classes, first, own).within(distances.space());
                 rows.weigh(&reduced, (pairs, &tuples), &mut g);
                 (distances, g)
             } else {
                 let distances = self.distances(others, self.block_of(first, block))?;
-                let pairs = Pairs::block(distances.s(), &classes, first, own);
+                let pairs =
+                    Pairs::block(distances.s(), &classes, first, own).within(distances.space());
                 let mut g = zeros(distances.s().len());
                 let tuples = self.tuples(pairs, rng);
                 rows.terms(pairs, &tuples, &mut g);
@@ -193,8 +201,10 @@ impl Setting<'_> {
     ) -> Result<Found, Error> {
         let classes = self.classes(others);
         let distances = self.distances(others, self.dense)?;
-        let pairs = Pairs::block(distances.s(), &classes, 0, own(others));
+        let mut found = Found::empty(self.dense.len(), others);
+        let pairs = Pairs::block(distances.s(), &classes, 0, own(others)).within(distances.space());
         let tuples = self.tuples(pairs, rng);
+        found.keep(tuples.pairs(pairs).counts());
         let columns = match others {
             Others::Batch => self.dense,
             Others::Vectors(vectors) => &vectors.points,
@@ -209,7 +219,6 @@ impl Setting<'_> {
         let mut of_norms = norms.clone().map(|norms| vec![0.0; norms.len()]);
         let [of_rows, of_columns] = &mut of_norms;
         let mut g = zeros(distances.s().len());
-        let mut found = Found::empty(self.dense.len(), others);
         found.parameters = parameters
             .iter()
             .map(|values| vec![0.0; values.len()])
@@ -249,7 +258,14 @@ impl Found {
             rows: vec![0.0; len],
             columns: vec![0.0; columns],
             parameters: Vec::new(),
+            kept: [0; 2],
         }
+    }
+
+    /// Counts the pairs of a block.
+    fn keep(&mut self, [kept, all]: [usize; 2]) {
+        self.kept[0] += kept;
+        self.kept[1] += all;
     }
 
     /// Adds the gradients of a block whose rows begin at number `at` of the batch.

@@ -39,6 +39,10 @@ impl PairDistance for Cosine {
         gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
     }
 
+    fn euclidean(&self) -> Option<fn(f32) -> f32> {
+        Some(|d| (2.0 * d).max(0.0).sqrt())
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         1.0 - unit(x).iter().zip(unit(y)).map(|(x, y)| x * y).sum::<f64>()
     }

@@ -38,6 +38,11 @@ impl PairDistance for Dot {
         gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
     }
 
+    fn euclidean(&self) -> Option<fn(f32) -> f32> {
+        self.normalize
+            .then_some(|d| (2.0 + 2.0 * d).max(0.0).sqrt())
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

@@ -43,6 +43,10 @@ impl PairDistance for L2 {
         gram::gradient(points, (Of::Differences, -1.0), slope, (s, g), out);
     }
 
+    fn euclidean(&self) -> Option<fn(f32) -> f32> {
+        Some(|d| d)
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

@@ -39,6 +39,10 @@ impl PairDistance for SquaredL2 {
         gram::gradient(points, (Of::Differences, -2.0), |_| 1.0, (s, g), out);
     }
 
+    fn euclidean(&self) -> Option<fn(f32) -> f32> {
+        Some(|d| d.max(0.0).sqrt())
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

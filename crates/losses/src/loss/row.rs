@@ -124,8 +124,13 @@ pub(crate) struct Reduced {
 }
 
 impl Rows<'_> {
-    /// The terms of each anchor of a block, slopes in `g`.
-    pub fn terms(&self, pairs: Pairs<'_>, tuples: &Tuples, g: &mut [f32]) -> Vec<[Terms; 2]> {
+    /// The terms of each anchor of a block, slopes in `g`; and how many pairs take part, of how many.
+    pub fn terms(
+        &self,
+        pairs: Pairs<'_>,
+        tuples: &Tuples,
+        g: &mut [f32],
+    ) -> (Vec<[Terms; 2]>, [usize; 2]) {
         self.weighted_terms(pairs, tuples, None, g)
     }
 
@@ -135,10 +140,10 @@ impl Rows<'_> {
         tuples: &Tuples,
         weights: Option<&[f64]>,
         g: &mut [f32],
-    ) -> Vec<[Terms; 2]> {
+    ) -> (Vec<[Terms; 2]>, [usize; 2]) {
         let kept = tuples.pairs(pairs);
         let keep = self.reducer.keep();
-        pairs.each_anchor(g, |a, g| {
+        let terms = pairs.each_anchor(g, |a, g| {
             let row = Row {
                 pairs,
                 a,
@@ -148,7 +153,8 @@ impl Rows<'_> {
                 weights,
             };
             self.loss.row(&row, g)
-        })
+        });
+        (terms, kept.counts())
     }
 
     /// The value, from the terms of all anchors of the batch.

@@ -242,7 +242,9 @@ impl ViewLoss for SoftmaxClassification {
                 value: evaluation.value * share,
                 ..evaluation
             });
-            slopes.iter_mut().for_each(|slope| *slope *= share as f32);
+            for slope in &mut slopes {
+                *slope *= share as f32;
+            }
             let slopes = Mat::new(&slopes, pairs.len(), classes);
             self.pull_pairs(views, &classifier, pairs.start, slopes, gradients);
             let of_weight = MatMut::new(&mut gradients.parameters[0], classes, width);

@@ -1,12 +1,12 @@
 //! A semi-hard negative for every positive pair.
 
-use super::{TupleMiner, farthest, first_least, nearest_negative, triplets_of_anchors};
+use super::{TupleMiner, farthest, first_least, nearest_negative, seeds, triplets_of_anchors};
 use crate::described::{described, words};
 use crate::exact::Exact;
 use crate::pairs::Pairs;
 use crate::range::Positive;
 use crate::tuples::Tuples;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Positives up to which looking through the negatives for each beats searching among the positives.
@@ -151,10 +151,9 @@ impl SemiHard {
 
 impl TupleMiner for SemiHard {
     fn mine(&self, pairs: Pairs<'_>, rng: &mut ChaCha8Rng) -> Tuples {
-        // One draw for each anchor, in order: the choice does not depend on the number of threads.
-        let seeds: Vec<_> = match self.choice {
+        let seeds = match self.choice {
             Choice::Nearest => vec![0; pairs.rows()],
-            Choice::Random => (0..pairs.rows()).map(|_| rng.next_u64()).collect(),
+            Choice::Random => seeds(pairs.rows(), rng),
         };
         triplets_of_anchors(pairs, |a| self.of_anchor(pairs, a, seeds[a]))
     }

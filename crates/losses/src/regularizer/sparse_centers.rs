@@ -41,6 +41,10 @@ impl SparseCenters {
 }
 
 impl RowRegularizer for SparseCenters {
+    fn per_class(&self) -> Option<usize> {
+        Some(self.centers.get())
+    }
+
     fn value_and_grad(&self, rows: &[f32], dim: usize) -> (f64, Vec<f32>) {
         let dim = dim.max(1);
         let k = self.centers.get();

@@ -142,6 +142,26 @@ fn recipe_mistakes_are_named_with_what_was_expected() {
             "unknown field `normalize`",
         ),
         ("[loss.n_pair]\n[mine.all]", "unknown field `mine`"),
+        (
+            "[loss.n_pair]\n[[regularizers]]\npenalty.lp = { q = 2 }",
+            "unknown field `q`, expected `p` or `power`",
+        ),
+        (
+            "[loss.n_pair]\n[[regularizers]]\npenalty.lq = {}",
+            "unknown variant `lq`, expected one of",
+        ),
+        (
+            "[loss.n_pair]\n[[regularizers]]\nlp = {}",
+            "unknown field `lp`, expected one of `weight`, `on`, `penalty`",
+        ),
+        (
+            "[loss.n_pair]\n[[regularizers]]\non = 'weights'\npenalty.lp = {}",
+            "unknown variant `weights`, expected `embeddings` or `proxies`",
+        ),
+        (
+            "[loss.n_pair]\n[[regularizers]]\nweight = 0.1",
+            "missing field `penalty`",
+        ),
     ] {
         let error = toml::from_str::<Objective>(recipe).unwrap_err();
         assert!(error.message().contains(expected), "{error}");

@@ -5,6 +5,7 @@ use nearkin_losses::distance::Distance;
 use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
 use nearkin_losses::reducer::Reducer;
+use nearkin_losses::regularizer::Regularizer;
 use nearkin_losses::{Objective, loss};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,6 +81,7 @@ fn entries_are_complete_and_match_the_recipe() {
     assert_matches_the_recipe(&Miner::defaults(), catalogue::miners());
     assert_matches_the_recipe(&Distance::defaults(), catalogue::distances());
     assert_matches_the_recipe(&Reducer::defaults(), catalogue::reducers());
+    assert_matches_the_recipe(&Regularizer::defaults(), catalogue::regularizers());
 }
 
 #[test]
@@ -90,6 +92,7 @@ fn the_page_shows_every_entry_with_its_parameters() {
         ("miner", catalogue::miners()),
         ("distance", catalogue::distances()),
         ("reducer", catalogue::reducers()),
+        ("regularizers.penalty", catalogue::regularizers()),
     ] {
         for entry in entries {
             assert!(page.contains(&format!("### `[{table}.{}]`", entry.name)));

@@ -6,6 +6,7 @@ mod classes;
 mod exactness;
 mod goldens;
 mod invariance;
+mod miners;
 mod papers;
 mod regularizers;
 mod views;
@@ -277,7 +278,37 @@ fn distances() -> Vec<Distance> {
     variants(Distance::defaults())
 }
 
-/// Every miner without a random choice.
+/// Whether a miner chooses at random.
+fn is_random(miner: &Miner) -> bool {
+    let random = [
+        "distance_weighted",
+        "hard_negative_class",
+        "margin_violating",
+        "uniform_histogram",
+    ];
+    random.contains(&miner.name())
+}
+
+/// The miners of [`miners`], and more ways of choosing: for tests that look at the tuples alone.
+fn every_miner() -> Vec<Miner> {
+    let mut miners = miners();
+    let recipes = [
+        "[angular]\nangle = 40\nnegatives = 2",
+        "[batch_easy_hard]\npositive = 'hard'\nnegative = 'hard'\nnegative_range = [0.4, 9.0]",
+        "[batch_easy_hard]\npositive = 'semi_hard'\nnegative = 'easy'",
+        "[batch_easy_hard]\npositive = 'all'\nnegative = 'easy'",
+        "[batch_easy_hard]\npositive = 'easy'\nnegative = 'all'\npositive_range = [0.2, 1.5]",
+        "[hard_aware]\nshare = 0.2",
+        "[hard_negative_class]\nclasses = 3",
+        "[hard_quadruplet]\nweight = 0.5",
+        "[pair_margin]\npositive_margin = 0.4\nnegative_margin = 1.1",
+        "[uniform_histogram]\nbins = 6\npositives = 2\nnegatives = 3",
+    ];
+    miners.extend(recipes.map(|recipe| toml::from_str(recipe).unwrap()));
+    miners
+}
+
+/// Every miner, and some with other ways of choosing.
 fn miners() -> Vec<Miner> {
     use nearkin_losses::miner::{
         SemiHard, TripletMargin, semi_hard::Fallback, triplet_margin::Kind,

@@ -105,7 +105,8 @@ impl Document {
         parsed.map_err(|error| self.at(error.span(), &with_suggestion(error.message())))
     }
 
-    /// An error at a dotted key of the document, or at its start where the key is not written.
+    /// An error at a dotted key of the document, or at its start where the key is not written; items of a list go by their
+    /// numbers.
     pub fn error_at(&self, key: &str, message: &str) -> RecipeError {
         self.at(self.span_of(key), message)
     }
@@ -121,7 +122,11 @@ impl Document {
         let mut item = document.as_item();
         let mut span = None;
         for part in key.split('.') {
-            let Some(next) = item.get(part) else { break };
+            let next = match part.parse::<usize>() {
+                Ok(place) => item.get(place),
+                Err(_) => item.get(part),
+            };
+            let Some(next) = next else { break };
             item = next;
             span = item.span().or(span);
         }
@@ -142,10 +147,11 @@ impl Document {
 }
 
 /// Tables of which a recipe holds one variant: `[loss.x]`, …
-const VARIANTS: [&str; 8] = [
+const VARIANTS: [&str; 9] = [
     "loss",
     "distance",
     "miner",
+    "reducer",
     "network",
     "optimizer",
     "sampler",

@@ -25,6 +25,7 @@ use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
 use nearkin_losses::range::Fraction;
 use nearkin_losses::reducer::Reducer;
+use nearkin_losses::regularizer::Regularization;
 use serde::{Deserialize, Serialize};
 
 /// A training run, whole.
@@ -74,6 +75,9 @@ pub struct Recipe {
     /// How the terms of a batch become one number; the loss's own reducer where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reducer: Option<Reducer>,
+    /// Penalties on the embeddings or on the loss's proxies, `[[regularizers]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regularizers: Vec<Regularization>,
     /// How gradients move the weights.
     #[serde(default)]
     pub optimizer: Optimizer,
@@ -104,13 +108,14 @@ fn none() -> Fraction {
 }
 
 impl Recipe {
-    /// The loss with the distance, the miner and the reducer that it runs with.
+    /// The loss with the distance, the miner, the reducer and the regularizers that it runs with.
     pub fn objective(&self) -> Objective {
         Objective {
             loss: self.loss.clone(),
             distance: self.distance.clone(),
             miner: self.miner.clone(),
             reducer: self.reducer.clone(),
+            regularizers: self.regularizers.clone(),
         }
     }
 

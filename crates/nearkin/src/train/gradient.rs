@@ -20,6 +20,8 @@ pub struct Measured {
     pub value: f32,
     /// Share of the tuples that push.
     pub active: f32,
+    /// Share of the pairs of the batch that the miner kept.
+    pub kept: f32,
     /// Pairs or triplets that counted.
     pub tuples: usize,
     /// Spread of the embeddings, see [`spread`].
@@ -86,6 +88,7 @@ pub fn gradient(
         gradients: gradients.unwrap_or_default(),
         value: outcome.value,
         active: outcome.active,
+        kept: outcome.kept,
         tuples: outcome.tuples,
         spread: spread(matrix),
     };

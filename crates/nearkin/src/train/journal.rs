@@ -15,6 +15,8 @@ pub struct StepRecord {
     pub loss: f32,
     /// Share of the tuples that push.
     pub active: f32,
+    /// Share of the pairs of the batch that the miner kept.
+    pub kept: f32,
     /// Pairs or triplets that counted.
     pub tuples: usize,
     /// Spread of the batch's embeddings: near 0 they have collapsed to one point.

@@ -198,6 +198,7 @@ impl<'a> Run<'a> {
             items += batch.items.len();
             record.loss += measured.value / f32::from(accumulate);
             record.active += measured.active / f32::from(accumulate);
+            record.kept += measured.kept / f32::from(accumulate);
             record.spread += measured.spread / f32::from(accumulate);
             record.tuples += measured.tuples;
             match &sum {
@@ -242,6 +243,7 @@ impl<'a> Run<'a> {
             step: self.progress.step + 1,
             loss: 0.0,
             active: 0.0,
+            kept: 0.0,
             tuples: 0,
             spread: 0.0,
             gradient_norm: 0.0,
