@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 family! {
     /// A penalty on embeddings or on class proxies, of weight one; without rows it is zero.
     pub enum Regularizer: RowRegularizer {
-        lp::Lp,
-        embedding_norm::EmbeddingNorm,
-        zero_mean::ZeroMean,
         center_invariant::CenterInvariant,
+        embedding_norm::EmbeddingNorm,
+        lp::Lp,
         regular_face::RegularFace,
         sparse_centers::SparseCenters,
+        zero_mean::ZeroMean,
     }
 }
 

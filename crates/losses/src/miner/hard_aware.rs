@@ -8,6 +8,7 @@ use crate::range::Fraction;
 use crate::tuples::{PairMask, Tuples, insert_bit};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use std::ops::Range;
 
 described! {
     /// The hardest share of the positive pairs and of the negative pairs of the batch, whichever anchors they have.
@@ -67,16 +68,15 @@ impl HardAware {
 
 impl TupleMiner for HardAware {
     fn mine(&self, pairs: Pairs<'_>, _rng: &mut ChaCha8Rng) -> Tuples {
-        let rows = || (0..pairs.rows()).into_par_iter();
-        let farthest = rows().flat_map_iter(|a| pairs.positives(a).map(move |p| pairs.at(a, p)));
-        let nearest = rows().flat_map_iter(|a| {
-            let ranges = pairs.negatives(a);
-            ranges.flat_map(move |range| pairs.row(a)[range].iter().map(|d| -d))
+        let of_anchors = |of: &(dyn Fn(usize) -> Vec<f32> + Sync)| {
+            let anchors: Vec<_> = (0..pairs.rows()).into_par_iter().map(of).collect();
+            self.bound(anchors.concat())
+        };
+        let far = of_anchors(&|a| pairs.positives(a).map(|p| pairs.at(a, p)).collect());
+        let near = -of_anchors(&|a| {
+            let nearness = |range: Range<usize>| pairs.row(a)[range].iter().map(|d| -d);
+            pairs.negatives(a).flat_map(nearness).collect()
         });
-        let (far, near) = (
-            self.bound(farthest.collect()),
-            -self.bound(nearest.collect()),
-        );
         let mut mask = PairMask::empty(pairs.rows(), pairs.cols());
         mask.rows_mut().enumerate().for_each(|(a, bits)| {
             let row = pairs.row(a);
