@@ -7,10 +7,10 @@ mod views;
 
 pub use queue::Queue;
 
-use crate::batch::{Batch, References};
+use crate::batch::{Batch, References, Targets};
 use crate::error::Error;
 use crate::loss::Part;
-use crate::loss::{Columns, Evaluation, Form, Shape, Wrapper};
+use crate::loss::{Columns, Evaluation, Form, Shape, Twins, Wrapper};
 use crate::objective::Objective;
 use crate::parameter::{Parameter, ParameterSpec, Start};
 use nearkin_kernels::Mat;
@@ -62,9 +62,11 @@ impl Criterion {
     /// With starting values drawn from `seed`.
     ///
     /// # Errors
-    /// Parts of the objective do not go together: see [`Objective::check`].
+    /// Parts of the objective do not go together, or with the width: see [`Objective::check`] and
+    /// [`Objective::check_width`].
     pub fn new(objective: Objective, shape: Shape, seed: u64) -> Result<Self, Error> {
         objective.check()?;
+        objective.check_width(shape.dim)?;
         let mut criterion = Self {
             objective,
             shape,
@@ -197,6 +199,7 @@ impl Criterion {
             next_parameter: 0,
             queues: self.queues.iter_mut(),
             classes: self.shape.classes,
+            width: dim,
             total: Evaluation::default(),
             outcome: &mut outcome,
             rng,
@@ -213,6 +216,7 @@ impl Criterion {
                 dense: &dense,
                 targets: batch.targets,
                 references,
+                reference_rows: None,
             },
         )?;
         let total = run.total;
@@ -236,8 +240,10 @@ impl Criterion {
 struct Seen<'a> {
     /// Embeddings `[B, D]`, row-major, of the width of the part.
     dense: &'a [f32],
-    targets: crate::batch::Targets<'a>,
+    targets: Targets<'a>,
     references: Option<References<'a>>,
+    /// The row of the batch that is the first reference, if the references are rows of the batch.
+    reference_rows: Option<usize>,
 }
 
 /// One evaluation under way: parts take their parameters and queues in the order in which they were declared.
@@ -246,6 +252,8 @@ struct Run<'a> {
     next_parameter: usize,
     queues: std::slice::IterMut<'a, Queue>,
     classes: usize,
+    /// Components of the embeddings of the batch.
+    width: usize,
     total: Evaluation,
     outcome: &'a mut Outcome,
     rng: &'a mut ChaCha8Rng,
@@ -285,6 +293,46 @@ impl<'a> Run<'a> {
             });
             return self.parts(wrapper, part, &seen);
         }
+        match wrapper.twins() {
+            Some(twins) => self.twins(wrapper, twins, part, &seen),
+            None => self.parts(wrapper, part, &seen),
+        }
+    }
+
+    /// The parts of a wrapper for which each item is a class.
+    fn twins(
+        &mut self,
+        wrapper: &dyn Wrapper,
+        twins: Twins,
+        part: Part<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<(), Error> {
+        let loss = part.objective.loss.name();
+        let Targets::Aligned(aligned) = seen.targets else {
+            return Err(Error::NotAligned { loss });
+        };
+        if seen.references.is_some() {
+            return Err(Error::References { loss });
+        }
+        let rows = seen.dense.len() / part.dim.max(1);
+        let n = aligned.items(rows)?;
+        let labels: Vec<u32> = (0..rows).map(|row| (row % n) as u32).collect();
+        let mut seen = Seen {
+            targets: Targets::Labels(&labels),
+            ..*seen
+        };
+        if twins == Twins::Against {
+            let (first, others) = seen.dense.split_at(n * part.dim);
+            seen.dense = first;
+            seen.targets = Targets::Labels(&labels[..n]);
+            seen.references = Some(References {
+                embeddings: Mat::new(others, rows - n, part.dim),
+                labels: &labels[n..],
+                own: None,
+                learn: true,
+            });
+            seen.reference_rows = Some(n);
+        }
         self.parts(wrapper, part, &seen)
     }
 
@@ -318,8 +366,8 @@ impl<'a> Run<'a> {
                 weighted,
                 &Seen {
                     dense: &dense,
-                    targets: seen.targets,
                     references,
+                    ..*seen
                 },
             )?;
         }
@@ -346,9 +394,7 @@ impl<'a> Run<'a> {
     }
 
     fn add_gradient(&mut self, gradient: &[f32], part: Part<'_>) {
-        let rows = (gradient.len() / part.dim.max(1)).max(1);
-        let width = self.outcome.gradient.len() / rows;
-        add_rows(&mut self.outcome.gradient, width, gradient, part);
+        add_rows(&mut self.outcome.gradient, self.width, gradient, part);
     }
 
     fn add_parameter_gradient(&mut self, parameter: usize, gradient: &[f32], weight: f64) {
@@ -363,7 +409,7 @@ impl<'a> Run<'a> {
 fn add_rows(sum: &mut [f32], width: usize, gradient: &[f32], part: Part<'_>) {
     let weight = part.weight as f32;
     for (sum, gradient) in sum
-        .chunks_exact_mut(width)
+        .chunks_exact_mut(width.max(1))
         .zip(gradient.chunks_exact(part.dim))
     {
         sum.iter_mut()

@@ -83,6 +83,11 @@ pub trait PairDistance: Described + Send + Sync {
     /// Writes the gradients of the points, given `S` (overwritten as workspace) and `G = ∂L/∂S`.
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>);
 
+    /// The similarity at a distance: the cosine and the dot product are similarities, of which the distances are made.
+    fn similarity(&self, d: f64) -> f64 {
+        1.0 - d
+    }
+
     /// The distance of two raw embeddings, plainly, in `f64`.
     fn reference(&self, x: &[f64], y: &[f64]) -> f64;
 }

@@ -2,7 +2,10 @@
 
 pub mod angle;
 pub mod arcface;
+pub mod barlow_twins;
 pub mod contrastive;
+pub mod contrastive_tension;
+pub mod contrastive_tension_in_batch;
 pub mod cosent;
 pub mod cosface;
 pub mod cosine_regression;
@@ -10,6 +13,7 @@ pub mod cross_batch_memory;
 pub mod distill_kl_div;
 pub mod fast_ap;
 pub mod generalized_lifted_structure;
+pub mod gist;
 pub mod global_orthogonal;
 pub mod histogram;
 pub mod intra_pair_variance;
@@ -32,6 +36,7 @@ pub mod pnp;
 pub mod proxy_anchor;
 pub mod proxy_nca;
 pub mod ranked_list;
+pub mod self_supervised;
 pub mod smooth_ap;
 pub mod smooth_triplet;
 pub mod snr_contrastive;
@@ -50,6 +55,7 @@ pub mod weighted_sum;
 
 // The forms of losses, and what several losses share.
 mod bins;
+mod candidates;
 mod class_softmax;
 mod family;
 mod hinge;
@@ -63,7 +69,10 @@ mod wrapper;
 
 pub use angle::Angle;
 pub use arcface::Arcface;
+pub use barlow_twins::BarlowTwins;
 pub use contrastive::Contrastive;
+pub use contrastive_tension::ContrastiveTension;
+pub use contrastive_tension_in_batch::ContrastiveTensionInBatch;
 pub use cosent::Cosent;
 pub use cosface::Cosface;
 pub use cosine_regression::CosineRegression;
@@ -72,6 +81,7 @@ pub use distill_kl_div::DistillKlDiv;
 pub use family::{Form, Loss};
 pub use fast_ap::FastAp;
 pub use generalized_lifted_structure::GeneralizedLiftedStructure;
+pub use gist::Gist;
 pub use global_orthogonal::GlobalOrthogonal;
 pub use histogram::Histogram;
 pub use intra_pair_variance::IntraPairVariance;
@@ -97,6 +107,7 @@ pub use proxy_nca::ProxyNca;
 pub use ranked_list::RankedList;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use self_supervised::SelfSupervised;
 pub use smooth_ap::SmoothAp;
 pub use smooth_triplet::SmoothTriplet;
 pub use snr_contrastive::SnrContrastive;
@@ -113,7 +124,7 @@ pub use tuplet_margin::TupletMargin;
 pub use vicreg::Vicreg;
 pub use view::{Needs, ViewGradients, ViewLoss, Views};
 pub use weighted_sum::{Weighted, WeightedSum};
-pub use wrapper::{Inner, List, Part, Wrapper};
+pub use wrapper::{Inner, List, Part, Twins, Wrapper};
 
 use crate::described::{Described, words};
 use crate::distance::Distance;
@@ -124,6 +135,7 @@ use crate::parameter::ParameterSpec;
 use crate::reducer::{Mean, Reducer};
 use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
+use std::sync::LazyLock;
 
 words! {
     /// What a loss needs to know of each item.
@@ -138,6 +150,31 @@ words! {
         Scores = "scores",
         /// What a teacher model makes of the items.
         Teacher = "teacher",
+    }
+}
+
+impl Target {
+    const ALL: [Self; 5] = [
+        Self::Labels,
+        Self::Pairs,
+        Self::Triplets,
+        Self::Scores,
+        Self::Teacher,
+    ];
+
+    /// Those of all targets that are asked for.
+    fn subset(keep: impl Fn(Self) -> bool) -> &'static [Self] {
+        static SUBSETS: LazyLock<Vec<Vec<Target>>> = LazyLock::new(|| {
+            let of = |bits: usize| {
+                let numbered = Target::ALL.into_iter().enumerate();
+                let kept = numbered.filter(|(k, _)| bits >> k & 1 == 1);
+                kept.map(|(_, target)| target).collect()
+            };
+            (0..1 << Target::ALL.len()).map(of).collect()
+        });
+        let bits = Self::ALL.into_iter().enumerate();
+        let bits: usize = bits.map(|(k, target)| usize::from(keep(target)) << k).sum();
+        &SUBSETS[bits]
     }
 }
 

@@ -38,6 +38,10 @@ impl PairDistance for Dot {
         gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
     }
 
+    fn similarity(&self, d: f64) -> f64 {
+        -d
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

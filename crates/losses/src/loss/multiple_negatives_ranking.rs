@@ -1,23 +1,42 @@
 //! The multiple negatives ranking loss.
 
-use super::paired::{Ranking, add};
+pub use super::candidates::MarginStrategy;
+use super::candidates::{Block, Candidates};
 use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
-use crate::described::described;
-use crate::distance::{Cosine, Distance, Distances};
+use crate::described::{described, words};
+use crate::distance::{Cosine, Distance};
 use crate::error::Error;
 use crate::miner::Miner;
-use crate::range::Positive;
+use crate::range::{Finite, NonNegative, Positive};
 use crate::reducer::Reducer;
+
+words! {
+    /// Which negatives weigh more the nearer they are.
+    pub enum Hardness {
+        /// None.
+        None = "none",
+        /// Positives and negatives of other items.
+        InBatchNegatives = "in_batch_negatives",
+        /// The negatives of the item itself.
+        HardNegatives = "hard_negatives",
+        /// Both.
+        AllNegatives = "all_negatives",
+    }
+}
 
 described! {
     /// Picks the positive of each anchor out of the positives and hard negatives of the whole batch.
     ///
     /// ```text
-    /// L = 1/n Σ_i log Σ_c exp( scale (d(a_i, p_i) - d(a_i, c)) ),  c over all p_j and all negatives of all items
+    /// L = 1/n Σ_i log Σ_c exp( scale (d(a_i, p_i) - d(a_i, c)) + h(a_i, c) ),  c over all p_j and all negatives of all items
     /// ```
     ///
-    /// Symmetric: the mean of this and of `1/n Σ_i log Σ_j exp(scale (d(a_i, p_i) - d(a_j, p_i)))`. An item is active
-    /// while some other candidate is at least as near as its positive.
+    /// `symmetric`: the mean of this and of `1/n Σ_i log Σ_j exp(scale (d(a_i, p_i) - d(a_j, p_i)))`, or with `joint` one
+    /// logarithm of both sums. `contrast_anchors` adds the pairs `(a_i, a_j)` of different items to the first sum,
+    /// `contrast_positives` the pairs of `p_i` and what comes after the anchor in other items. `h` is `hardness_strength` times
+    /// the similarity for the negatives that `hardness` names, as a constant without slope, and zero for the rest. The
+    /// similarity is `-d` over the dot product and `1 - d` otherwise. An item is active while some other candidate is at least
+    /// as near as its positive.
     ///
     /// # Shapes
     /// - embeddings: two or more views `[n, D]`: anchors, positives, hard negatives; labels, if masked by them: `[n]`
@@ -25,11 +44,15 @@ described! {
     ///
     /// # Reference
     /// M. Henderson et al., Efficient Natural Language Response Suggestion for Smart Reply, arXiv 2017, §4.4; with hard
-    /// negatives as in V. Karpukhin et al., Dense Passage Retrieval, EMNLP 2020, Eq. 2.
+    /// negatives as in V. Karpukhin et al., Dense Passage Retrieval, EMNLP 2020, Eq. 2. All pairs in one sum: Z. Li et al.,
+    /// Towards General Text Embeddings with Multi-stage Contrastive Learning, arXiv 2023, Eq. 2. `hardness`: Z. Lan et al.,
+    /// `LLaVE`, arXiv 2025, Eq. 5.
     ///
     /// # Differences
-    /// The papers use dot products (`[distance.dot]`, scale 1). Cosine, scale 20 and the symmetric form are those of
-    /// sentence-transformers, which masks no false negatives by class.
+    /// The papers use dot products (`[distance.dot]`, scale 1). Cosine, scale 20, the symmetric form and `hardness` are those of
+    /// sentence-transformers, which masks no false negatives. Its `directions` are `contrast_anchors` (query to query),
+    /// `contrast_positives` (document to document) and `symmetric` (document to query), and `joint` is its `partition_mode`; as
+    /// there, a joint sum holds the positive pair twice.
     ///
     /// # Example
     /// ```
@@ -47,8 +70,22 @@ described! {
         pub scale: Positive = Positive::literal(20.0),
         /// Average with the same loss with anchors and positives exchanged.
         pub symmetric: bool = false,
+        /// With `symmetric`, one softmax over the candidates of both directions in place of two.
+        pub joint: bool = false,
+        /// Count the other anchors among the candidates.
+        pub contrast_anchors: bool = false,
+        /// Count what is near the positive, out of other items, among the candidates.
+        pub contrast_positives: bool = false,
+        /// Negatives that weigh more the nearer they are: `none`, `in_batch_negatives`, `hard_negatives`, `all_negatives`.
+        pub hardness: Hardness = Hardness::None,
+        /// How much more; 9 in the paper for `in_batch_negatives`.
+        pub hardness_strength: NonNegative = NonNegative::literal(0.0),
         /// Leave positives of other items of the anchor's class out of its candidates.
         pub mask_classes: bool = false,
+        /// Leave out candidates too similar to be negatives: `none`, `absolute`, `relative`.
+        pub margin_strategy: MarginStrategy = MarginStrategy::None,
+        /// How far below the similarity of the positive that begins; below zero, above it.
+        pub margin: Finite = Finite::literal(0.0),
     }
 }
 
@@ -70,6 +107,110 @@ impl Definition for MultipleNegativesRanking {
     }
 }
 
+/// The distances that take part.
+struct Blocks<'a> {
+    /// Anchors to all others.
+    forward: Block<'a>,
+    anchors: Option<Block<'a>>,
+    positives: Option<Block<'a>>,
+}
+
+impl MultipleNegativesRanking {
+    /// Whether candidate `j` of item `i`, a row of the views after the anchor, has a hardness.
+    fn weighs(&self, i: usize, j: usize, n: usize) -> bool {
+        let own = j % n == i;
+        match self.hardness {
+            Hardness::None => false,
+            Hardness::InBatchNegatives => !own,
+            Hardness::HardNegatives => own && j >= n,
+            Hardness::AllNegatives => !own || j >= n,
+        }
+    }
+
+    fn blocks<'a>(&self, views: &Views<'a, f32>) -> Result<Blocks<'a>, Error> {
+        let others = 1..views.embeddings.len();
+        let anchors = self.contrast_anchors.then(|| Block::new(views, 0, 0..1));
+        let positives = self
+            .contrast_positives
+            .then(|| Block::new(views, 1, others.clone()));
+        Ok(Blocks {
+            forward: Block::new(views, 0, others)?,
+            anchors: anchors.transpose()?,
+            positives: positives.transpose()?,
+        })
+    }
+
+    /// Adds the slopes of item `i` to those of the blocks.
+    fn item(&self, i: usize, views: &Views<'_, f32>, blocks: &mut Blocks<'_>) -> Evaluation {
+        let (n, out) = (views.items(), f32::NEG_INFINITY);
+        let labels = views.labels.filter(|_| self.mask_classes);
+        let similarity = |d: f32| views.distance().similarity(f64::from(d)) as f32;
+        let threshold = {
+            let positive = similarity(blocks.forward.row(i)[i]);
+            self.margin_strategy.threshold(positive, self.margin.get())
+        };
+        // What is left out for its class or its similarity; hard negatives have no class.
+        let masked = |j: usize, d: f32| {
+            similarity(d) > threshold || j < n && labels.is_some_and(|l| l[i] == l[j])
+        };
+        let other = |j: usize, d: f32| if j % n == i || masked(j, d) { out } else { 0.0 };
+        let strength = self.hardness_strength.get();
+        let mut list = Candidates::default();
+        list.push(blocks.forward.row(i).iter().copied(), |j, d| {
+            match (masked(j, d), self.weighs(i, j, n)) {
+                (true, _) => out,
+                (false, true) => strength * similarity(d),
+                (false, false) => 0.0,
+            }
+        });
+        if let Some(anchors) = &blocks.anchors {
+            list.push(anchors.row(i).iter().copied(), other);
+        }
+        if let Some(positives) = &blocks.positives {
+            list.push(positives.row(i).iter().copied(), other);
+        }
+        let first = list.len();
+        // The positive pair again keeps its place, whatever masks the others.
+        let of_positive = |j: usize, d: f32| if j != i && masked(j, d) { out } else { 0.0 };
+        let column: Vec<_> = blocks.forward.column(n, i).collect();
+        if self.symmetric && self.joint {
+            list.push(column.into_iter(), of_positive);
+            let total = list.pick([i, first + i], self.scale.get(), (1.0 / n as f64) as f32);
+            self.spread(i, &list.slopes, blocks);
+            blocks.forward.add_column(i, &list.slopes[first..]);
+            return total;
+        }
+        let ways = if self.symmetric { 2.0 } else { 1.0 };
+        let weight = (1.0 / (ways * n as f64)) as f32;
+        let mut total = list.pick([i, i], self.scale.get(), weight);
+        self.spread(i, &list.slopes, blocks);
+        if self.symmetric {
+            let mut list = Candidates::default();
+            list.push(column.into_iter(), of_positive);
+            total = total.plus(list.pick([i, i], self.scale.get(), weight));
+            blocks.forward.add_column(i, &list.slopes);
+        }
+        total
+    }
+
+    /// Adds slopes to the rows of the blocks.
+    fn spread(&self, i: usize, slopes: &[f32], blocks: &mut Blocks<'_>) {
+        let mut at = 0;
+        let Blocks {
+            forward,
+            anchors,
+            positives,
+        } = blocks;
+        for block in [Some(forward), anchors.as_mut(), positives.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            block.add_row(i, &slopes[at..at + block.columns]);
+            at += block.columns;
+        }
+    }
+}
+
 impl ViewLoss for MultipleNegativesRanking {
     fn views(&self) -> (usize, usize) {
         (2, usize::MAX)
@@ -87,72 +228,86 @@ impl ViewLoss for MultipleNegativesRanking {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let n = views.items();
-        let candidates = views.embeddings[1..].concat();
-        let columns = candidates.len() / views.cols;
-        let distances = Distances::between(
-            views.distance(),
-            views.embeddings[0],
-            &candidates,
-            views.cols,
-        )?;
-        let labels = views.labels.filter(|_| self.mask_classes);
-        let kept = |i: usize, j: usize| j >= n || labels.is_none_or(|l| l[i] != l[j]);
-        let ways = if self.symmetric { 2.0 } else { 1.0 };
-        let ranking = Ranking {
-            scale: self.scale.get(),
-            weight: (1.0 / (ways * n as f64)) as f32,
-        };
-        let s = distances.s();
-        let mut g = vec![0.0; s.len()];
+        let mut blocks = self.blocks(views)?;
         let mut total = Evaluation::default();
-        for (i, g) in g.chunks_exact_mut(columns).enumerate() {
-            let row = &s[i * columns..][..columns];
-            total = total.plus(ranking.term(row, i, |j| kept(i, j), g));
+        for i in 0..views.items() {
+            total = total.plus(self.item(i, views, &mut blocks));
         }
-        if self.symmetric {
-            let mut slopes = vec![0.0; n];
-            for i in 0..n {
-                let column: Vec<_> = (0..n).map(|j| s[j * columns + i]).collect();
-                total = total.plus(ranking.term(&column, i, |j| kept(i, j), &mut slopes));
-                (0..n).for_each(|j| g[j * columns + i] += slopes[j]);
-            }
+        let Blocks {
+            forward,
+            anchors,
+            positives,
+        } = blocks;
+        for block in [Some(forward), anchors, positives].into_iter().flatten() {
+            block.pull(gradients);
         }
-        let (anchors, others) = distances.gradients(&g, true);
-        add(gradients.embeddings[0], &anchors);
-        let views = gradients.embeddings[1..].iter_mut();
-        views
-            .zip(others.chunks_exact(anchors.len()))
-            .for_each(|(sum, gradient)| add(sum, gradient));
         Ok(total)
     }
 
     fn reference(&self, views: &Views<'_, f64>) -> f64 {
+        self.frozen_reference(views, views)
+    }
+
+    fn frozen_reference(&self, views: &Views<'_, f64>, held: &Views<'_, f64>) -> f64 {
         let (n, scale) = (views.items(), self.scale.exact());
-        let same = |i: usize, j: usize| {
-            i != j && self.mask_classes && views.labels.is_some_and(|l| l[i] == l[j])
-        };
-        let [mut forward, mut backward] = [0.0; 2];
+        let similarity =
+            |q: (usize, usize), c: (usize, usize)| held.distance().similarity(held.d(q, c));
+        let [mut forward, mut backward, mut both] = [0.0; 3];
         for i in 0..n {
             let positive = views.d((0, i), (1, i));
-            let (mut sum, mut swapped) = (0.0, 0.0);
+            let of_positive = similarity((0, i), (1, i));
+            // What a pair of another item adds: (query, candidate, item of the candidate).
+            let term = |q: (usize, usize), c: (usize, usize), j: usize| {
+                let marked = views.labels.is_some_and(|l| l[i] == l[j]);
+                let marked = marked && self.mask_classes && q.0 < 2 && c.0 < 2;
+                let near = self.margin_strategy.leaves_out(
+                    similarity(q, c),
+                    of_positive,
+                    self.margin.exact(),
+                );
+                if marked || near {
+                    0.0
+                } else {
+                    (scale * (positive - views.d(q, c))).exp()
+                }
+            };
+            let (mut sum, mut swapped) = (1.0, 1.0);
             for j in 0..n {
                 for view in 1..views.embeddings.len() {
-                    if view > 1 || !same(i, j) {
-                        sum += (scale * (positive - views.d((0, i), (view, j)))).exp();
+                    let hard = match self.hardness {
+                        Hardness::None => false,
+                        Hardness::InBatchNegatives => i != j,
+                        Hardness::HardNegatives => i == j && view > 1,
+                        Hardness::AllNegatives => i != j || view > 1,
+                    };
+                    let strength = if hard {
+                        self.hardness_strength.exact()
+                    } else {
+                        0.0
+                    };
+                    if i != j || view > 1 {
+                        let weight = (strength * similarity((0, i), (view, j))).exp();
+                        sum += weight * term((0, i), (view, j), j);
+                    }
+                    if i != j && self.contrast_positives {
+                        sum += term((1, i), (view, j), j);
                     }
                 }
-                if !same(i, j) {
-                    swapped += (scale * (positive - views.d((0, j), (1, i)))).exp();
+                if i != j && self.contrast_anchors {
+                    sum += term((0, i), (0, j), j);
+                }
+                if i != j {
+                    swapped += term((0, j), (1, i), j);
                 }
             }
             forward += sum.ln() / n as f64;
             backward += swapped.ln() / n as f64;
+            both += (sum + swapped).ln() / n as f64;
         }
-        if self.symmetric {
-            f64::midpoint(forward, backward)
-        } else {
-            forward
+        match (self.symmetric, self.joint) {
+            (false, _) => forward,
+            (true, false) => f64::midpoint(forward, backward),
+            (true, true) => both,
         }
     }
 }

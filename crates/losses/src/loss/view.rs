@@ -32,6 +32,12 @@ pub trait ViewLoss: Definition {
 
     /// The value by the definition.
     fn reference(&self, views: &Views<'_, f64>) -> f64;
+
+    /// The same with what has no slope, such as the weights of negatives by their hardness, held as it is for other views:
+    /// its slope is the gradient.
+    fn frozen_reference(&self, views: &Views<'_, f64>, _held: &Views<'_, f64>) -> f64 {
+        self.reference(views)
+    }
 }
 
 /// What a view loss needs to know of each item beside its views.

@@ -216,6 +216,12 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 }
                 // Each edge of a bin is a kink, and central differences may step over one of a hundred.
                 ("bins", _) if name == "histogram" => vec![Value::from(10)],
+                // Their combinations would take minutes: views.rs lists those that matter.
+                ("joint" | "contrast_anchors" | "contrast_positives", _)
+                    if name == "multiple_negatives_ranking" =>
+                {
+                    continue;
+                }
                 ("nu", _) => [0.0, 0.3].map(Value::from).into(),
                 ("variant", _) => ["o", "iu", "ib", "ds", "dq"].map(Value::from).into(),
                 (_, Value::Bool(_)) => [false, true].map(Value::from).into(),
