@@ -18,6 +18,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 
+/// Entries of `S` beyond which references and proxies are passed in blocks of rows: 128 MiB each for `S` and `G`.
+const HELD: usize = 1 << 25;
+
 /// An objective at work.
 ///
 /// # Example
@@ -38,6 +41,7 @@ pub struct Criterion {
     shape: Shape,
     parameters: Vec<Parameter>,
     queues: Vec<Queue>,
+    held: usize,
 }
 
 /// What an objective makes of a batch.
@@ -72,6 +76,7 @@ impl Criterion {
             shape,
             parameters: Vec::new(),
             queues: Vec::new(),
+            held: HELD,
         };
         let objective = criterion.objective.clone();
         criterion.declare(&objective, shape, "", &mut ChaCha8Rng::seed_from_u64(seed));
@@ -103,6 +108,17 @@ impl Criterion {
         };
         for spec in proxies.into_iter().chain(definition.learned(shape)) {
             self.parameters.push(Parameter::new(prefix, &spec, rng));
+        }
+    }
+
+    /// The same with another bound of memory: against references and proxies, losses that are sums over anchors hold so many
+    /// distances at a time, or one row of them, and as many slopes. The value does not depend on it, but for a miner that
+    /// draws at random.
+    #[must_use]
+    pub fn holding(self, distances: usize) -> Self {
+        Self {
+            held: distances,
+            ..self
         }
     }
 
@@ -200,6 +216,7 @@ impl Criterion {
             queues: self.queues.iter_mut(),
             classes: self.shape.classes,
             width: dim,
+            held: self.held,
             total: Evaluation::default(),
             outcome: &mut outcome,
             rng,
@@ -254,6 +271,8 @@ struct Run<'a> {
     classes: usize,
     /// Components of the embeddings of the batch.
     width: usize,
+    /// Distances that are held at a time.
+    held: usize,
     total: Evaluation,
     outcome: &'a mut Outcome,
     rng: &'a mut ChaCha8Rng,

@@ -42,6 +42,14 @@ impl PairDistance for Dot {
         -d
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        -gram::dot(x, y)
+    }
+
+    fn pair_gradient(&self, points: [&[f32]; 2], _d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        gram::add_product(points, -slope, out);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

@@ -137,6 +137,23 @@ impl PairDistance for Snr {
         }
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        let row = |row| Mat::new(row, 1, row.len());
+        self.matrix(Points::between(row(x), row(y)))[0]
+    }
+
+    fn pair_gradient(&self, [x, y]: [&[f32]; 2], d: f32, slope: f32, [dx, dy]: [&mut [f32]; 2]) {
+        let row = |row| Mat::new(row, 1, row.len());
+        let (mut of_x, mut of_y) = (vec![0.0; x.len()], vec![0.0; y.len()]);
+        let out = Gradients {
+            x: &mut of_x,
+            y: Some(&mut of_y),
+        };
+        self.gradient(Points::between(row(x), row(y)), &mut [d], &[slope], out);
+        dx.iter_mut().zip(of_x).for_each(|(sum, g)| *sum += g);
+        dy.iter_mut().zip(of_y).for_each(|(sum, g)| *sum += g);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

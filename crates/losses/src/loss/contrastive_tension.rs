@@ -76,7 +76,7 @@ impl ViewLoss for ContrastiveTension {
     ) -> Result<Evaluation, Error> {
         let paired = Paired::new(views, [0, 1])?;
         let mut total = Evaluation::default();
-        let mut slopes = paired.d();
+        let mut slopes = paired.d().to_vec();
         for (i, slope) in slopes.iter_mut().enumerate() {
             let sign = if views.scores_of(i)[0] >= 0.5 {
                 1.0

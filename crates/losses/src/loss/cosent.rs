@@ -172,7 +172,7 @@ impl ViewLoss for Cosent {
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
         let paired = Paired::new(views, [0, 1])?;
-        let (evaluation, slopes) = ordered(self.scale.exact(), &paired.d(), views);
+        let (evaluation, slopes) = ordered(self.scale.exact(), paired.d(), views);
         paired.pull(&slopes, gradients);
         Ok(evaluation)
     }

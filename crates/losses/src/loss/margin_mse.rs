@@ -86,7 +86,7 @@ impl ViewLoss for MarginMse {
         for view in 2..count {
             let negative = Paired::new(views, [0, view])?;
             let mut slopes = vec![0.0; n];
-            for (i, d) in negative.d().into_iter().enumerate() {
+            for (i, d) in negative.d().iter().enumerate() {
                 let off = d - of_positive[i] - views.scores_of(i)[view - 2];
                 slopes[i] = 2.0 * off / terms as f32;
                 of_positives[i] -= slopes[i];

@@ -6,7 +6,7 @@ use crate::described::described;
 use crate::distance::{Distance, SquaredL2};
 use crate::exact::Exact;
 use crate::miner::Miner;
-use crate::range::Positive;
+use crate::range::{Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -32,7 +32,8 @@ described! {
     /// `ProxyNCA++`, ECCV 2020, §3, where `scale` is one over the temperature.
     ///
     /// # Differences
-    /// The loss of this name in pytorch-metric-learning is that with `plus_plus = true`.
+    /// The loss of this name in pytorch-metric-learning is that with `plus_plus = true`. `sample` is that of X. An et al.,
+    /// Partial FC, ICCVW 2021.
     ///
     /// # Example
     /// ```
@@ -51,6 +52,8 @@ described! {
         pub scale: Positive = Positive::literal(1.0),
         /// Count the right class in the denominator.
         pub plus_plus: bool = false,
+        /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
+        pub sample: Fraction = Fraction::literal(1.0),
     }
 }
 
@@ -65,6 +68,10 @@ impl Definition for ProxyNca {
 
     fn columns(&self) -> Columns {
         Columns::Proxies { per_class: 1 }
+    }
+
+    fn sampled(&self) -> f32 {
+        self.sample.get()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
 use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
+use crate::range::Fraction;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -29,6 +30,7 @@ described! {
     ///
     /// # Differences
     /// None: `Linear` and `CrossEntropyLoss` of `PyTorch`, but for the starting values, which are normal here.
+    /// `sample` is that of X. An et al., Partial FC, ICCVW 2021.
     ///
     /// # Example
     /// ```
@@ -45,6 +47,8 @@ described! {
     pub struct Softmax {
         /// Learn a number for each class that is added to its logit, starting from zero.
         pub bias: bool = true,
+        /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
+        pub sample: Fraction = Fraction::literal(1.0),
     }
 }
 
@@ -59,6 +63,10 @@ impl Definition for Softmax {
 
     fn columns(&self) -> Columns {
         Columns::Proxies { per_class: 1 }
+    }
+
+    fn sampled(&self) -> f32 {
+        self.sample.get()
     }
 
     fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
@@ -78,14 +86,18 @@ impl MatrixLoss for Softmax {
         gradients: &mut MatrixGradients<'_>,
     ) -> Evaluation {
         let (pairs, keep) = (matrix.pairs, matrix.reducer.keep());
-        let none = vec![0.0; pairs.cols()];
-        let bias = matrix.parameters.first().copied().unwrap_or(&none);
+        // A column is the proxy of a class, which need not have the same number.
+        let class = |c: usize| matrix.column_labels[c] as usize;
+        let bias = matrix.parameters.first();
+        let bias: Vec<f32> = (0..pairs.cols())
+            .map(|c| bias.map_or(0.0, |bias| bias[class(c)]))
+            .collect();
         let terms = pairs.each_anchor(gradients.g, |a, g| {
             let Some(y) = pairs.positives(a).next() else {
                 return Terms::default();
             };
             let (d, own) = (pairs.row(a), pairs.at(a, y));
-            for ((z, d), b) in g.iter_mut().zip(d).zip(bias) {
+            for ((z, d), b) in g.iter_mut().zip(d).zip(&bias) {
                 *z = (own - d) + (b - bias[y]);
             }
             let odds = cross_entropy(g, y, true);
@@ -103,10 +115,8 @@ impl MatrixLoss for Softmax {
                     .zip(g)
                     .for_each(|(sum, &g)| *sum -= f64::from(g));
             });
-            of_bias
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(g, sum)| *g += sum as f32);
+            let sums = sums.into_iter().enumerate();
+            sums.for_each(|(c, sum)| of_bias[class(c)] += sum as f32);
         }
         evaluation
     }
@@ -116,7 +126,7 @@ impl MatrixLoss for Softmax {
         for i in 0..batch.rows() {
             let logit = |c: usize| {
                 let bias = if self.bias {
-                    batch.parameter(0)[c]
+                    batch.parameter(0)[batch.label_of_column(c) as usize]
                 } else {
                     0.0
                 };

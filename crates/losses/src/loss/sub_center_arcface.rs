@@ -144,6 +144,16 @@ pub struct Outliers {
 ///
 /// # Panics
 /// When a label names no class.
+///
+/// # Example
+/// ```
+/// use nearkin_losses::{loss::sub_center_arcface::outliers, range::Degrees};
+/// // One class with two proxies, along x and y. Two items are at the first, the third is not.
+/// let (items, proxies) = ([2.0, 0.0, 1.0, 0.2, 0.0, 3.0], [1.0, 0.0, 0.0, 1.0]);
+/// let two = std::num::NonZero::new(2).unwrap();
+/// let found = outliers((&items, &[0, 0, 0]), &proxies, two, Degrees::literal(75.0));
+/// assert_eq!((found.dominant, found.items), (vec![Some(0)], vec![2]));
+/// ```
 #[must_use]
 pub fn outliers(
     (embeddings, labels): (&[f32], &[u32]),

@@ -82,7 +82,7 @@ impl ViewLoss for TripletEuclidean {
         for view in 2..count {
             let negative = Paired::new(views, [0, view])?;
             let mut push = vec![0.0; n];
-            for (i, d) in negative.d().into_iter().enumerate() {
+            for (i, d) in negative.d().iter().enumerate() {
                 let short = of_positive[i] - d + self.margin.get();
                 let active = short > 0.0;
                 if active {

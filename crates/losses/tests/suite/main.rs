@@ -6,6 +6,7 @@ mod classes;
 mod exactness;
 mod goldens;
 mod invariance;
+mod references;
 mod regularizers;
 mod views;
 mod wrappers;
