@@ -54,12 +54,15 @@ pub mod vicreg;
 pub mod weighted_sum;
 
 // The forms of losses, and what several losses share.
+mod angular_margin;
 mod bins;
 mod candidates;
 mod class_softmax;
 mod family;
 mod hinge;
 mod matrix;
+mod multiple_angle;
+mod order;
 mod paired;
 mod picks;
 mod rank;

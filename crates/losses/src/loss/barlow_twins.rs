@@ -1,12 +1,10 @@
 //! Redundancy reduction between two views.
 
-use super::{Definition, Evaluation, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::{NonNegative, Positive};
-use crate::reducer::Reducer;
 use nearkin_kernels::{Beta, Mat, MatMut, gemm};
 
 described! {
@@ -50,23 +48,7 @@ described! {
     }
 }
 
-impl Definition for BarlowTwins {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(BarlowTwins, [Target::Pairs], None);
 
 /// A view of mean zero and variance one in each component.
 struct Standardized {
@@ -120,6 +102,28 @@ impl Standardized {
     }
 }
 
+impl BarlowTwins {
+    /// The value of correlations, which become their slopes.
+    fn terms(&self, c: &mut [f32], cols: usize) -> Evaluation {
+        let mut total = Evaluation {
+            tuples: cols,
+            ..Evaluation::default()
+        };
+        for (k, c) in c.iter_mut().enumerate() {
+            let own = k % (cols + 1) == 0;
+            let (off, weight) = if own {
+                (*c - 1.0, 1.0)
+            } else {
+                (*c, self.lambda.exact())
+            };
+            total.value += weight * f64::from(off).powi(2);
+            total.active += usize::from(own && *c < 0.9);
+            *c = 2.0 * weight as f32 * off;
+        }
+        total
+    }
+}
+
 impl ViewLoss for BarlowTwins {
     fn value_and_grad(
         &self,
@@ -138,22 +142,7 @@ impl ViewLoss for BarlowTwins {
             of_u.t(),
             of_v,
         );
-        let mut total = Evaluation {
-            tuples: cols,
-            ..Evaluation::default()
-        };
-        // The correlations become their slopes.
-        for (k, c) in c.iter_mut().enumerate() {
-            let own = k % (cols + 1) == 0;
-            let (off, weight) = if own {
-                (*c - 1.0, 1.0)
-            } else {
-                (*c, self.lambda.exact())
-            };
-            total.value += weight * f64::from(off).powi(2);
-            total.active += usize::from(own && *c < 0.9);
-            *c = 2.0 * weight as f32 * off;
-        }
+        let total = self.terms(&mut c, cols);
         let slopes = Mat::new(&c, cols, cols);
         let mut of_z = vec![0.0; n * cols];
         gemm(

@@ -143,10 +143,9 @@ impl Candidates {
         self.slopes[target] = -self.slopes.iter().sum::<f32>();
         let others = || (0..self.d.len()).filter(|&j| j != target && j != again);
         let kept = |&j: &usize| self.extra[j] > f32::NEG_INFINITY;
-        Evaluation {
-            value: f64::from(weight) * (f64::from(top) + sum.ln()),
-            tuples: 1,
-            active: usize::from(others().filter(kept).any(|j| self.d[j] <= own)),
-        }
+        Evaluation::of_tuple(
+            f64::from(weight) * (f64::from(top) + sum.ln()),
+            others().filter(kept).any(|j| self.d[j] <= own),
+        )
     }
 }

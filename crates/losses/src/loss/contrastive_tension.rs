@@ -1,12 +1,11 @@
 //! The contrastive tension loss.
 
 use super::paired::Paired;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views, softplus};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views, softplus};
 use crate::described::described;
-use crate::distance::{Distance, Dot};
+use crate::distance::Dot;
 use crate::error::Error;
-use crate::miner::Miner;
-use crate::reducer::Reducer;
 
 described! {
     /// Tells, of two encoders' embeddings, those of the same item from those of different items, by their dot product.
@@ -43,30 +42,15 @@ described! {
     pub struct ContrastiveTension {}
 }
 
-impl Definition for ContrastiveTension {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Dot::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(
+    ContrastiveTension,
+    [Target::Scores],
+    Some(Dot::default().into())
+);
 
 impl ViewLoss for ContrastiveTension {
     fn needs(&self, _views: usize) -> Needs {
-        Needs {
-            scores: 1,
-            ..Needs::default()
-        }
+        Needs::scores(1)
     }
 
     fn value_and_grad(
@@ -86,11 +70,7 @@ impl ViewLoss for ContrastiveTension {
             let wrong = sign * *slope;
             let (value, sigmoid) = softplus(wrong);
             *slope = sign * sigmoid;
-            total = total.plus(Evaluation {
-                value: f64::from(value),
-                tuples: 1,
-                active: usize::from(wrong >= 0.0),
-            });
+            total = total.plus(Evaluation::of_tuple(f64::from(value), wrong >= 0.0));
         }
         paired.pull(&slopes, gradients);
         Ok(total)

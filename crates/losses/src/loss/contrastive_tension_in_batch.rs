@@ -1,14 +1,13 @@
 //! The contrastive tension loss with the negatives of the batch.
 
 use super::candidates::{Block, Candidates};
-use super::{Definition, Evaluation, Shape, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Shape, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
 use crate::range::Positive;
-use crate::reducer::Reducer;
 
 described! {
     /// Picks the embedding of an item by another encoder out of those of the batch, in both directions, at a learned scale.
@@ -52,31 +51,20 @@ described! {
     }
 }
 
-impl Definition for ContrastiveTensionInBatch {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs]
+view_definition!(
+    ContrastiveTensionInBatch,
+    [Target::Pairs],
+    Some(Cosine {}.into()),
+    {
+        fn learned(&self, _shape: Shape) -> Vec<ParameterSpec> {
+            vec![ParameterSpec {
+                name: "log_scale",
+                shape: [1, 1],
+                start: Start::Constant(self.scale.exact().ln() as f32),
+            }]
+        }
     }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-
-    fn learned(&self, _shape: Shape) -> Vec<ParameterSpec> {
-        vec![ParameterSpec {
-            name: "log_scale",
-            shape: [1, 1],
-            start: Start::Constant(self.scale.exact().ln() as f32),
-        }]
-    }
-}
+);
 
 impl ViewLoss for ContrastiveTensionInBatch {
     fn value_and_grad(

@@ -2,13 +2,12 @@
 
 pub use super::candidates::MarginStrategy;
 use super::candidates::{Block, Candidates};
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance, Distances, PairDistance};
+use crate::distance::{Cosine, Distances, PairDistance};
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::{Finite, Positive};
-use crate::reducer::Reducer;
 use std::ops::Range;
 
 described! {
@@ -62,23 +61,7 @@ described! {
     }
 }
 
-impl Definition for Gist {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Teacher]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(Gist, [Target::Teacher], Some(Cosine {}.into()));
 
 /// Pairs of two kinds of rows, for the student and for the guide.
 struct Guided<'a> {

@@ -2,13 +2,12 @@
 
 pub use super::candidates::MarginStrategy;
 use super::candidates::{Block, Candidates};
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::{described, words};
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::{Finite, NonNegative, Positive};
-use crate::reducer::Reducer;
 
 words! {
     /// Which negatives weigh more the nearer they are.
@@ -89,23 +88,11 @@ described! {
     }
 }
 
-impl Definition for MultipleNegativesRanking {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs, Target::Triplets]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(
+    MultipleNegativesRanking,
+    [Target::Pairs, Target::Triplets],
+    Some(Cosine {}.into())
+);
 
 /// The distances that take part.
 struct Blocks<'a> {
@@ -113,6 +100,42 @@ struct Blocks<'a> {
     forward: Block<'a>,
     anchors: Option<Block<'a>>,
     positives: Option<Block<'a>>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(options: &MultipleNegativesRanking, views: &Views<'a, f32>) -> Result<Self, Error> {
+        let others = 1..views.embeddings.len();
+        let block = |query, others| Block::new(views, query, others);
+        let anchors = options.contrast_anchors.then(|| block(0, 0..1));
+        let positives = options.contrast_positives.then(|| block(1, others.clone()));
+        Ok(Self {
+            forward: block(0, others.clone())?,
+            anchors: anchors.transpose()?,
+            positives: positives.transpose()?,
+        })
+    }
+
+    /// Adds slopes to the rows of all blocks, one after another.
+    fn add_row(&mut self, i: usize, mut slopes: &[f32]) {
+        let blocks = [
+            Some(&mut self.forward),
+            self.anchors.as_mut(),
+            self.positives.as_mut(),
+        ];
+        for block in blocks.into_iter().flatten() {
+            let (own, rest) = slopes.split_at(block.columns);
+            block.add_row(i, own);
+            slopes = rest;
+        }
+    }
+
+    fn pull(self, gradients: &mut ViewGradients<'_>) {
+        let blocks = [Some(self.forward), self.anchors, self.positives];
+        blocks
+            .into_iter()
+            .flatten()
+            .for_each(|block| block.pull(gradients));
+    }
 }
 
 impl MultipleNegativesRanking {
@@ -127,87 +150,63 @@ impl MultipleNegativesRanking {
         }
     }
 
-    fn blocks<'a>(&self, views: &Views<'a, f32>) -> Result<Blocks<'a>, Error> {
-        let others = 1..views.embeddings.len();
-        let anchors = self.contrast_anchors.then(|| Block::new(views, 0, 0..1));
-        let positives = self
-            .contrast_positives
-            .then(|| Block::new(views, 1, others.clone()));
-        Ok(Blocks {
-            forward: Block::new(views, 0, others)?,
-            anchors: anchors.transpose()?,
-            positives: positives.transpose()?,
-        })
-    }
-
-    /// Adds the slopes of item `i` to those of the blocks.
-    fn item(&self, i: usize, views: &Views<'_, f32>, blocks: &mut Blocks<'_>) -> Evaluation {
+    /// The candidates of anchor `i`, and with them or apart those of its positive among the anchors.
+    fn candidates(&self, i: usize, views: &Views<'_, f32>, blocks: &Blocks<'_>) -> [Candidates; 2] {
         let (n, out) = (views.items(), f32::NEG_INFINITY);
         let labels = views.labels.filter(|_| self.mask_classes);
         let similarity = |d: f32| views.distance().similarity(f64::from(d)) as f32;
-        let threshold = {
-            let positive = similarity(blocks.forward.row(i)[i]);
-            self.margin_strategy.threshold(positive, self.margin.get())
-        };
+        let of_positive = similarity(blocks.forward.row(i)[i]);
+        let threshold = self
+            .margin_strategy
+            .threshold(of_positive, self.margin.get());
         // What is left out for its class or its similarity; hard negatives have no class.
         let masked = |j: usize, d: f32| {
             similarity(d) > threshold || j < n && labels.is_some_and(|l| l[i] == l[j])
         };
-        let other = |j: usize, d: f32| if j % n == i || masked(j, d) { out } else { 0.0 };
         let strength = self.hardness_strength.get();
-        let mut list = Candidates::default();
-        list.push(blocks.forward.row(i).iter().copied(), |j, d| {
+        let [mut forward, mut backward] = [Candidates::default(), Candidates::default()];
+        forward.push(blocks.forward.row(i).iter().copied(), |j, d| {
             match (masked(j, d), self.weighs(i, j, n)) {
                 (true, _) => out,
                 (false, true) => strength * similarity(d),
                 (false, false) => 0.0,
             }
         });
-        if let Some(anchors) = &blocks.anchors {
-            list.push(anchors.row(i).iter().copied(), other);
+        let other = |j: usize, d: f32| if j % n == i || masked(j, d) { out } else { 0.0 };
+        for block in [&blocks.anchors, &blocks.positives].into_iter().flatten() {
+            forward.push(block.row(i).iter().copied(), other);
         }
-        if let Some(positives) = &blocks.positives {
-            list.push(positives.row(i).iter().copied(), other);
-        }
-        let first = list.len();
-        // The positive pair again keeps its place, whatever masks the others.
-        let of_positive = |j: usize, d: f32| if j != i && masked(j, d) { out } else { 0.0 };
-        let column: Vec<_> = blocks.forward.column(n, i).collect();
-        if self.symmetric && self.joint {
-            list.push(column.into_iter(), of_positive);
-            let total = list.pick([i, first + i], self.scale.get(), (1.0 / n as f64) as f32);
-            self.spread(i, &list.slopes, blocks);
-            blocks.forward.add_column(i, &list.slopes[first..]);
-            return total;
-        }
-        let ways = if self.symmetric { 2.0 } else { 1.0 };
-        let weight = (1.0 / (ways * n as f64)) as f32;
-        let mut total = list.pick([i, i], self.scale.get(), weight);
-        self.spread(i, &list.slopes, blocks);
         if self.symmetric {
-            let mut list = Candidates::default();
-            list.push(column.into_iter(), of_positive);
-            total = total.plus(list.pick([i, i], self.scale.get(), weight));
-            blocks.forward.add_column(i, &list.slopes);
+            // The positive pair again keeps its place, whatever masks the others.
+            let kept = |j: usize, d: f32| if j != i && masked(j, d) { out } else { 0.0 };
+            let list = if self.joint {
+                &mut forward
+            } else {
+                &mut backward
+            };
+            list.push(blocks.forward.column(n, i), kept);
         }
-        total
+        [forward, backward]
     }
 
-    /// Adds slopes to the rows of the blocks.
-    fn spread(&self, i: usize, slopes: &[f32], blocks: &mut Blocks<'_>) {
-        let mut at = 0;
-        let Blocks {
-            forward,
-            anchors,
-            positives,
-        } = blocks;
-        for block in [Some(forward), anchors.as_mut(), positives.as_mut()]
-            .into_iter()
-            .flatten()
-        {
-            block.add_row(i, &slopes[at..at + block.columns]);
-            at += block.columns;
+    /// The terms of item `i`, slopes in the blocks.
+    fn item(&self, i: usize, views: &Views<'_, f32>, blocks: &mut Blocks<'_>) -> Evaluation {
+        let n = views.items();
+        let [mut forward, mut backward] = self.candidates(i, views, blocks);
+        let both = self.symmetric && !self.joint;
+        let weight = (1.0 / (n * if both { 2 } else { 1 }) as f64) as f32;
+        let joined = if self.symmetric && self.joint { n } else { 0 };
+        let again = forward.len() - joined;
+        let own = [i, if joined > 0 { again + i } else { i }];
+        let total = forward.pick(own, self.scale.get(), weight);
+        blocks.add_row(i, &forward.slopes[..again]);
+        blocks.forward.add_column(i, &forward.slopes[again..]);
+        if !both {
+            return total;
         }
+        let swapped = backward.pick([i, i], self.scale.get(), weight);
+        blocks.forward.add_column(i, &backward.slopes);
+        total.plus(swapped)
     }
 }
 
@@ -228,19 +227,12 @@ impl ViewLoss for MultipleNegativesRanking {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let mut blocks = self.blocks(views)?;
+        let mut blocks = Blocks::new(self, views)?;
         let mut total = Evaluation::default();
         for i in 0..views.items() {
             total = total.plus(self.item(i, views, &mut blocks));
         }
-        let Blocks {
-            forward,
-            anchors,
-            positives,
-        } = blocks;
-        for block in [Some(forward), anchors, positives].into_iter().flatten() {
-            block.pull(gradients);
-        }
+        blocks.pull(gradients);
         Ok(total)
     }
 
@@ -249,55 +241,25 @@ impl ViewLoss for MultipleNegativesRanking {
     }
 
     fn frozen_reference(&self, views: &Views<'_, f64>, held: &Views<'_, f64>) -> f64 {
-        let (n, scale) = (views.items(), self.scale.exact());
-        let similarity =
-            |q: (usize, usize), c: (usize, usize)| held.distance().similarity(held.d(q, c));
+        let n = views.items();
         let [mut forward, mut backward, mut both] = [0.0; 3];
         for i in 0..n {
-            let positive = views.d((0, i), (1, i));
-            let of_positive = similarity((0, i), (1, i));
-            // What a pair of another item adds: (query, candidate, item of the candidate).
-            let term = |q: (usize, usize), c: (usize, usize), j: usize| {
-                let marked = views.labels.is_some_and(|l| l[i] == l[j]);
-                let marked = marked && self.mask_classes && q.0 < 2 && c.0 < 2;
-                let near = self.margin_strategy.leaves_out(
-                    similarity(q, c),
-                    of_positive,
-                    self.margin.exact(),
-                );
-                if marked || near {
-                    0.0
-                } else {
-                    (scale * (positive - views.d(q, c))).exp()
-                }
-            };
+            let term = |q, c| self.exact_odds(i, [q, c], [views, held]);
             let (mut sum, mut swapped) = (1.0, 1.0);
             for j in 0..n {
                 for view in 1..views.embeddings.len() {
-                    let hard = match self.hardness {
-                        Hardness::None => false,
-                        Hardness::InBatchNegatives => i != j,
-                        Hardness::HardNegatives => i == j && view > 1,
-                        Hardness::AllNegatives => i != j || view > 1,
-                    };
-                    let strength = if hard {
-                        self.hardness_strength.exact()
-                    } else {
-                        0.0
-                    };
                     if i != j || view > 1 {
-                        let weight = (strength * similarity((0, i), (view, j))).exp();
-                        sum += weight * term((0, i), (view, j), j);
+                        sum += term((0, i), (view, j)) * self.exact_weight(i, (view, j), held);
                     }
                     if i != j && self.contrast_positives {
-                        sum += term((1, i), (view, j), j);
+                        sum += term((1, i), (view, j));
                     }
                 }
                 if i != j && self.contrast_anchors {
-                    sum += term((0, i), (0, j), j);
+                    sum += term((0, i), (0, j));
                 }
                 if i != j {
-                    swapped += term((0, j), (1, i), j);
+                    swapped += term((0, j), (1, i));
                 }
             }
             forward += sum.ln() / n as f64;
@@ -308,6 +270,48 @@ impl ViewLoss for MultipleNegativesRanking {
             (false, _) => forward,
             (true, false) => f64::midpoint(forward, backward),
             (true, true) => both,
+        }
+    }
+}
+
+/// The definition.
+impl MultipleNegativesRanking {
+    /// `exp(scale (d(a_i, p_i) - d(q, c)))` of a pair of rows `(view, item)`; zero if it is left out.
+    fn exact_odds(
+        &self,
+        i: usize,
+        [q, c]: [(usize, usize); 2],
+        [views, held]: [&Views<'_, f64>; 2],
+    ) -> f64 {
+        let similarity = |q, c| held.distance().similarity(held.d(q, c));
+        let of_positive = similarity((0, i), (1, i));
+        let j = if q.1 == i { c.1 } else { q.1 };
+        let marked =
+            self.mask_classes && q.0 < 2 && c.0 < 2 && views.labels.is_some_and(|l| l[i] == l[j]);
+        let margin = self.margin.exact();
+        if marked
+            || self
+                .margin_strategy
+                .leaves_out(similarity(q, c), of_positive, margin)
+        {
+            return 0.0;
+        }
+        (self.scale.exact() * (views.d((0, i), (1, i)) - views.d(q, c))).exp()
+    }
+
+    /// `exp h(a_i, c)` of a row `c` of view and item.
+    fn exact_weight(&self, i: usize, c: (usize, usize), held: &Views<'_, f64>) -> f64 {
+        let hard = match self.hardness {
+            Hardness::None => false,
+            Hardness::InBatchNegatives => i != c.1,
+            Hardness::HardNegatives => i == c.1 && c.0 > 1,
+            Hardness::AllNegatives => i != c.1 || c.0 > 1,
+        };
+        let similarity = held.distance().similarity(held.d((0, i), c));
+        if hard {
+            (self.hardness_strength.exact() * similarity).exp()
+        } else {
+            1.0
         }
     }
 }

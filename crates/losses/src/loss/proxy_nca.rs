@@ -1,11 +1,10 @@
 //! The proxy-NCA loss.
 
-use super::class_softmax::ClassSoftmax;
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{ClassSoftmax, class_definition};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Distance, SquaredL2};
+use crate::distance::SquaredL2;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -57,23 +56,9 @@ described! {
     }
 }
 
-impl Definition for ProxyNca {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(SquaredL2::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(ProxyNca, SquaredL2::default(), |_| 1, |loss| loss
+    .sample
+    .get());
 
 impl RowLoss for ProxyNca {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {

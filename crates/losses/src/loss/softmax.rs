@@ -1,11 +1,10 @@
 //! The softmax cross entropy of a linear classifier.
 
-use super::class_softmax::{column_sums, cross_entropy, log_one_plus, reduce};
-use super::{Columns, Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss, Shape};
+use super::class_softmax::{class_definition, column_sums, cross_entropy, reduce, terms};
+use super::{Evaluation, Matrix, MatrixGradients, MatrixLoss, Shape};
 use crate::described::described;
-use crate::distance::{Distance, Dot};
+use crate::distance::Dot;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
 use crate::range::Fraction;
 use crate::reducer::{Term, Terms};
@@ -52,23 +51,7 @@ described! {
     }
 }
 
-impl Definition for Softmax {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Dot::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-
+class_definition!(Softmax, Dot::default(), |_| 1, |loss| loss.sample.get(), {
     fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
         let bias = ParameterSpec {
             name: "bias",
@@ -77,7 +60,7 @@ impl Definition for Softmax {
         };
         self.bias.then_some(bias).into_iter().collect()
     }
-}
+});
 
 impl MatrixLoss for Softmax {
     fn value_and_grad(
@@ -122,26 +105,17 @@ impl MatrixLoss for Softmax {
     }
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
+        terms(batch, |i, y, c| {
             let logit = |c: usize| {
+                let class = batch.label_of_column(c) as usize;
                 let bias = if self.bias {
-                    batch.parameter(0)[batch.label_of_column(c) as usize]
+                    batch.parameter(0)[class]
                 } else {
                     0.0
                 };
                 bias - batch.d(i, c)
             };
-            for y in batch.positives(i) {
-                let odds = |c: usize| logit(c) - logit(y);
-                let odds = batch.negatives(i).into_iter().map(odds);
-                terms.push(Term {
-                    anchor: i,
-                    group: 0,
-                    value: log_one_plus(odds),
-                });
-            }
-        }
-        terms
+            logit(c[0]) - logit(y[0])
+        })
     }
 }

@@ -1,13 +1,11 @@
 //! The softmax classification loss of pairs.
 
 use super::paired::add;
-use super::{Definition, Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
-use crate::reducer::Reducer;
 
 described! {
     /// Classifies each pair by a learned linear layer on its two embeddings side by side.
@@ -55,23 +53,7 @@ described! {
     }
 }
 
-impl Definition for SoftmaxClassification {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Labels]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-
+view_definition!(SoftmaxClassification, [Target::Labels], None, {
     fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
         let parts = 2 * usize::from(self.shows_embeddings())
             + usize::from(self.difference)
@@ -86,7 +68,7 @@ impl Definition for SoftmaxClassification {
         let bias = self.bias.then(|| spec("bias", 1));
         std::iter::once(spec("weight", width)).chain(bias).collect()
     }
-}
+});
 
 impl SoftmaxClassification {
     /// A classifier needs something to look at.
@@ -152,11 +134,10 @@ fn cross_entropy(logits: &[f64], class: usize) -> (Evaluation, Vec<f64>) {
     let mut slopes: Vec<_> = logits.iter().map(|x| (x - largest).exp() / sum).collect();
     slopes[class] -= 1.0;
     let beaten = |(c, &x): (usize, &f64)| c != class && x >= logits[class];
-    let evaluation = Evaluation {
-        value: largest - logits[class] + sum.ln(),
-        tuples: 1,
-        active: usize::from(logits.iter().enumerate().any(beaten)),
-    };
+    let evaluation = Evaluation::of_tuple(
+        largest - logits[class] + sum.ln(),
+        logits.iter().enumerate().any(beaten),
+    );
     (evaluation, slopes)
 }
 

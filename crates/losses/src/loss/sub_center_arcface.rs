@@ -1,12 +1,11 @@
 //! The additive angular margin loss with several proxies for each class.
 
-use super::arcface::{AngularMargin, Slope, cos_with_margin};
-use super::class_softmax::{cross_entropy, log_one_plus};
-use super::{Columns, Definition, Row, RowLoss};
+use super::angular_margin::{AngularMargin, Slope, cos_with_margin};
+use super::class_softmax::{class_definition, cross_entropy, terms};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance, PairDistance};
+use crate::distance::{Cosine, PairDistance};
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Degrees, Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -60,25 +59,12 @@ described! {
     }
 }
 
-impl Definition for SubCenterArcface {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies {
-            per_class: self.sub_centers.get(),
-        }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(
+    SubCenterArcface,
+    Cosine {},
+    |loss| loss.sub_centers.get(),
+    |loss| loss.sample.get()
+);
 
 /// The first of the nearest.
 fn nearest(d: &[f32]) -> usize {
@@ -106,26 +92,11 @@ impl RowLoss for SubCenterArcface {
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
         let s = self.scale.exact();
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
-            let positives = batch.positives(i);
-            if positives.is_empty() {
-                continue;
-            }
-            let cos = |j: usize| 1.0 - batch.d(i, j);
-            let largest = |js: &[usize]| js.iter().map(|&j| cos(j)).fold(f64::MIN, f64::max);
-            let target = cos_with_margin(largest(&positives), self.margin);
-            let negatives = batch.negatives(i);
-            let classes =
-                negatives.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
-            let odds = classes.map(|js| s * (largest(js) - target));
-            terms.push(Term {
-                anchor: i,
-                group: 0,
-                value: log_one_plus(odds),
-            });
-        }
-        terms
+        terms(batch, |i, y, c| {
+            let cos = |j: &usize| 1.0 - batch.d(i, *j);
+            let largest = |js: &[usize]| js.iter().map(cos).fold(f64::MIN, f64::max);
+            s * (largest(c) - cos_with_margin(largest(y), self.margin))
+        })
     }
 }
 

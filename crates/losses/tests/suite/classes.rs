@@ -1,7 +1,7 @@
 //! What only losses over class proxies have: sampled classes, a gradient that is not the value's, outliers.
 
 use crate::goldens::assert_golden;
-use crate::{Batch, Numbers, assert_all_close, assert_close};
+use crate::{Batch, Numbers, assert_all_close, assert_close, golden_proxies};
 use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
 use nearkin_losses::range::Degrees;
 use nearkin_losses::{Exact, ExactColumns, Objective, Tuples};
@@ -203,4 +203,24 @@ fn outliers_are_far_from_the_proxy_of_most_of_their_class() {
     };
     assert_eq!(found(75.0), expected(&[2]));
     assert_eq!(found(40.0), expected(&[2, 3]));
+}
+
+/// Those of pytorch-metric-learning's `get_outliers`.
+#[test]
+fn outliers_are_the_golden_ones() {
+    let (batch, _) = Batch::golden();
+    let proxies: Vec<f32> = golden_proxies(2).iter().map(|&w| w as f32).collect();
+    for (degrees, expected) in [
+        (40.0, &[0, 3, 4, 5, 6, 7][..]),
+        (60.0, &[3, 4, 5, 6, 7]),
+        (75.0, &[3, 4, 5, 6]),
+        (110.0, &[3, 4]),
+        (130.0, &[]),
+    ] {
+        let two = NonZeroUsize::MIN.saturating_add(1);
+        let items = (&batch.embeddings[..], &batch.labels[..]);
+        let found = outliers(items, &proxies, two, Degrees::literal(degrees));
+        assert_eq!(found.dominant, [Some(0), Some(3), Some(4), Some(6)]);
+        assert_eq!(found.items, expected);
+    }
 }

@@ -88,11 +88,6 @@ impl Against {
         Self { rows, columns, own }
     }
 
-    fn criterion(&self, objective: &Objective) -> Criterion {
-        let shape = Shape { dim: 3, classes: 8 };
-        Criterion::new(objective.clone(), shape, 11).unwrap()
-    }
-
     fn run(&self, criterion: &mut Criterion) -> Result<Outcome, Error> {
         let batch = losses_crate::Batch {
             embeddings: self.rows.mat(),
@@ -138,6 +133,11 @@ impl Against {
     }
 }
 
+fn criterion(objective: &Objective) -> Criterion {
+    let shape = Shape { dim: 3, classes: 8 };
+    Criterion::new(objective.clone(), shape, 11).unwrap()
+}
+
 fn needs_square(loss: &Loss) -> bool {
     match loss.form() {
         Form::Rows(loss) => loss.needs_square(),
@@ -160,7 +160,7 @@ fn values_and_gradients_against_references_are_those_of_the_definitions() {
     let mut compared = 0;
     for against in [Against::others(), Against::memory()] {
         for objective in objectives() {
-            let mut criterion = against.criterion(&objective);
+            let mut criterion = criterion(&objective);
             let outcome = against.run(&mut criterion).unwrap();
             let to_f64 = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
             let mut numbers = to_f64(&against.rows.embeddings);
@@ -197,10 +197,10 @@ fn values_and_gradients_against_references_are_those_of_the_definitions() {
 fn blocks_of_rows_give_what_the_whole_matrix_gives() {
     for against in [Against::others(), Against::memory()] {
         for objective in objectives() {
-            let whole = against.run(&mut against.criterion(&objective)).unwrap();
+            let whole = against.run(&mut criterion(&objective)).unwrap();
             for rows in [0, 1, 5] {
                 let distances = rows * against.columns.labels.len();
-                let mut criterion = against.criterion(&objective).holding(distances);
+                let mut criterion = criterion(&objective).holding(distances);
                 let blocks = against.run(&mut criterion).unwrap();
                 let to_f64 =
                     |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
@@ -229,7 +229,7 @@ fn losses_without_references_are_those_listed_and_say_so() {
     for loss in Loss::defaults() {
         let name = loss.name();
         let objective = Objective::from(loss);
-        let mut criterion = against.criterion(&objective);
+        let mut criterion = criterion(&objective);
         let outcome = against.run(&mut criterion);
         let views = objective.unlabeled_loss().is_some();
         match outcome {
