@@ -53,16 +53,27 @@ fn center(row: &mut [f32]) {
 fn inverse_signals(points: Mat<'_>, centered: &[f32]) -> Vec<f32> {
     let d = points.cols;
     let rows = points.data.chunks_exact(d).zip(centered.chunks_exact(d));
-    rows.map(|(x, centered)| {
-        let signal = gram::dot(centered, centered);
-        let noise_floor = NO_SIGNAL * gram::dot(x, x);
-        if signal > noise_floor {
-            1.0 / signal
-        } else {
-            0.0
-        }
+    rows.map(|(x, centered)| inverse_signal(x, centered))
+        .collect()
+}
+
+fn inverse_signal(x: &[f32], centered: &[f32]) -> f32 {
+    let signal = gram::dot(centered, centered);
+    let noise_floor = NO_SIGNAL * gram::dot(x, x);
+    if signal > noise_floor {
+        1.0 / signal
+    } else {
+        0.0
+    }
+}
+
+/// A pair of rows, each less its mean.
+fn centered_pair([x, y]: [&[f32]; 2]) -> [Vec<f32>; 2] {
+    [x, y].map(|row| {
+        let mut row = row.to_vec();
+        center(&mut row);
+        row
     })
-    .collect()
 }
 
 impl PairDistance for Snr {
@@ -138,20 +149,17 @@ impl PairDistance for Snr {
     }
 
     fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
-        let row = |row| Mat::new(row, 1, row.len());
-        self.matrix(Points::between(row(x), row(y)))[0]
+        let [u, v] = centered_pair([x, y]);
+        gram::squared_difference(&u, &v) * inverse_signal(x, &u)
     }
 
-    fn pair_gradient(&self, [x, y]: [&[f32]; 2], d: f32, slope: f32, [dx, dy]: [&mut [f32]; 2]) {
-        let row = |row| Mat::new(row, 1, row.len());
-        let (mut of_x, mut of_y) = (vec![0.0; x.len()], vec![0.0; y.len()]);
-        let out = Gradients {
-            x: &mut of_x,
-            y: Some(&mut of_y),
-        };
-        self.gradient(Points::between(row(x), row(y)), &mut [d], &[slope], out);
-        dx.iter_mut().zip(of_x).for_each(|(sum, g)| *sum += g);
-        dy.iter_mut().zip(of_y).for_each(|(sum, g)| *sum += g);
+    fn pair_gradient(&self, [x, y]: [&[f32]; 2], d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        let [u, v] = centered_pair([x, y]);
+        let h = 2.0 * slope * inverse_signal(x, &u);
+        // Through the numerator, then through the signal; differences of centered rows need no centering.
+        let [dx, dy] = out;
+        gram::add_difference([&u, &v], h, [&mut *dx, dy]);
+        dx.iter_mut().zip(&u).for_each(|(dx, u)| *dx -= h * d * u);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

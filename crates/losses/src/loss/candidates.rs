@@ -39,6 +39,48 @@ impl MarginStrategy {
     }
 }
 
+/// A view of queries and the views of their candidates.
+pub(super) type Kind = (usize, Range<usize>);
+
+/// Blocks whose rows, one after another, are the candidates of the queries.
+pub(super) struct Blocks<'a>(Vec<Block<'a>>);
+
+impl<'a> Blocks<'a> {
+    pub fn new(views: &Views<'a, f32>, kinds: Vec<Kind>) -> Result<Self, Error> {
+        let kinds = kinds.into_iter();
+        let blocks = kinds.map(|(query, others)| Block::new(views, query, others));
+        Ok(Self(blocks.collect::<Result<_, _>>()?))
+    }
+
+    /// The first, which holds the positive pairs, and the others.
+    pub fn split(&self) -> (&Block<'a>, &[Block<'a>]) {
+        (&self.0[0], &self.0[1..])
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Block<'a>> {
+        self.0.iter()
+    }
+
+    /// Adds slopes to row `i` of all blocks.
+    pub fn add_row(&mut self, i: usize, mut slopes: &[f32]) {
+        for block in &mut self.0 {
+            let (own, rest) = slopes.split_at(block.columns);
+            block.add_row(i, own);
+            slopes = rest;
+        }
+    }
+
+    /// Adds slopes to column `j` of the first block.
+    pub fn add_column(&mut self, j: usize, slopes: &[f32]) {
+        self.0[0].add_column(j, slopes);
+    }
+
+    /// Adds the gradients of the views.
+    pub fn pull(self, gradients: &mut ViewGradients<'_>) {
+        self.0.into_iter().for_each(|block| block.pull(gradients));
+    }
+}
+
 /// Distances of the rows of one view to the rows of others, with their slopes.
 pub(super) struct Block<'a> {
     query: usize,

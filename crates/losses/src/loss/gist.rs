@@ -1,14 +1,13 @@
 //! The guided in-sample selection of training negatives.
 
 pub use super::candidates::MarginStrategy;
-use super::candidates::{Block, Candidates};
+use super::candidates::{Blocks, Candidates, Kind};
 use super::view::view_definition;
 use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
 use crate::distance::{Cosine, Distances, PairDistance};
 use crate::error::Error;
 use crate::range::{Finite, Positive};
-use std::ops::Range;
 
 described! {
     /// Picks the positive of each anchor out of the batch, less the candidates that a guide takes for positives.
@@ -63,15 +62,9 @@ described! {
 
 view_definition!(Gist, [Target::Teacher], Some(Cosine {}.into()));
 
-/// Pairs of two kinds of rows, for the student and for the guide.
-struct Guided<'a> {
-    student: Block<'a>,
-    guide: Distances<'a>,
-}
-
 impl Gist {
     /// The pairs of a query with the rows of which views.
-    fn kinds(&self, views: usize) -> Vec<(usize, Range<usize>)> {
+    fn kinds(&self, views: usize) -> Vec<Kind> {
         let mut kinds = vec![(0, 1..views)];
         kinds.extend(self.contrast_anchors.then_some((0, 0..1)));
         kinds.extend(self.contrast_positives.then_some((1, 1..2)));
@@ -96,45 +89,33 @@ impl ViewLoss for Gist {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let n = views.items();
-        let block = |(query, others): (usize, Range<usize>)| {
+        let kinds = self.kinds(views.embeddings.len());
+        let guided = |(query, others): &Kind| {
             let rows = views.teacher[others.clone()].concat();
-            let queries = views.teacher[query];
-            let guide = Distances::between(&Cosine {}, queries, &rows, views.teacher_cols)?;
-            let student = Block::new(views, query, others)?;
-            Ok(Guided { student, guide })
+            Distances::between(&Cosine {}, views.teacher[*query], &rows, views.teacher_cols)
         };
-        let kinds = self.kinds(views.embeddings.len()).into_iter();
-        let mut blocks = kinds.map(block).collect::<Result<Vec<_>, Error>>()?;
+        let guides = kinds.iter().map(guided).collect::<Result<Vec<_>, _>>()?;
+        let mut blocks = Blocks::new(views, kinds)?;
         let scale = self.temperature.exact().recip() as f32;
+        let weight = (views.items() as f32).recip();
         let mut total = Evaluation::default();
-        for i in 0..n {
-            let of_positive = 1.0 - blocks[0].guide.s()[i * blocks[0].student.columns + i];
+        for i in 0..views.items() {
+            let of_positive = 1.0 - guides[0].s()[i * blocks.split().0.columns + i];
             let threshold = self
                 .margin_strategy
                 .threshold(of_positive, self.margin.get());
             let mut list = Candidates::default();
-            for Guided { student, guide } in &blocks {
-                let guide = &guide.s()[i * student.columns..];
-                list.push(student.row(i).iter().copied(), |j, _| {
-                    // No row is its own negative; the positive is put back where it is picked.
-                    if 1.0 - guide[j] > threshold || j == i {
-                        f32::NEG_INFINITY
-                    } else {
-                        0.0
-                    }
-                });
+            for (block, guide) in blocks.iter().zip(&guides) {
+                let guide = &guide.s()[i * block.columns..];
+                // No row is its own negative; the positive is put back where it is picked.
+                let out = |j: usize| 1.0 - guide[j] > threshold || j == i;
+                let extra = |j, _| if out(j) { f32::NEG_INFINITY } else { 0.0 };
+                list.push(block.row(i).iter().copied(), extra);
             }
-            total = total.plus(list.pick([i, i], scale, (n as f32).recip()));
-            let mut at = 0;
-            for Guided { student, .. } in &mut blocks {
-                student.add_row(i, &list.slopes[at..at + student.columns]);
-                at += student.columns;
-            }
+            total = total.plus(list.pick([i, i], scale, weight));
+            blocks.add_row(i, &list.slopes);
         }
-        for Guided { student, .. } in blocks {
-            student.pull(gradients);
-        }
+        blocks.pull(gradients);
         Ok(total)
     }
 

@@ -1,7 +1,7 @@
 //! The multiple negatives ranking loss.
 
 pub use super::candidates::MarginStrategy;
-use super::candidates::{Block, Candidates};
+use super::candidates::{Blocks, Candidates, Kind};
 use super::view::view_definition;
 use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::{described, words};
@@ -94,51 +94,15 @@ view_definition!(
     Some(Cosine {}.into())
 );
 
-/// The distances that take part.
-struct Blocks<'a> {
-    /// Anchors to all others.
-    forward: Block<'a>,
-    anchors: Option<Block<'a>>,
-    positives: Option<Block<'a>>,
-}
-
-impl<'a> Blocks<'a> {
-    fn new(options: &MultipleNegativesRanking, views: &Views<'a, f32>) -> Result<Self, Error> {
-        let others = 1..views.embeddings.len();
-        let block = |query, others| Block::new(views, query, others);
-        let anchors = options.contrast_anchors.then(|| block(0, 0..1));
-        let positives = options.contrast_positives.then(|| block(1, others.clone()));
-        Ok(Self {
-            forward: block(0, others.clone())?,
-            anchors: anchors.transpose()?,
-            positives: positives.transpose()?,
-        })
-    }
-
-    /// Adds slopes to the rows of all blocks, one after another.
-    fn add_row(&mut self, i: usize, mut slopes: &[f32]) {
-        let blocks = [
-            Some(&mut self.forward),
-            self.anchors.as_mut(),
-            self.positives.as_mut(),
-        ];
-        for block in blocks.into_iter().flatten() {
-            let (own, rest) = slopes.split_at(block.columns);
-            block.add_row(i, own);
-            slopes = rest;
-        }
-    }
-
-    fn pull(self, gradients: &mut ViewGradients<'_>) {
-        let blocks = [Some(self.forward), self.anchors, self.positives];
-        blocks
-            .into_iter()
-            .flatten()
-            .for_each(|block| block.pull(gradients));
-    }
-}
-
 impl MultipleNegativesRanking {
+    /// Anchors with all that comes after them, and what is contrasted beside.
+    fn kinds(&self, views: usize) -> Vec<Kind> {
+        let mut kinds = vec![(0, 1..views)];
+        kinds.extend(self.contrast_anchors.then_some((0, 0..1)));
+        kinds.extend(self.contrast_positives.then_some((1, 1..views)));
+        kinds
+    }
+
     /// Whether candidate `j` of item `i`, a row of the views after the anchor, has a hardness.
     fn weighs(&self, i: usize, j: usize, n: usize) -> bool {
         let own = j % n == i;
@@ -155,17 +119,19 @@ impl MultipleNegativesRanking {
         let (n, out) = (views.items(), f32::NEG_INFINITY);
         let labels = views.labels.filter(|_| self.mask_classes);
         let similarity = |d: f32| views.distance().similarity(f64::from(d)) as f32;
-        let of_positive = similarity(blocks.forward.row(i)[i]);
+        let (anchors, others) = blocks.split();
+        let of_positive = similarity(anchors.row(i)[i]);
         let threshold = self
             .margin_strategy
             .threshold(of_positive, self.margin.get());
+        let masks = self.margin_strategy != MarginStrategy::None;
         // What is left out for its class or its similarity; hard negatives have no class.
         let masked = |j: usize, d: f32| {
-            similarity(d) > threshold || j < n && labels.is_some_and(|l| l[i] == l[j])
+            masks && similarity(d) > threshold || j < n && labels.is_some_and(|l| l[i] == l[j])
         };
         let strength = self.hardness_strength.get();
         let [mut forward, mut backward] = [Candidates::default(), Candidates::default()];
-        forward.push(blocks.forward.row(i).iter().copied(), |j, d| {
+        forward.push(anchors.row(i).iter().copied(), |j, d| {
             match (masked(j, d), self.weighs(i, j, n)) {
                 (true, _) => out,
                 (false, true) => strength * similarity(d),
@@ -173,7 +139,7 @@ impl MultipleNegativesRanking {
             }
         });
         let other = |j: usize, d: f32| if j % n == i || masked(j, d) { out } else { 0.0 };
-        for block in [&blocks.anchors, &blocks.positives].into_iter().flatten() {
+        for block in others {
             forward.push(block.row(i).iter().copied(), other);
         }
         if self.symmetric {
@@ -184,7 +150,7 @@ impl MultipleNegativesRanking {
             } else {
                 &mut backward
             };
-            list.push(blocks.forward.column(n, i), kept);
+            list.push(anchors.column(n, i), kept);
         }
         [forward, backward]
     }
@@ -200,12 +166,12 @@ impl MultipleNegativesRanking {
         let own = [i, if joined > 0 { again + i } else { i }];
         let total = forward.pick(own, self.scale.get(), weight);
         blocks.add_row(i, &forward.slopes[..again]);
-        blocks.forward.add_column(i, &forward.slopes[again..]);
+        blocks.add_column(i, &forward.slopes[again..]);
         if !both {
             return total;
         }
         let swapped = backward.pick([i, i], self.scale.get(), weight);
-        blocks.forward.add_column(i, &backward.slopes);
+        blocks.add_column(i, &backward.slopes);
         total.plus(swapped)
     }
 }
@@ -227,7 +193,7 @@ impl ViewLoss for MultipleNegativesRanking {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let mut blocks = Blocks::new(self, views)?;
+        let mut blocks = Blocks::new(views, self.kinds(views.embeddings.len()))?;
         let mut total = Evaluation::default();
         for i in 0..views.items() {
             total = total.plus(self.item(i, views, &mut blocks));

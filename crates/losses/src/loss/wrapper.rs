@@ -11,7 +11,7 @@ pub trait Wrapper: Definition {
     /// The objectives inside, for embeddings of `dim` components.
     fn parts(&self, dim: usize) -> Vec<Part<'_>>;
 
-    /// The same, to change them: as many, but for their order, as stand in the recipe.
+    /// The objectives inside, to change them: each once, however many parts it has.
     fn objectives_mut(&mut self) -> Vec<&mut Objective>;
 
     /// Embeddings of earlier batches that the parts are compared with in place of the batch itself.
