@@ -48,6 +48,17 @@ def batch_norm_works(batch, side, channels):
     import torch
     from torch.nn import functional as F
 
+    def pool_step(layout):
+        x = torch.randn(batch, channels, side, side).to(memory_format=layout).requires_grad_()
+        dy = torch.randn(batch, channels, side // 2, side // 2).to(memory_format=layout)
+        gamma, beta = torch.ones(channels).requires_grad_(), torch.zeros(channels).requires_grad_()
+
+        def work():
+            y = F.max_pool2d(F.relu(F.batch_norm(x, None, None, gamma, beta, training=True)), 2)
+            torch.autograd.grad(y, (x, gamma, beta), dy)
+
+        return work
+
     def step(layout, residual):
         image = lambda: torch.randn(batch, channels, side, side).to(memory_format=layout)
         x, shortcut = image().requires_grad_(), image().requires_grad_()
@@ -65,6 +76,7 @@ def batch_norm_works(batch, side, channels):
     for residual, suffix in ((False, ""), (True, "_residual")):
         name = f"batch_norm_relu{suffix}_step_{batch}x{side}x{side}x{channels}"
         yield name, [step(layout, residual) for layout in layouts]
+    yield f"batch_norm_relu_max_pool_step_{batch}x{side}x{side}x{channels}", [pool_step(l) for l in layouts]
 
 
 def conv_works(names, batch=32):

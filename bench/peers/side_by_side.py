@@ -50,14 +50,13 @@ def run_json(command):
 
 
 def milliseconds(work, rounds):
-    """Median time of a call; one more call comes first, to warm up."""
-    work()
+    """Median time of so many calls after one to warm up; without rounds, the time of that one."""
     times = []
-    for _ in range(rounds):
+    for _ in range(1 + rounds):
         start = time.perf_counter()
         work()
         times.append((time.perf_counter() - start) * 1e3)
-    return median(times)
+    return median(times[1:] or times)
 
 
 def alternate(sides, turns):
@@ -87,3 +86,23 @@ def report(rust, peer, peer_name, as_json, unit="ms"):
         print(f"{name:{width}}  {ours:10.2f}  {theirs:16.2f}  {ratio:5.2f}")
     if alone:
         print("on one side only:", ", ".join(alone))
+
+
+def report_beside(rust, peer, products, as_json):
+    """Prints every work of the Rust side with its time over that of `products`, and the peer's over its own."""
+    works = {
+        name: {"rust": ours, "products": ours / products, "peer": peer.get(name), "ratio": ratio(peer.get(name), ours)}
+        for name, ours in rust.items()
+    }
+    if as_json:
+        print(json.dumps({"unit": "ms", "works": works}))
+        return
+    width = max(len(name) for name in [*works, "work"])
+    print(f"{'work':{width}}     Rust ms  products     peer ms   ratio")
+    for name, row in works.items():
+        theirs = "" if row["peer"] is None else f"{row['peer']:12.2f}{row['ratio']:8.2f}"
+        print(f"{name:{width}}  {row['rust']:10.2f}{row['products']:10.2f}{theirs}")
+
+
+def ratio(theirs, ours):
+    return None if theirs is None else theirs / ours

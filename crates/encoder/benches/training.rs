@@ -63,6 +63,14 @@ fn batch_norm_relu(bencher: Bencher, shape: [usize; 2]) {
 }
 
 #[divan::bench(args = MAPS)]
+fn batch_norm_relu_max_pool(bencher: Bencher, shape: [usize; 2]) {
+    let scope = Scope::new(1, DType::F32, &Device::Cpu);
+    let norm = BatchNorm::new(&scope, shape[1]).expect("there is memory");
+    let x = inner_maps(shape);
+    bench_step(bencher, || norm.forward_pooled(&x, Mode::Train));
+}
+
+#[divan::bench(args = MAPS)]
 fn max_pool(bencher: Bencher, shape: [usize; 2]) {
     let (x, window) = (inner_maps(shape), Window::square(2, 0));
     bench_step(bencher, || Ok(pool2d(&x, Pooling::Max, [2, 2], window)?));

@@ -168,11 +168,14 @@ impl Case {
             "conv2d" => op::conv2d(&x[0], &x[1], window),
             "pool2d" => op::pool2d(&x[0], pooling(&s.kind), s.kernel, window),
             "global_average" => op::global_average(&x[0]),
-            "batch_norm" => Ok(self.batch_norm(x)?.0),
-            "batch_norm_inference" => {
+            "batch_norm" | "batch_norm_pool" => Ok(self.batch_norm(x)?.0),
+            "batch_norm_inference" | "batch_norm_pool_inference" => {
                 let fixed =
                     |numbers: &[f64]| Tensor::new(numbers, &Device::Cpu)?.to_dtype(x[0].dtype());
                 let running = [&fixed(&s.running_mean)?, &fixed(&s.running_variance)?];
+                if self.op == "batch_norm_pool_inference" {
+                    return op::batch_norm_pool_inference(&x[0], &x[1], running, s.epsilon);
+                }
                 op::batch_norm_inference(&x[0], &x[1], running, s.epsilon, self.epilogue(x))
             }
             "layer_norm" => op::layer_norm(&x[0], &x[1], s.epsilon, self.epilogue(x).residual),
@@ -193,7 +196,11 @@ impl Case {
     }
 
     fn batch_norm(&self, x: &[Tensor]) -> candle_core::Result<(Tensor, Moments)> {
-        op::batch_norm(&x[0], &x[1], self.settings.epsilon, self.epilogue(x))
+        let epsilon = self.settings.epsilon;
+        if self.op == "batch_norm_pool" {
+            return op::batch_norm_pool(&x[0], &x[1], epsilon);
+        }
+        op::batch_norm(&x[0], &x[1], epsilon, self.epilogue(x))
     }
 
     fn epilogue<'a>(&self, x: &'a [Tensor]) -> Epilogue<'a> {
@@ -298,7 +305,7 @@ fn operations_and_their_gradients_equal_pytorch() {
 #[test]
 fn statistics_of_batch_norm_equal_pytorch() {
     let cases = layers().cases;
-    for case in cases.iter().filter(|c| c.op == "batch_norm") {
+    for case in cases.iter().filter(|c| c.batch_mean.is_some()) {
         for (dtype, _) in ROADS {
             // Moments are f32 on both roads.
             let check = |found: &Tensor, golden: &Option<Vec<f64>>| {
@@ -313,8 +320,12 @@ fn statistics_of_batch_norm_equal_pytorch() {
             // The layer's running averages take the unbiased variance.
             let scope = Scope::new(0, dtype, &Device::Cpu);
             let layer = BatchNorm::new(&scope, moments.mean.len()).unwrap();
-            let epilogue = case.epilogue(&inputs);
-            layer.forward(&inputs[0], epilogue, Mode::Train).unwrap();
+            let forward = if case.op == "batch_norm_pool" {
+                layer.forward_pooled(&inputs[0], Mode::Train)
+            } else {
+                layer.forward(&inputs[0], case.epilogue(&inputs), Mode::Train)
+            };
+            forward.unwrap();
             let parameters = scope.parameters();
             let buffer = |name: &str| parameters.iter().find(|p| p.name == name).unwrap();
             check(&buffer("running_mean").var, &case.running_mean_after);

@@ -2,8 +2,8 @@
 
 use nearkin_encoder::op::{
     Activation, Epilogue, Heads, Pooling, Window, activation, attention, batch_norm,
-    batch_norm_inference, conv2d, gather, global_average, layer_norm, linear, normalize, pool2d,
-    softmax_cross_entropy,
+    batch_norm_inference, batch_norm_pool, batch_norm_pool_inference, conv2d, gather,
+    global_average, layer_norm, linear, normalize, pool2d, softmax_cross_entropy,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -109,23 +109,32 @@ fn convolutions() -> Vec<Case> {
     cases
 }
 
+/// Running statistics of three channels.
+fn running(x: &Tensor) -> candle_core::Result<[Tensor; 2]> {
+    let fixed = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(x.dtype());
+    Ok([fixed(&[0.1, -0.2, 0.3])?, fixed(&[0.5, 1.5, 0.9])?])
+}
+
 fn norms() -> Vec<Case> {
     let train = |x: &[Tensor], residual: Option<&Tensor>, relu| {
         Ok(batch_norm(&x[0], &x[1], 1e-5, Epilogue { residual, relu })?.0)
     };
     let eval = |x: &[Tensor]| {
-        let fixed = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(x[0].dtype());
-        let (mean, variance) = (fixed(&[0.1, -0.2, 0.3])?, fixed(&[0.5, 1.5, 0.9])?);
+        let [mean, variance] = &running(&x[0])?;
         batch_norm_inference(
             &x[0],
             &x[1],
-            [&mean, &variance],
+            [mean, variance],
             1e-5,
             Epilogue {
                 residual: None,
                 relu: true,
             },
         )
+    };
+    let pooled_eval = |x: &[Tensor]| {
+        let [mean, variance] = &running(&x[0])?;
+        batch_norm_pool_inference(&x[0], &x[1], [mean, variance], 1e-5)
     };
     vec![
         case("batch_norm", &[&[4, 5, 3], &[2, 3]], move |x| {
@@ -145,6 +154,24 @@ fn norms() -> Vec<Case> {
             move |x| train(x, Some(&x[2]), true),
         ),
         case("batch_norm_inference", &[&[4, 5, 3], &[2, 3]], eval),
+        case("batch_norm_pool", &[&[2, 4, 6, 3], &[2, 3]], move |x| {
+            Ok(batch_norm_pool(&x[0], &x[1], 1e-5)?.0)
+        }),
+        case(
+            "batch_norm_pool odd sides",
+            &[&[2, 5, 7, 3], &[2, 3]],
+            move |x| Ok(batch_norm_pool(&x[0], &x[1], 1e-5)?.0),
+        ),
+        case(
+            "batch_norm_pool one image, one channel",
+            &[&[1, 3, 2, 1], &[2, 1]],
+            move |x| Ok(batch_norm_pool(&x[0], &x[1], 1e-5)?.0),
+        ),
+        case(
+            "batch_norm_pool_inference",
+            &[&[2, 5, 4, 3], &[2, 3]],
+            pooled_eval,
+        ),
         case("layer_norm", &[&[5, 7], &[2, 7]], |x| {
             layer_norm(&x[0], &x[1], 1e-5, None)
         }),
@@ -332,6 +359,8 @@ fn shapes_that_do_not_fit_are_errors() {
         )
         .is_err()
     );
+    assert!(batch_norm_pool(&t(&[2, 1, 4, 3]), &t(&[2, 3]), 1e-5).is_err());
+    assert!(batch_norm_pool(&t(&[2, 2, 4, 3]), &t(&[2, 4]), 1e-5).is_err());
     assert!(softmax_cross_entropy(&t(&[2, 3]), &[0, 3]).is_err());
     assert!(gather(&t(&[2, 3]), &[2]).is_err());
     let heads = Heads {

@@ -3,8 +3,9 @@
 //! Usage: `peer_kernels [ROUNDS] [NAME_PART] [THREADS]`. Each figure is the median over the rounds.
 
 use nearkin_kernels::{
-    Activation, BatchNorm, BatchNormGradients, Beta, Conv2d, LayerNorm, LayerNormGradients, Mat,
-    MatMut, activate, activate_backward, exp, gemm, set_threads, softmax_rows,
+    Activation, BatchNorm, BatchNormGradients, BatchNormPool, Beta, Conv2d, LayerNorm,
+    LayerNormGradients, Mat, MatMut, activate, activate_backward, exp, gemm, set_threads,
+    softmax_rows,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -128,6 +129,7 @@ fn norm_works() -> Vec<Work> {
             },
         ));
     }
+    works.push(batch_norm_pool_work());
     let [x, dy] = [(); 2].map(|()| numbers(LAYER[0] * LAYER[1]));
     let [mut y, mut dx] = [(); 2].map(|()| vec![0.0; x.len()]);
     let [gamma, beta] = [(); 2].map(|()| numbers(LAYER[1]));
@@ -156,6 +158,24 @@ fn norm_works() -> Vec<Work> {
         norm.backward(&x, None, &dy, &stats, grads);
     }));
     works
+}
+
+fn batch_norm_pool_work() -> Work {
+    let x = numbers(32 * 32 * 32 * 64);
+    let dy = numbers(x.len() / 4);
+    let (mut y, mut places) = (vec![0.0; dy.len()], vec![0; dy.len()]);
+    work("batch_norm_relu_max_pool_step_32x32x32x64", move || {
+        let op = BatchNormPool {
+            gamma: &[1.0; 64],
+            beta: &[0.1; 64],
+            epsilon: 1e-5,
+            batch: 32,
+            height: 32,
+            width: 32,
+        };
+        let stats = op.forward(&x, &mut y, &mut places);
+        black_box(op.backward(&x, &stats, &places, &dy));
+    })
 }
 
 /// 3 × 3 convolutions of a residual network, batch 32.

@@ -55,19 +55,26 @@ pub struct BatchNormGradients<'a> {
 
 /// y = x · scale + shift (+ residual), per channel.
 #[derive(Clone, Copy)]
-struct Affine<'a> {
-    scale: &'a [f32],
-    shift: &'a [f32],
-    relu: bool,
+pub(crate) struct Affine<'a> {
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub relu: bool,
 }
 
 /// dx = scale dz + b (x − mean) + c, per channel.
 #[derive(Clone, Copy)]
-struct InputFactors<'a> {
-    affine: Affine<'a>,
-    mean: &'a [f32],
-    b: &'a [f32],
-    c: &'a [f32],
+pub(crate) struct InputFactors<'a> {
+    pub affine: Affine<'a>,
+    pub mean: &'a [f32],
+    pub b: &'a [f32],
+    pub c: &'a [f32],
+}
+
+impl<'a> InputFactors<'a> {
+    /// mean, b and c of each channel.
+    pub fn offsets(self) -> impl Iterator<Item = (&'a f32, (&'a f32, &'a f32))> {
+        self.mean.iter().zip(self.b.iter().zip(self.c))
+    }
 }
 
 impl BatchNorm<'_> {
@@ -137,16 +144,12 @@ impl BatchNorm<'_> {
             relu: self.relu,
         };
         parameter_gradients(affine, [x, grads.dy], y, stats, [grads.dgamma, grads.dbeta]);
-        // dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = scale dz + b (x − mean) + c, per channel.
-        let share = |c: usize| scale[c] / rows as f32;
-        let slope = |c: usize| -share(c) * stats.inverse_std[c] * grads.dgamma[c];
+        let [b, c] = input_slopes(&scale, stats, rows, [grads.dgamma, grads.dbeta]);
         let factors = InputFactors {
             affine,
             mean: &stats.mean,
-            b: &(0..cols).map(slope).collect::<Vec<_>>(),
-            c: &(0..cols)
-                .map(|c| -share(c) * grads.dbeta[c])
-                .collect::<Vec<_>>(),
+            b: &b,
+            c: &c,
         };
         let (dy, dx) = (Shared::new(grads.dy), grads.dx.map(Shared::new));
         let piece = rows_per_piece(cols);
@@ -161,7 +164,7 @@ impl BatchNorm<'_> {
     }
 
     /// γ / σ and β − mean γ / σ.
-    fn scale_and_shift(&self, mean: &[f32], inverse_std: &[f32]) -> [Vec<f32>; 2] {
+    pub(crate) fn scale_and_shift(&self, mean: &[f32], inverse_std: &[f32]) -> [Vec<f32>; 2] {
         assert_eq!(
             [mean.len(), inverse_std.len()],
             [self.gamma.len(); 2],
@@ -209,7 +212,7 @@ impl BatchNorm<'_> {
 
     /// Moments of each part about its own first row, combined as in Chan, Golub and LeVeque, *Updating Formulae and
     /// a Pairwise Algorithm for Computing Sample Variances*, 1979.
-    fn statistics(&self, x: &[f32]) -> BatchStatistics {
+    pub(crate) fn statistics(&self, x: &[f32]) -> BatchStatistics {
         let (rows, cols) = (self.rows(x), self.gamma.len());
         let part = rows_per_part(rows, cols);
         let moments = map_parts(rows.div_ceil(part), |i| {
@@ -246,7 +249,7 @@ impl BatchNorm<'_> {
         stats
     }
 
-    fn rows(&self, x: &[f32]) -> usize {
+    pub(crate) fn rows(&self, x: &[f32]) -> usize {
         let cols = self.gamma.len();
         assert!(
             cols > 0 && x.len().is_multiple_of(cols),
@@ -276,6 +279,12 @@ fn parameter_gradients(
         gradient_sums(affine, &stats.mean, inputs, y, &mut sums);
         sums
     });
+    add_up(&sums, stats, [dgamma, dbeta]);
+}
+
+/// dγ and dβ from each part's Σ dz (x − mean) and Σ dz.
+pub(crate) fn add_up(sums: &[Vec<f32>], stats: &BatchStatistics, [dgamma, dbeta]: [&mut [f32]; 2]) {
+    let cols = dbeta.len();
     let mut total = vec![0.0; 2 * cols];
     sum_rows(&sums.concat(), 2 * cols, &mut total);
     let (products, plain) = total.split_at(cols);
@@ -283,6 +292,22 @@ fn parameter_gradients(
     for ((dgamma, product), inverse) in dgamma.iter_mut().zip(products).zip(&stats.inverse_std) {
         *dgamma = product * inverse;
     }
+}
+
+/// b and c of dx = γ/σ (dz − mean dz − x̂ mean(dz x̂)) = scale dz + b (x − mean) + c, per channel.
+pub(crate) fn input_slopes(
+    scale: &[f32],
+    stats: &BatchStatistics,
+    rows: usize,
+    [dgamma, dbeta]: [&[f32]; 2],
+) -> [Vec<f32>; 2] {
+    let share = |c: usize| scale[c] / rows as f32;
+    let slope = |c: usize| -share(c) * stats.inverse_std[c] * dgamma[c];
+    let channels = 0..scale.len();
+    [
+        channels.clone().map(slope).collect(),
+        channels.map(|c| -share(c) * dbeta[c]).collect(),
+    ]
 }
 
 dispatch! {

@@ -40,6 +40,8 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod batch_norm_pool;
+mod buffer;
 mod conv2d;
 mod dispatch;
 mod exp;
@@ -63,6 +65,8 @@ mod winograd;
 pub use activation::{Activation, activate, activate_backward, activate_in_place};
 pub use attention::Attention;
 pub use batch_norm::{BatchNorm, BatchNormGradients, BatchStatistics};
+pub use batch_norm_pool::{BatchNormPool, BatchNormPoolGradients};
+pub use buffer::zeros;
 pub use conv2d::Conv2d;
 pub use dispatch::{Cpu, cpu};
 pub use exp::{exp, exp_scalar};

@@ -1,73 +1,20 @@
-//! Times every loss forward and backward on one batch and prints `{"name": milliseconds}`, for the peer script.
+//! Times value and gradients of every loss on one batch and prints `{"name": milliseconds}`, for the peer script.
 //!
-//! `peer_losses [B] [D] [ITEMS_PER_CLASS] [THREADS] [ROUNDS]`, by default 1024 128 4 2 20. Medians over the rounds; one
-//! round times each loss once, so that a busy machine hits all alike.
+//! `peer_losses [B] [D] [ITEMS_PER_CLASS] [CLASSES] [THREADS] [ROUNDS] [NAME]…`, by default 1024 128 4 10000 2 20 and
+//! everything. Medians over the rounds; one round times each work once, so that a busy machine hits all alike. Where names
+//! are given nothing else is set up, so that the peak memory of the process is theirs.
 
-use nearkin_kernels::{Beta, Mat, MatMut, gemm, set_threads};
-use nearkin_losses::distance::{Cosine, L2};
-use nearkin_losses::loss::{Contrastive, MultiSimilarity, NPair, TripletMargin};
-use nearkin_losses::miner::{self, All, BatchHard, SemiHard};
-use nearkin_losses::{ChaCha8Rng, Objective, SeedableRng};
-use rand::RngExt;
+#[path = "../benches/works/mod.rs"]
+mod works;
+
+use nearkin_kernels::set_threads;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
+use works::{Bench, Products, Size, works};
 
-fn objectives() -> Vec<(&'static str, Objective)> {
-    let triplets = || Objective::from(TripletMargin::default()).with_distance(L2::default());
-    let pml_semi_hard = miner::TripletMargin {
-        kind: miner::triplet_margin::Kind::SemiHard,
-        ..Default::default()
-    };
-    let smooth = TripletMargin {
-        smooth: true,
-        ..TripletMargin::default()
-    };
-    let swap = TripletMargin {
-        swap: true,
-        ..TripletMargin::default()
-    };
-    let pml_contrastive = Contrastive {
-        squared: false,
-        ..Contrastive::default()
-    };
-    vec![
-        (
-            "triplet_margin/semi_hard",
-            triplets().with_miner(SemiHard::default()),
-        ),
-        (
-            "triplet_margin/semi_hard_band",
-            triplets().with_miner(pml_semi_hard),
-        ),
-        ("triplet_margin/all", triplets().with_miner(All {})),
-        (
-            "triplet_margin/batch_hard",
-            triplets().with_miner(BatchHard {}),
-        ),
-        (
-            "triplet_margin/all/smooth",
-            Objective::from(smooth).with_miner(All {}),
-        ),
-        (
-            "triplet_margin/all/swap",
-            Objective::from(swap).with_miner(All {}),
-        ),
-        (
-            "contrastive",
-            Objective::from(pml_contrastive).with_distance(L2::default()),
-        ),
-        ("n_pair", NPair::default().into()),
-        (
-            "multi_similarity/all",
-            Objective::from(MultiSimilarity::default()).with_miner(All {}),
-        ),
-        (
-            "multi_similarity",
-            Objective::from(MultiSimilarity::default()).with_distance(Cosine {}),
-        ),
-    ]
-}
+/// The two matrix products that no loss over pairs can avoid, among the names.
+const PRODUCTS: &str = "two_products";
 
 fn milliseconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
@@ -75,53 +22,48 @@ fn milliseconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-fn main() {
-    let given: Vec<usize> = std::env::args()
-        .skip(1)
-        .map(|arg| arg.parse().expect("arguments are numbers"))
-        .collect();
-    let argument = |k: usize, default| given.get(k).copied().unwrap_or(default);
-    let (b, d, items) = (argument(0, 1024), argument(1, 128), argument(2, 4));
-    set_threads(argument(3, 2)).expect("no kernel has run yet");
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let embeddings: Vec<f32> = (0..b * d)
-        .map(|_| rng.random::<f32>() * 2.0 - 1.0)
-        .collect();
-    let labels: Vec<u32> = (0..b).map(|i| (i / items) as u32).collect();
-    let batch = Mat::new(&embeddings, b, d);
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2] * 1e3).round() / 1e3
+}
 
-    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let (mut s, mut de) = (vec![0.0; b * b], vec![0.0; b * d]);
-    for _ in 0..argument(4, 20) {
-        let gemms = milliseconds(|| {
-            gemm(
-                MatMut::new(&mut s, b, b),
-                Beta::Overwrite,
-                1.0,
-                batch,
-                batch.t(),
-            );
-            gemm(
-                MatMut::new(&mut de, b, d),
-                Beta::Overwrite,
-                1.0,
-                Mat::new(&s, b, b),
-                batch,
-            );
-        });
-        times.entry("two_gemms").or_default().push(gemms);
-        for (name, objective) in objectives() {
+fn main() {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |k: usize, default| {
+        given
+            .get(k)
+            .map_or(default, |n| n.parse().expect("sizes are numbers"))
+    };
+    let size = Size {
+        rows: argument(0, 1024),
+        dim: argument(1, 128),
+        of_a_class: argument(2, 4),
+        classes: argument(3, 10_000),
+    };
+    set_threads(argument(4, 2)).expect("no kernel has run yet");
+    let rounds = argument(5, 20);
+    let names = given.get(6..).unwrap_or_default();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+
+    let mut products = wanted(PRODUCTS).then(|| Products::new(size));
+    let mut benches: Vec<_> = works()
+        .into_iter()
+        .filter(|work| wanted(&work.name))
+        .map(|work| (Bench::new(&work, size), work.name))
+        .collect();
+    let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        if let Some(products) = &mut products {
+            let time = milliseconds(|| products.run());
+            times.entry(PRODUCTS.to_owned()).or_default().push(time);
+        }
+        for (bench, name) in &mut benches {
             let time = milliseconds(|| {
-                black_box(objective.value_and_grad(batch, &labels, &mut rng))
-                    .expect("the batch is sound");
+                black_box(bench.run());
             });
-            times.entry(name).or_default().push(time);
+            times.entry(name.clone()).or_default().push(time);
         }
     }
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        (values[values.len() / 2] * 1e3).round() / 1e3
-    };
     let medians: BTreeMap<_, _> = times
         .into_iter()
         .map(|(name, values)| (name, median(values)))

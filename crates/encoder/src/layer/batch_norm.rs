@@ -48,22 +48,52 @@ impl BatchNorm {
     /// # Errors
     /// The channels differ from the layer's.
     pub fn forward(&self, x: &Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
-        let affine = op::pair(&mode.parameter(&self.gamma), &mode.parameter(&self.beta))?;
+        let affine = self.affine(mode)?;
         if mode == Mode::Eval {
-            let (mean, variance) = (self.running_mean.detach(), self.running_variance.detach());
-            return Ok(op::batch_norm_inference(
-                x,
-                &affine,
-                [&mean, &variance],
-                EPSILON,
-                epilogue,
-            )?);
+            let [mean, variance] = &self.given();
+            let running = [mean, variance];
+            let y = op::batch_norm_inference(x, &affine, running, EPSILON, epilogue)?;
+            return Ok(y);
         }
         let (y, moments) = op::batch_norm(x, &affine, EPSILON, epilogue)?;
-        if mode == Mode::Train {
-            self.update_running(&moments, x.elem_count() / moments.mean.len().max(1))?;
-        }
+        self.note(&moments, x, mode)?;
         Ok(y)
+    }
+
+    /// Normalizes `[N, H, W, C]`, applies ReLU, and takes the maximum of each 2 × 2 window:
+    /// `[N, ⌊H / 2⌋, ⌊W / 2⌋, C]`.
+    ///
+    /// # Errors
+    /// The channels differ from the layer's, or a side of the map is below 2.
+    pub fn forward_pooled(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let affine = self.affine(mode)?;
+        if mode == Mode::Eval {
+            let [mean, variance] = &self.given();
+            let running = [mean, variance];
+            let y = op::batch_norm_pool_inference(x, &affine, running, EPSILON)?;
+            return Ok(y);
+        }
+        let (y, moments) = op::batch_norm_pool(x, &affine, EPSILON)?;
+        self.note(&moments, x, mode)?;
+        Ok(y)
+    }
+
+    fn affine(&self, mode: Mode) -> Result<Tensor> {
+        let (gamma, beta) = (mode.parameter(&self.gamma), mode.parameter(&self.beta));
+        Ok(op::pair(&gamma, &beta)?)
+    }
+
+    /// Running mean and variance as constants.
+    fn given(&self) -> [Tensor; 2] {
+        [&self.running_mean, &self.running_variance].map(Tensor::detach)
+    }
+
+    /// Lets training, and no other pass, move the running averages.
+    fn note(&self, moments: &Moments, x: &Tensor, mode: Mode) -> Result<()> {
+        if mode == Mode::Train {
+            self.update_running(moments, x.elem_count() / moments.mean.len().max(1))?;
+        }
+        Ok(())
     }
 
     /// Running averages take a tenth of the batch's mean and unbiased variance.

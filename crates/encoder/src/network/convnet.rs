@@ -3,7 +3,7 @@
 use super::InputShape;
 use crate::error::{Error, Result};
 use crate::layer::{BatchNorm, Conv2d, Mode};
-use crate::op::{self, Epilogue, Pooling, Window};
+use crate::op::{self, Window};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -105,16 +105,7 @@ impl Body {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut x = x.clone();
         for (conv, norm) in &self.blocks {
-            let y = conv.forward(&x, mode)?;
-            let y = norm.forward(
-                &y,
-                Epilogue {
-                    residual: None,
-                    relu: true,
-                },
-                mode,
-            )?;
-            x = op::pool2d(&y, Pooling::Max, [2, 2], Window::square(2, 0))?;
+            x = norm.forward_pooled(&conv.forward(&x, mode)?, mode)?;
         }
         match self.reduce {
             Reduce::Flatten => Ok(op::flatten(&x)?),

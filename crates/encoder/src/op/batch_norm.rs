@@ -5,7 +5,7 @@ use crate::host::{Host, contiguous, is_fused, output, tensor, with_mut};
 use crate::profile::span;
 use crate::tape::{apply2, apply3, tracked};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
-use nearkin_kernels::{BatchNorm as Kernel, BatchNormGradients, BatchStatistics};
+use nearkin_kernels::{BatchNorm as Kernel, BatchNormGradients, BatchStatistics, zeros};
 use std::sync::Arc;
 
 /// Batch statistics of one training pass: mean and biased variance per channel.
@@ -100,7 +100,7 @@ pub fn batch_norm_inference(
     };
     let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
     let residual = residual.as_ref().map(Host::new).transpose()?;
-    let mut y = vec![0.0; x.elem_count()];
+    let mut y = zeros(x.elem_count());
     kernel.inference(
         &Host::new(&x)?,
         &Host::new(mean)?,
@@ -180,7 +180,7 @@ impl Norm {
             epsilon: self.epsilon,
             relu: self.relu,
         };
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         let statistics = kernel.forward(x, residual, &mut y);
         self.moments.put(Moments {
             mean: statistics.mean.clone(),
@@ -208,7 +208,7 @@ impl Norm {
             relu: self.relu,
         };
         let statistics = self.statistics.take("batch_norm")?;
-        let mut own = self.residual_tracked.then(|| vec![0.0; x.elem_count()]);
+        let mut own = self.residual_tracked.then(|| zeros(x.elem_count()));
         let mut daffine = vec![0.0; packed.len()];
         let (dgamma, dbeta) = daffine.split_at_mut(packed.len() / 2);
         let input = Host::new(x)?;

@@ -4,7 +4,7 @@ use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
 use crate::tape::{apply2, tracked};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use nearkin_kernels::Conv2d;
+use nearkin_kernels::{Conv2d, zeros};
 
 /// Stride and zero padding of a convolution or pooling window, in pixels, `[vertical, horizontal]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl CustomOp2 for Conv {
     ) -> Result<(CpuStorage, Shape)> {
         let _span = span("conv2d forward");
         let g = &self.geometry;
-        let mut y = vec![0.0; g.output_len()];
+        let mut y = zeros(g.output_len());
         g.forward(contiguous(x, xl)?, contiguous(w, wl)?, None, &mut y);
         Ok(output(
             y,
@@ -150,7 +150,7 @@ impl CustomOp2 for Conv {
         g.backward_weight(&Host::new(x)?, &upstream, &mut dw);
         // The images themselves need no gradient: the first convolution saves a third of its work.
         let dx = if self.input_tracked {
-            let mut dx = vec![0.0; g.input_len()];
+            let mut dx = zeros(g.input_len());
             g.backward_input(&upstream, &Host::new(w)?, &mut dx);
             Some(tensor(dx, x.shape())?)
         } else {

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod batch_norm_pool;
 mod conv2d;
 mod gather;
 mod layer_norm;
@@ -21,6 +22,7 @@ mod update;
 pub use activation::activation;
 pub use attention::{Heads, attention};
 pub use batch_norm::{Epilogue, Moments, batch_norm, batch_norm_inference};
+pub use batch_norm_pool::{batch_norm_pool, batch_norm_pool_inference};
 pub use conv2d::{Window, conv2d};
 pub use gather::gather;
 pub use layer_norm::layer_norm;

@@ -6,7 +6,7 @@ use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
 use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
-use nearkin_kernels::{Pool2d, global_average as kernel_global, global_average_backward};
+use nearkin_kernels::{Pool2d, global_average as kernel_global, global_average_backward, zeros};
 
 /// How the numbers of a window become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl CustomOp1 for Pool {
         let g = &self.geometry;
         let x = contiguous(x, layout)?;
         let shape = (g.batch, g.output_height(), g.output_width(), g.channels);
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
+        let mut y = zeros(g.output_len());
         match self.kind {
             Pooling::Max => {
                 let mut argmax = vec![0; y.len()];
@@ -159,7 +159,7 @@ impl CustomOp1 for Pool {
         let _span = span("pool backward");
         let dy = dy.contiguous()?;
         let upstream = Host::new(&dy)?;
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         match self.kind {
             Pooling::Max => {
                 self.geometry
@@ -217,7 +217,7 @@ impl CustomOp1 for GlobalAverage {
         let _span = span("pool backward");
         let (batch, height, width, channels) = x.dims4()?;
         let dy = dy.contiguous()?;
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         global_average_backward(&Host::new(&dy)?, batch, height * width, channels, &mut dx);
         Ok(Some(tensor(dx, x.shape())?))
     }

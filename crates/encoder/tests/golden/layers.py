@@ -99,11 +99,23 @@ def batch_norms():
         "batch_norm relu residual", "batch_norm", settings(True, True), [x, affine, residual],
         lambda x, affine, residual: train(x, affine, residual, relu=True),
     )  # fmt: skip
+    pooled = lambda z: channels_last(F.max_pool2d(maps(away_from_kink(z)), 2))
+    odd = source("x", [2, 5, 6, 3], 3, 1.5, 0.4)
+
+    def train_pooled(x, affine):
+        z, extra = train(x, affine)
+        return pooled(z), extra
+
+    yield case("batch_norm_pool", "batch_norm_pool", {"epsilon": EPSILON}, [odd, affine], train_pooled)
     mean, variance = wave([3], 6), wave([3], 7, 0.3, 1.2)
     given = {"running_mean": numbers(mean), "running_variance": numbers(variance)}
     yield case(
         "batch_norm_inference", "batch_norm_inference", settings(False, False) | given, [x, affine],
         lambda x, affine: evaluate(x, affine, mean, variance),
+    )  # fmt: skip
+    yield case(
+        "batch_norm_pool_inference", "batch_norm_pool_inference", {"epsilon": EPSILON} | given, [odd, affine],
+        lambda x, affine: pooled(evaluate(x, affine, mean, variance)),
     )  # fmt: skip
 
 

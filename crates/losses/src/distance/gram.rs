@@ -88,8 +88,8 @@ pub(super) fn gradient(
     (s, g): (&mut [f32], &[f32]),
     out: Gradients<'_>,
 ) {
-    let (b, c, d) = (points.x.rows, points.y.rows, points.x.cols);
     if points.same {
+        let b = points.x.rows;
         symmetrize(s, g, b, of == Of::Differences, weight);
         return apply(Mat::new(s, b, b), points.x, alpha, out.x);
     }
@@ -100,12 +100,22 @@ pub(super) fn gradient(
                 *s = weight(*s) * g;
             }
         });
-    let h = Mat::new(s, b, c);
+    gradient_between(points, (of, alpha), s, out);
+}
+
+/// The same for given `h`, shape `[B, C]`, and the points of two sets.
+pub(super) fn gradient_between(
+    points: Points<'_>,
+    (of, alpha): (Of, f32),
+    h: &[f32],
+    out: Gradients<'_>,
+) {
+    let (b, c, d) = (points.x.rows, points.y.rows, points.x.cols);
+    let rows = |i: usize| &h[i * c..(i + 1) * c];
+    let h = Mat::new(h, b, c);
     apply(h, points.y, alpha, out.x);
     if of == Of::Differences {
-        subtract_rows(out.x, points.x.data, d, alpha, |i| {
-            sum(&s[i * c..(i + 1) * c])
-        });
+        subtract_rows(out.x, points.x.data, d, alpha, |i| sum(rows(i)));
     }
     if let Some(dy) = out.y {
         apply(h.t(), points.x, alpha, dy);
@@ -182,7 +192,7 @@ fn apply(h: Mat<'_>, points: Mat<'_>, alpha: f32, out: &mut [f32]) {
 }
 
 /// Adds up in eight lanes, which the compiler turns into vector instructions.
-fn lanes(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn lanes(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0.0; 8];
     let (x_chunks, y_chunks) = (x.chunks_exact(8), y.chunks_exact(8));
     let rest: f32 = x_chunks

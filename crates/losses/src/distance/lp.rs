@@ -1,6 +1,6 @@
 //! The Lp distance.
 
-use super::{Gradients, PairDistance, Points, unit};
+use super::{Gradients, PairDistance, Points, gram, unit};
 use crate::described::described;
 use crate::range::Positive;
 use crate::scratch;
@@ -38,13 +38,11 @@ described! {
 impl Lp {
     /// `Σ_k |x_k - y_k|^p`.
     fn sum(&self, x: &[f32], y: &[f32]) -> f32 {
-        let p = self.p.get();
-        let term: fn(f32, f32) -> f32 = match p {
-            1.0 => |d, _| d,
-            2.0 => |d, _| d * d,
-            _ => f32::powf,
-        };
-        x.iter().zip(y).map(|(x, y)| term((x - y).abs(), p)).sum()
+        match self.p.get() {
+            1.0 => gram::lanes(x, y, |x, y| (x - y).abs()),
+            2.0 => gram::lanes(x, y, |x, y| (x - y) * (x - y)),
+            p => gram::lanes(x, y, |x, y| (x - y).abs().powf(p)),
+        }
     }
 
     /// Adds `h ∂d/∂x` to `out`, for `h = ∂L/∂d` and `d = S[i][j]`.
@@ -55,11 +53,17 @@ impl Lp {
         }
         // d = s^(power/p) for s = Σ |x - y|^p.
         let outer = h * power * d.powf(1.0 - p / power);
-        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-            let difference = x - y;
-            if difference != 0.0 {
-                *out += outer * difference.abs().powf(p - 1.0).copysign(difference);
-            }
+        let pairs = out.iter_mut().zip(x.iter().zip(y));
+        match p {
+            1.0 => pairs.for_each(|(out, (x, y))| *out += outer * sign(x - y)),
+            2.0 => pairs.for_each(|(out, (x, y))| *out += outer * (x - y)),
+            _ => pairs.for_each(|(out, (x, y))| {
+                let difference = x - y;
+                // Between equal coordinates a power below one would be infinite.
+                if difference != 0.0 {
+                    *out += outer * difference.abs().powf(p - 1.0).copysign(difference);
+                }
+            }),
         }
     }
 
@@ -82,6 +86,11 @@ impl Lp {
                 }
             });
     }
+}
+
+/// `±1`, and zero where `|x|` has no derivative.
+fn sign(x: f32) -> f32 {
+    f32::from(u8::from(x > 0.0)) - f32::from(u8::from(x < 0.0))
 }
 
 impl PairDistance for Lp {

@@ -107,17 +107,14 @@ impl PairDistance for Snr {
         let (x, y) = (centered(points.x), centered(points.y));
         let inverse = inverse_signals(points.x, &x);
         // ‖x - y‖² / ‖x‖² of centered rows: through the numerator with h = g / ‖x‖², then through the denominator.
-        let mut h = g.to_vec();
         let mut through_signal = vec![0.0; b];
-        h.par_chunks_exact_mut(c.max(1))
-            .zip(s.par_chunks_exact(c.max(1)))
+        s.par_chunks_exact_mut(c.max(1))
+            .zip(g.par_chunks_exact(c.max(1)))
             .zip(&mut through_signal)
             .zip(&inverse)
-            .for_each(|(((h, s), through), &inverse)| {
-                *through = 2.0 * gram::dot(h, s) * inverse;
-                for h in h {
-                    *h *= inverse;
-                }
+            .for_each(|(((s, g), through), &inverse)| {
+                *through = 2.0 * gram::dot(g, s) * inverse;
+                s.iter_mut().zip(g).for_each(|(h, g)| *h = g * inverse);
             });
         let between = Points::between(Mat::new(&x, b, d), Mat::new(&y, c, d));
         let wants_y = points.same || out.y.is_some();
@@ -126,13 +123,7 @@ impl PairDistance for Snr {
             x: &mut *out.x,
             y: wants_y.then_some(dy.as_mut_slice()),
         };
-        gram::gradient(
-            between,
-            (Of::Differences, -2.0),
-            |_| 1.0,
-            (s, &h),
-            gradients,
-        );
+        gram::gradient_between(between, (Of::Differences, -2.0), s, gradients);
         for (i, dx) in out.x.chunks_exact_mut(d).enumerate() {
             for (dx, x) in dx.iter_mut().zip(&x[i * d..]) {
                 *dx -= through_signal[i] * x;

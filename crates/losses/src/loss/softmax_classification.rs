@@ -6,6 +6,7 @@ use super::{Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
 use crate::error::Error;
 use crate::parameter::{ParameterSpec, Start};
+use nearkin_kernels::{Beta, Mat, MatMut, column_sums, gemm, linear, softmax_cross_entropy};
 
 described! {
     /// Classifies each pair by a learned linear layer on its two embeddings side by side.
@@ -125,20 +126,61 @@ impl SoftmaxClassification {
         }
         gradients
     }
+
+    /// Adds the gradients of the embeddings of the pairs from `first` on, given the slopes by their logits.
+    fn pull_pairs(
+        &self,
+        views: &Views<'_, f32>,
+        classifier: &Classifier<'_>,
+        first: usize,
+        slopes: Mat<'_>,
+        gradients: &mut ViewGradients<'_>,
+    ) {
+        let (n, width, dim) = (slopes.rows, classifier.weight.cols, views.cols);
+        let mut of_features = vec![0.0; n * width];
+        let out = MatMut::new(&mut of_features, n, width);
+        gemm(out, Beta::Overwrite, 1.0, slopes, classifier.weight);
+        for (i, of_features) in of_features.chunks_exact(width).enumerate() {
+            let i = first + i;
+            let pair = [views.row(0, i), views.row(1, i)];
+            for (view, gradient) in self.pull(pair, of_features).iter().enumerate() {
+                add(&mut gradients.embeddings[view][i * dim..], gradient);
+            }
+        }
+    }
 }
 
-/// `-log softmax(logits)[class]` as an evaluation of one pair, and the logits' slopes.
-fn cross_entropy(logits: &[f64], class: usize) -> (Evaluation, Vec<f64>) {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|x| (x - largest).exp()).sum();
-    let mut slopes: Vec<_> = logits.iter().map(|x| (x - largest).exp() / sum).collect();
-    slopes[class] -= 1.0;
-    let beaten = |(c, &x): (usize, &f64)| c != class && x >= logits[class];
-    let evaluation = Evaluation::of_tuple(
-        largest - logits[class] + sum.ln(),
-        logits.iter().enumerate().any(beaten),
-    );
-    (evaluation, slopes)
+/// Logits of the pairs that are held at a time.
+const HELD: usize = 1 << 22;
+
+/// The learned layer, `W` of shape `[classes, width]`.
+struct Classifier<'a> {
+    weight: Mat<'a>,
+    bias: Option<&'a [f32]>,
+}
+
+impl Classifier<'_> {
+    /// The mean cross-entropy of pairs, given what `W` sees of each, `[n, width]`, and their classes; with its slopes by the
+    /// logits `[n, classes]`.
+    fn cross_entropy(&self, features: Mat<'_>, labels: &[u32]) -> (Evaluation, Vec<f32>) {
+        let (n, classes) = (features.rows, self.weight.rows);
+        let mut logits = vec![0.0; n * classes];
+        linear(features, self.weight, self.bias, &mut logits);
+        let mut slopes = vec![0.0; logits.len()];
+        let value = softmax_cross_entropy(&logits, n, classes, labels, &mut slopes);
+        let beaten = |(logits, &label): (&[f32], &u32)| {
+            let own = logits[label as usize];
+            // Its own logit is one of those at least as large.
+            logits.iter().filter(|&&x| x >= own).count() > 1
+        };
+        let rows = logits.chunks_exact(classes).zip(labels);
+        let evaluation = Evaluation {
+            value: f64::from(value),
+            tuples: n,
+            active: rows.filter(|&row| beaten(row)).count(),
+        };
+        (evaluation, slopes)
+    }
 }
 
 impl ViewLoss for SoftmaxClassification {
@@ -154,47 +196,44 @@ impl ViewLoss for SoftmaxClassification {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let n = views.items();
-        let labels = views.labels.unwrap_or(&[]);
-        let weight = views.parameters[0];
-        let bias = views.parameters.get(1).copied();
+        let (n, labels) = (views.items(), views.labels.unwrap_or(&[]));
+        let (weight, bias) = (views.parameters[0], views.parameters.get(1).copied());
         let width = self.features(views.row(0, 0), views.row(1, 0)).len();
         let classes = bias.map_or(weight.len() / width.max(1), <[f32]>::len);
+        if let Some(&label) = labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(Error::Class { label, classes });
+        }
+        let classifier = Classifier {
+            weight: Mat::new(weight, classes, width),
+            bias,
+        };
+        let held = (HELD / classes.max(1)).max(1);
         let mut total = Evaluation::default();
-        for (i, &label) in labels.iter().enumerate() {
-            let class = label as usize;
-            if class >= classes {
-                return Err(Error::Class { label, classes });
-            }
-            let pair = [views.row(0, i), views.row(1, i)];
-            let features = self.features(pair[0], pair[1]);
-            let logit = |c: usize| {
-                let row = &weight[c * width..][..width];
-                let products = row.iter().zip(&features).map(|(w, x)| f64::from(w * x));
-                products.sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[c]))
-            };
-            let logits: Vec<_> = (0..classes).map(logit).collect();
-            let (evaluation, slopes) = cross_entropy(&logits, class);
+        for first in (0..n).step_by(held) {
+            let pairs = first..n.min(first + held);
+            let features: Vec<f32> = pairs
+                .clone()
+                .flat_map(|i| self.features(views.row(0, i), views.row(1, i)))
+                .collect();
+            let features = Mat::new(&features, pairs.len(), width);
+            let (evaluation, mut slopes) =
+                classifier.cross_entropy(features, &labels[pairs.clone()]);
+            let share = pairs.len() as f64 / n as f64;
             total = total.plus(Evaluation {
-                value: evaluation.value / n as f64,
+                value: evaluation.value * share,
                 ..evaluation
             });
-            let mut of_features = vec![0.0; width];
-            for (c, slope) in slopes.into_iter().enumerate() {
-                let slope = (slope / n as f64) as f32;
-                let at = c * width..(c + 1) * width;
-                for (sum, w) in of_features.iter_mut().zip(&weight[at.clone()]) {
-                    *sum += slope * w;
-                }
-                for (sum, x) in gradients.parameters[0][at].iter_mut().zip(&features) {
-                    *sum += slope * x;
-                }
-                if let Some(bias) = gradients.parameters.get_mut(1) {
-                    bias[c] += slope;
-                }
+            for slope in &mut slopes {
+                *slope *= share as f32;
             }
-            for (view, gradient) in self.pull(pair, &of_features).iter().enumerate() {
-                add(&mut gradients.embeddings[view][i * views.cols..], gradient);
+            let slopes = Mat::new(&slopes, pairs.len(), classes);
+            self.pull_pairs(views, &classifier, pairs.start, slopes, gradients);
+            let of_weight = MatMut::new(&mut gradients.parameters[0], classes, width);
+            gemm(of_weight, Beta::Add, 1.0, slopes.t(), features);
+            if let Some(of_bias) = gradients.parameters.get_mut(1) {
+                let mut sums = vec![0.0; classes];
+                column_sums(slopes, &mut sums);
+                add(of_bias, &sums);
             }
         }
         Ok(total)

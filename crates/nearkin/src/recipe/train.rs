@@ -3,7 +3,7 @@
 use nearkin_losses::range::{Fraction, Positive};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 
 /// Length of the run, evaluation and checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<NonZeroUsize>,
     /// Batches whose gradients are averaged into one step.
-    pub accumulate: NonZeroUsize,
+    pub accumulate: NonZeroU16,
     /// Items of one forward pass. A batch above it is embedded in such chunks, the loss is taken
     /// over all of it, and each chunk is passed again for its gradient (gradient caching, Gao et al.
     /// 2021): memory follows the chunk, the gradient is the full batch's. Batch norms see chunks.
@@ -58,7 +58,7 @@ impl Default for Train {
             evaluate_every,
             select: Select::Best,
             patience: None,
-            accumulate: NonZeroUsize::MIN,
+            accumulate: NonZeroU16::MIN,
             chunk: None,
             clip: None,
             ema: None,

@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         let (recipe, steps) = (&self.setup.recipe, self.setup.recipe.train.steps.get());
         let batches = Prefetch::start(
             self.setup.plan()?,
-            self.progress.step * recipe.train.accumulate.get() as u64,
+            self.progress.step * u64::from(recipe.train.accumulate.get()),
         );
         while self.progress.step < steps && !self.has_waited_enough() {
             if self.control.stop.load(Ordering::Relaxed) {
@@ -188,17 +188,17 @@ impl<'a> Run<'a> {
         let mut record = self.blank_record();
         let mut sum: Option<Gradients> = None;
         let mut items = 0;
-        for part in 0..accumulate as u64 {
+        for part in 0..u64::from(accumulate) {
             let batch = {
                 let _span = profile::span("waiting for data");
                 batches.next()?
             };
-            let number = self.progress.step * accumulate as u64 + part;
+            let number = self.progress.step * u64::from(accumulate) + part;
             let measured = gradient::gradient(&mut self.learner, recipe, &batch, number)?;
             items += batch.items.len();
-            record.loss += measured.value / accumulate as f32;
-            record.active += measured.active / accumulate as f32;
-            record.spread += measured.spread / accumulate as f32;
+            record.loss += measured.value / f32::from(accumulate);
+            record.active += measured.active / f32::from(accumulate);
+            record.spread += measured.spread / f32::from(accumulate);
             record.tuples += measured.tuples;
             match &sum {
                 Some(sum) => optimize::accumulate(sum, &measured.gradients)?,
@@ -210,11 +210,11 @@ impl<'a> Run<'a> {
         let norm = optimize::norm(parameters, &gradients)?;
         let norm =
             norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
-        record.gradient_norm = norm / accumulate as f32;
+        record.gradient_norm = norm / f32::from(accumulate);
         let clip = recipe.train.clip.map_or(1.0, |limit| {
             (limit.get() / record.gradient_norm.max(1e-12)).min(1.0)
         });
-        let factor = clip / accumulate as f32;
+        let factor = clip / f32::from(accumulate);
         if factor < 1.0 {
             optimize::scale(&gradients, factor)?;
         }
