@@ -158,10 +158,10 @@ impl Candidates {
 
     /// Appends candidates; `extra(j, d)` is added to the logit of the `j`-th of them, and `-∞` leaves it out.
     pub fn push(&mut self, d: impl Iterator<Item = f32>, extra: impl Fn(usize, f32) -> f32) {
-        for (j, d) in d.enumerate() {
-            self.d.push(d);
-            self.extra.push(extra(j, d));
-        }
+        let first = self.d.len();
+        self.d.extend(d);
+        let pushed = self.d[first..].iter().enumerate();
+        self.extra.extend(pushed.map(|(j, &d)| extra(j, d)));
     }
 
     /// `weight log Σ_j exp(scale (d_target - d_j) + extra_j)`, with its slopes in `slopes`. The same pair as the target

@@ -1,6 +1,6 @@
 //! The lifted structure loss.
 
-use super::{Definition, Row, RowLoss, picks};
+use super::{Definition, Row, RowLoss, exponentials, picks};
 use crate::described::described;
 use crate::distance::{Distance, L2};
 use crate::exact::Exact;
@@ -59,10 +59,9 @@ impl RowLoss for LiftedStructure {
         if nearest == f32::INFINITY {
             return Some(f64::NEG_INFINITY);
         }
-        let mut sum = 0.0;
+        let (mut sum, mut e) = (0.0, vec![0.0; d.len()]);
         row.negatives(|range| {
-            let exponentials = d[range].iter().map(|&d| f64::from((nearest - d).exp()));
-            sum += exponentials.sum::<f64>();
+            sum += exponentials(&d[range.clone()], |d| nearest - d, &mut e[range]);
         });
         Some(self.margin.exact() - f64::from(nearest) + sum.ln())
     }
@@ -92,11 +91,12 @@ impl RowLoss for LiftedStructure {
                 }
             }
         }
-        let shift = self.margin.exact() - own;
+        let nearest = picks::nearest_negative(row);
+        // The softmax of the crowd from its nearest on, so that no exponent is large.
+        let factor = push * (self.margin.exact() - own - f64::from(nearest)).exp();
         row.negatives(|range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
-                *g = -(push * (shift - f64::from(d)).exp()) as f32;
-            }
+            exponentials(&d[range.clone()], |d| nearest - d, &mut g[range.clone()]);
+            g[range].iter_mut().for_each(|g| *g *= -factor as f32);
         });
         [terms, Terms::default()]
     }
