@@ -7,10 +7,10 @@ mod views;
 
 pub use queue::Queue;
 
-use crate::batch::{Batch, References};
+use crate::batch::{Batch, References, Targets};
 use crate::error::Error;
 use crate::loss::Part;
-use crate::loss::{Columns, Evaluation, Form, Shape, Wrapper};
+use crate::loss::{Columns, Evaluation, Form, Shape, Twins, Wrapper};
 use crate::objective::Objective;
 use crate::parameter::{Parameter, ParameterSpec, Start};
 use crate::regularizer::On;
@@ -18,6 +18,9 @@ use nearkin_kernels::Mat;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
+
+/// Entries of `S` beyond which references and proxies are passed in blocks of rows: 128 MiB each for `S` and `G`.
+const HELD: usize = 1 << 25;
 
 /// An objective at work.
 ///
@@ -39,6 +42,7 @@ pub struct Criterion {
     shape: Shape,
     parameters: Vec<Parameter>,
     queues: Vec<Queue>,
+    held: usize,
 }
 
 /// What an objective makes of a batch.
@@ -65,14 +69,17 @@ impl Criterion {
     /// With starting values drawn from `seed`.
     ///
     /// # Errors
-    /// Parts of the objective do not go together: see [`Objective::check`].
+    /// Parts of the objective do not go together, or with the width: see [`Objective::check`] and
+    /// [`Objective::check_width`].
     pub fn new(objective: Objective, shape: Shape, seed: u64) -> Result<Self, Error> {
         objective.check()?;
+        objective.check_width(shape.dim)?;
         let mut criterion = Self {
             objective,
             shape,
             parameters: Vec::new(),
             queues: Vec::new(),
+            held: HELD,
         };
         let objective = criterion.objective.clone();
         criterion.declare(&objective, shape, "", &mut ChaCha8Rng::seed_from_u64(seed));
@@ -104,6 +111,17 @@ impl Criterion {
         };
         for spec in proxies.into_iter().chain(definition.learned(shape)) {
             self.parameters.push(Parameter::new(prefix, &spec, rng));
+        }
+    }
+
+    /// The same with another bound of memory: against references and proxies, losses that are sums over anchors hold so many
+    /// distances at a time, or one row of them, and as many slopes. The value does not depend on it, but for a miner that
+    /// draws at random.
+    #[must_use]
+    pub fn holding(self, distances: usize) -> Self {
+        Self {
+            held: distances,
+            ..self
         }
     }
 
@@ -200,6 +218,8 @@ impl Criterion {
             next_parameter: 0,
             queues: self.queues.iter_mut(),
             classes: self.shape.classes,
+            width: dim,
+            held: self.held,
             total: Evaluation::default(),
             kept: [0; 2],
             outcome: &mut outcome,
@@ -217,6 +237,7 @@ impl Criterion {
                 dense: &dense,
                 targets: batch.targets,
                 references,
+                reference_rows: None,
             },
         )?;
         let (total, kept) = (run.total, run.kept);
@@ -241,8 +262,10 @@ impl Criterion {
 struct Seen<'a> {
     /// Embeddings `[B, D]`, row-major, of the width of the part.
     dense: &'a [f32],
-    targets: crate::batch::Targets<'a>,
+    targets: Targets<'a>,
     references: Option<References<'a>>,
+    /// The row of the batch that is the first reference, if the references are rows of the batch.
+    reference_rows: Option<usize>,
 }
 
 /// One evaluation under way: parts take their parameters and queues in the order in which they were declared.
@@ -251,6 +274,10 @@ struct Run<'a> {
     next_parameter: usize,
     queues: std::slice::IterMut<'a, Queue>,
     classes: usize,
+    /// Components of the embeddings of the batch.
+    width: usize,
+    /// Distances that are held at a time.
+    held: usize,
     total: Evaluation,
     /// Pairs that took part, and all pairs.
     kept: [usize; 2],
@@ -323,6 +350,46 @@ impl<'a> Run<'a> {
             });
             return self.parts(wrapper, part, &seen);
         }
+        match wrapper.twins() {
+            Some(twins) => self.twins(wrapper, twins, part, &seen),
+            None => self.parts(wrapper, part, &seen),
+        }
+    }
+
+    /// The parts of a wrapper for which each item is a class.
+    fn twins(
+        &mut self,
+        wrapper: &dyn Wrapper,
+        twins: Twins,
+        part: Part<'_>,
+        seen: &Seen<'_>,
+    ) -> Result<(), Error> {
+        let loss = part.objective.loss.name();
+        let Targets::Aligned(aligned) = seen.targets else {
+            return Err(Error::NotAligned { loss });
+        };
+        if seen.references.is_some() {
+            return Err(Error::References { loss });
+        }
+        let rows = seen.dense.len() / part.dim.max(1);
+        let n = aligned.items(rows)?;
+        let labels: Vec<u32> = (0..rows).map(|row| (row % n) as u32).collect();
+        let mut seen = Seen {
+            targets: Targets::Labels(&labels),
+            ..*seen
+        };
+        if twins == Twins::Against {
+            let (first, others) = seen.dense.split_at(n * part.dim);
+            seen.dense = first;
+            seen.targets = Targets::Labels(&labels[..n]);
+            seen.references = Some(References {
+                embeddings: Mat::new(others, rows - n, part.dim),
+                labels: &labels[n..],
+                own: None,
+                learn: true,
+            });
+            seen.reference_rows = Some(n);
+        }
         self.parts(wrapper, part, &seen)
     }
 
@@ -356,8 +423,8 @@ impl<'a> Run<'a> {
                 weighted,
                 &Seen {
                     dense: &dense,
-                    targets: seen.targets,
                     references,
+                    ..*seen
                 },
             )?;
         }
@@ -384,9 +451,7 @@ impl<'a> Run<'a> {
     }
 
     fn add_gradient(&mut self, gradient: &[f32], part: Part<'_>) {
-        let rows = (gradient.len() / part.dim.max(1)).max(1);
-        let width = self.outcome.gradient.len() / rows;
-        add_rows(&mut self.outcome.gradient, width, gradient, part);
+        add_rows(&mut self.outcome.gradient, self.width, gradient, part);
     }
 
     fn add_parameter_gradient(&mut self, parameter: usize, gradient: &[f32], weight: f64) {
@@ -401,7 +466,7 @@ impl<'a> Run<'a> {
 fn add_rows(sum: &mut [f32], width: usize, gradient: &[f32], part: Part<'_>) {
     let weight = part.weight as f32;
     for (sum, gradient) in sum
-        .chunks_exact_mut(width)
+        .chunks_exact_mut(width.max(1))
         .zip(gradient.chunks_exact(part.dim))
     {
         sum.iter_mut()

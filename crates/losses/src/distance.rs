@@ -89,6 +89,17 @@ pub trait PairDistance: Described + Send + Sync {
         None
     }
 
+    /// The distance of a single pair of points.
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32;
+
+    /// Adds the gradients of a single pair of points, given its distance `d` and `∂L/∂d`.
+    fn pair_gradient(&self, points: [&[f32]; 2], d: f32, slope: f32, out: [&mut [f32]; 2]);
+
+    /// The similarity at a distance: the cosine and the dot product are similarities, of which the distances are made.
+    fn similarity(&self, d: f64) -> f64 {
+        1.0 - d
+    }
+
     /// The distance of two raw embeddings, plainly, in `f64`.
     fn reference(&self, x: &[f64], y: &[f64]) -> f64;
 }
@@ -254,6 +265,57 @@ impl<'a> Distances<'a> {
         scratch::keep(self.s);
         let dy = columns.map_or(Vec::new(), |y| y.through_norm(dy));
         (self.x.through_norm(dx), dy)
+    }
+}
+
+/// The distances of rows to the rows in the same places of another matrix.
+pub struct AlignedDistances<'a> {
+    distance: &'a dyn PairDistance,
+    x: Side,
+    y: Side,
+    d: Vec<f32>,
+}
+
+impl<'a> AlignedDistances<'a> {
+    /// Of embeddings `[n, D]`, row-major, `D = cols`, to others `[n, D]`.
+    ///
+    /// # Errors
+    /// As for [`Distances::among`].
+    ///
+    /// # Panics
+    /// When `cols` is zero.
+    pub fn new(
+        distance: &'a dyn PairDistance,
+        embeddings: &[f32],
+        others: &[f32],
+        cols: usize,
+    ) -> Result<Self, Error> {
+        let x = Side::new(distance, embeddings, cols)?;
+        let y = Side::new(distance, others, cols)?;
+        let rows = x.points.chunks_exact(cols).zip(y.points.chunks_exact(cols));
+        let d = rows.map(|(x, y)| distance.pair(x, y)).collect();
+        Ok(Self { distance, x, y, d })
+    }
+
+    /// The distances, `[n]`.
+    #[must_use]
+    pub fn d(&self) -> &[f32] {
+        &self.d
+    }
+
+    /// `∂L/∂E` of the rows and of the others, from `∂L/∂d`.
+    #[must_use]
+    pub fn gradients(self, slopes: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let cols = self.x.cols;
+        let mut dx = vec![0.0; self.x.points.len()];
+        let mut dy = dx.clone();
+        for (i, (&d, &slope)) in self.d.iter().zip(slopes).enumerate() {
+            let at = i * cols..(i + 1) * cols;
+            let points = [&self.x.points[at.clone()], &self.y.points[at.clone()]];
+            let out = [&mut dx[at.clone()], &mut dy[at]];
+            self.distance.pair_gradient(points, d, slope, out);
+        }
+        (self.x.through_norm(dx), self.y.through_norm(dy))
     }
 }
 

@@ -215,6 +215,24 @@ pub enum Error {
         /// Recipe key of the loss.
         loss: &'static str,
     },
+    /// A prefix is wider than the embeddings.
+    #[error(
+        "matryoshka has the width {width}, expected at most {dim}, which is that of the embeddings"
+    )]
+    Wider {
+        /// The width of the recipe.
+        width: usize,
+        /// Components of the embeddings.
+        dim: usize,
+    },
+    /// The views of an item cannot be the examples of a class for this loss.
+    #[error(
+        "loss {loss} cannot be self-supervised: items are classes only for losses over labels that learn nothing of a class and remember none"
+    )]
+    SelfSupervised {
+        /// Recipe key of the loss.
+        loss: &'static str,
+    },
     /// The loss learns proxies or other parameters.
     #[error("loss {loss} has learned parameters: use a `Criterion`, which holds them")]
     Stateful {

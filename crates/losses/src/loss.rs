@@ -3,9 +3,12 @@
 pub mod angle;
 pub mod angular;
 pub mod arcface;
+pub mod barlow_twins;
 pub mod circle;
 pub mod constellation;
 pub mod contrastive;
+pub mod contrastive_tension;
+pub mod contrastive_tension_in_batch;
 pub mod cosent;
 pub mod cosface;
 pub mod cosine_regression;
@@ -14,6 +17,7 @@ pub mod distill_kl_div;
 pub mod dynamic_soft_margin;
 pub mod fast_ap;
 pub mod generalized_lifted_structure;
+pub mod gist;
 pub mod global_orthogonal;
 pub mod harmonic_triplet;
 pub mod histogram;
@@ -40,6 +44,7 @@ pub mod proxy_anchor;
 pub mod proxy_nca;
 pub mod quadruplet;
 pub mod ranked_list;
+pub mod self_supervised;
 pub mod smooth_ap;
 pub mod smooth_triplet;
 pub mod snr_contrastive;
@@ -58,12 +63,16 @@ pub mod vicreg;
 pub mod weighted_sum;
 
 // The forms of losses, and what several losses share.
+mod angular_margin;
 mod bins;
+mod candidates;
 mod class_softmax;
 mod family;
 mod hinge;
 mod ladder;
 mod matrix;
+mod multiple_angle;
+mod order;
 mod paired;
 mod picks;
 mod quadruples;
@@ -75,9 +84,12 @@ mod wrapper;
 pub use angle::Angle;
 pub use angular::Angular;
 pub use arcface::Arcface;
+pub use barlow_twins::BarlowTwins;
 pub use circle::Circle;
 pub use constellation::Constellation;
 pub use contrastive::Contrastive;
+pub use contrastive_tension::ContrastiveTension;
+pub use contrastive_tension_in_batch::ContrastiveTensionInBatch;
 pub use cosent::Cosent;
 pub use cosface::Cosface;
 pub use cosine_regression::CosineRegression;
@@ -87,6 +99,7 @@ pub use dynamic_soft_margin::DynamicSoftMargin;
 pub use family::{Form, Loss};
 pub use fast_ap::FastAp;
 pub use generalized_lifted_structure::GeneralizedLiftedStructure;
+pub use gist::Gist;
 pub use global_orthogonal::GlobalOrthogonal;
 pub use harmonic_triplet::HarmonicTriplet;
 pub use histogram::Histogram;
@@ -116,6 +129,7 @@ pub use quadruplet::Quadruplet;
 pub use ranked_list::RankedList;
 pub(crate) use row::Rows;
 pub use row::{Row, RowLoss};
+pub use self_supervised::SelfSupervised;
 pub use smooth_ap::SmoothAp;
 pub use smooth_triplet::SmoothTriplet;
 pub use snr_contrastive::SnrContrastive;
@@ -133,7 +147,7 @@ pub use tuplet_margin::TupletMargin;
 pub use vicreg::Vicreg;
 pub use view::{Needs, ViewGradients, ViewLoss, Views};
 pub use weighted_sum::{Weighted, WeightedSum};
-pub use wrapper::{Inner, List, Part, Wrapper};
+pub use wrapper::{Inner, List, Part, Twins, Wrapper};
 
 use crate::described::{Described, words};
 use crate::distance::Distance;
@@ -144,6 +158,7 @@ use crate::parameter::ParameterSpec;
 use crate::reducer::{Mean, Reducer};
 use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
+use std::sync::LazyLock;
 
 words! {
     /// What a loss needs to know of each item.
@@ -158,6 +173,31 @@ words! {
         Scores = "scores",
         /// What a teacher model makes of the items.
         Teacher = "teacher",
+    }
+}
+
+impl Target {
+    const ALL: [Self; 5] = [
+        Self::Labels,
+        Self::Pairs,
+        Self::Triplets,
+        Self::Scores,
+        Self::Teacher,
+    ];
+
+    /// Those of all targets that are asked for.
+    fn subset(keep: impl Fn(Self) -> bool) -> &'static [Self] {
+        static SUBSETS: LazyLock<Vec<Vec<Target>>> = LazyLock::new(|| {
+            let of = |bits: usize| {
+                let numbered = Target::ALL.into_iter().enumerate();
+                let kept = numbered.filter(|(k, _)| bits >> k & 1 == 1);
+                kept.map(|(_, target)| target).collect()
+            };
+            (0..1 << Target::ALL.len()).map(of).collect()
+        });
+        let bits = Self::ALL.into_iter().enumerate();
+        let bits: usize = bits.map(|(k, target)| usize::from(keep(target)) << k).sum();
+        &SUBSETS[bits]
     }
 }
 

@@ -5,7 +5,7 @@ use crate::criterion::{Criterion, Outcome, finite};
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::loss::{Columns, Form, Loss, Shape};
+use crate::loss::{Columns, Form, Loss, Shape, Twins};
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::reducer::{Mean, Reducer, Term};
@@ -97,9 +97,12 @@ impl Objective {
         self
     }
 
-    /// The same with distance, miner and reducer spelled out, as a checkpoint records them.
+    /// The same with distance, miner and reducer spelled out, here and in what the loss wraps, as a checkpoint records them.
     #[must_use]
-    pub fn resolved(self) -> Self {
+    pub fn resolved(mut self) -> Self {
+        for objective in self.loss.objectives_mut() {
+            *objective = objective.clone().resolved();
+        }
         Self {
             distance: self.distance(),
             miner: self.miner(),
@@ -172,12 +175,16 @@ impl Objective {
         match self.loss.form() {
             // The width does not matter to what is checked.
             Form::Wrapper(wrapper) => wrapper.parts(1).iter().try_for_each(|part| {
-                let remembers = wrapper.memory().is_some();
-                if remembers && !part.objective.takes_references() {
-                    let loss = part.objective.loss.name();
+                let loss = part.objective.loss.name();
+                let twins = wrapper.twins();
+                if twins.is_some() && !part.objective.takes_items_as_classes() {
+                    return Err(Error::SelfSupervised { loss });
+                }
+                let needs_references = wrapper.memory().is_some() || twins == Some(Twins::Against);
+                if needs_references && !part.objective.takes_references() {
                     return Err(Error::References { loss });
                 }
-                if let Some(miner) = part.objective.square_miner().filter(|_| remembers) {
+                if let Some(miner) = part.objective.square_miner().filter(|_| needs_references) {
                     return Err(Error::MinerReferences { miner });
                 }
                 part.objective.check()
@@ -211,6 +218,40 @@ impl Objective {
         }
     }
 
+    /// Whether the loss, and what it wraps, can take embeddings of `dim` components.
+    ///
+    /// # Errors
+    /// A prefix is wider than that.
+    pub fn check_width(&self, dim: usize) -> Result<(), Error> {
+        let Form::Wrapper(wrapper) = self.loss.form() else {
+            return Ok(());
+        };
+        wrapper.check_width(dim)?;
+        let parts = wrapper.parts(dim);
+        parts
+            .iter()
+            .try_for_each(|part| part.objective.check_width(part.dim))
+    }
+
+    /// Whether the loss, or all that it wraps, sees classes only as who belongs together, within one batch.
+    fn takes_items_as_classes(&self) -> bool {
+        let definition = self.loss.definition();
+        match self.loss.form() {
+            Form::Rows(_) | Form::Matrix(_) => {
+                let learned = |classes| definition.learned(Shape { dim: 1, classes });
+                definition.columns() == Columns::Items && learned(1) == learned(2)
+            }
+            Form::Views(_) => false,
+            Form::Wrapper(wrapper) => {
+                let parts = wrapper.parts(1);
+                let mut parts = parts.iter().map(|part| part.objective);
+                wrapper.memory().is_none()
+                    && wrapper.twins().is_none()
+                    && parts.all(Self::takes_items_as_classes)
+            }
+        }
+    }
+
     /// Whether a memory makes sense for the loss, or for all that it wraps.
     fn takes_references(&self) -> bool {
         match self.loss.form() {
@@ -220,6 +261,7 @@ impl Objective {
             Form::Wrapper(wrapper) => {
                 let parts = wrapper.parts(1);
                 wrapper.memory().is_none()
+                    && wrapper.twins().is_none()
                     && parts.iter().all(|part| part.objective.takes_references())
             }
         }
@@ -240,6 +282,7 @@ impl Objective {
     pub fn unlabeled_loss(&self) -> Option<&'static str> {
         match self.loss.form() {
             Form::Views(_) => Some(self.loss.name()),
+            Form::Wrapper(wrapper) if wrapper.twins().is_some() => Some(self.loss.name()),
             Form::Wrapper(wrapper) => {
                 let parts = wrapper.parts(1);
                 parts

@@ -77,6 +77,11 @@ range! {
 }
 
 range! {
+    /// A finite number, such as a margin that may have either sign.
+    Finite: "a finite number", value => value.is_finite()
+}
+
+range! {
     /// A number from zero to one, both included, such as a share or a momentum.
     Fraction: "a number from 0 to 1", value => value >= 0.0 && value <= 1.0
 }

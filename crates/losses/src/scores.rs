@@ -102,6 +102,7 @@ impl Objective {
                 let matrix = Matrix {
                     pairs,
                     labels,
+                    column_labels: labels,
                     tuples: &tuples,
                     reducer,
                     parameters: &[],

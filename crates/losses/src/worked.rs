@@ -54,7 +54,7 @@ pub struct Worked {
 /// # Ok::<(), nearkin_losses::Error>(())
 /// ```
 pub fn worked(objective: Objective) -> Result<Option<Worked>, Error> {
-    if matches!(objective.loss.form(), Form::Views(_)) {
+    if objective.unlabeled_loss().is_some() {
         return Ok(None);
     }
     let unit = |&(angle, _): &(f32, u32)| {

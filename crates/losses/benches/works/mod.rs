@@ -162,6 +162,7 @@ fn views(objective: &Objective) -> Option<(usize, Needs)> {
             let fewest = loss.views().0.max(2);
             Some((fewest, loss.needs(fewest)))
         }
+        Form::Wrapper(wrapper) if wrapper.twins().is_some() => Some((2, Needs::default())),
         Form::Wrapper(wrapper) => {
             let parts = wrapper.parts(1);
             parts.iter().find_map(|part| views(part.objective))

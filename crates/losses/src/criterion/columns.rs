@@ -30,6 +30,8 @@ pub(super) struct Vectors<'a> {
 pub(super) enum Learner {
     Nobody,
     References,
+    /// The rows of the batch from this one on.
+    Rows(usize),
     /// The parameter with this number, all of it.
     Proxies(usize),
     /// These rows of it.
@@ -110,9 +112,11 @@ impl Run<'_> {
         match learner {
             Learner::Nobody => {}
             Learner::References => {
-                let rows = (gradient.len() / part.dim).max(1);
-                let width = self.outcome.references.len() / rows;
-                add_rows(&mut self.outcome.references, width, gradient, part);
+                add_rows(&mut self.outcome.references, self.width, gradient, part);
+            }
+            Learner::Rows(first) => {
+                let rows = &mut self.outcome.gradient[first * self.width..];
+                add_rows(rows, self.width, gradient, part);
             }
             Learner::Proxies(parameter) => {
                 self.add_parameter_gradient(*parameter, gradient, part.weight);
@@ -164,10 +168,10 @@ fn references<'b>(part: Part<'_>, seen: &Seen<'b>) -> Result<Others<'b>, Error> 
         points: finite(references.embeddings)?,
         labels: Cow::Borrowed(references.labels),
         own: references.own,
-        learner: if references.learn {
-            Learner::References
-        } else {
-            Learner::Nobody
+        learner: match (references.learn, seen.reference_rows) {
+            (false, _) => Learner::Nobody,
+            (true, None) => Learner::References,
+            (true, Some(first)) => Learner::Rows(first),
         },
     }))
 }

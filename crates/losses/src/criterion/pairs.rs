@@ -14,9 +14,6 @@ use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Entries of `S` beyond which references and proxies are passed in blocks of rows: 128 MiB each for `S` and `G`.
-const BLOCK: usize = 1 << 25;
-
 /// What decides the value of a batch, ready to use.
 pub(super) struct Setting<'a> {
     distance: &'a dyn PairDistance,
@@ -29,6 +26,8 @@ pub(super) struct Setting<'a> {
     labels: &'a [u32],
     dense: &'a [f32],
     dim: usize,
+    /// Entries of `S` that are held at a time against references and proxies.
+    held: usize,
 }
 
 /// What came of it.
@@ -70,6 +69,7 @@ impl Run<'_> {
             labels: &labeled.labels,
             dense: seen.dense,
             dim,
+            held: self.held,
         };
         let proxies = usize::from(objective.loss.definition().columns() != Columns::Items);
         let own: Vec<&[f32]> = parameters[proxies..].iter().map(|p| &*p.values).collect();
@@ -123,7 +123,7 @@ impl Setting<'_> {
     fn block(&self, others: &Others<'_>) -> usize {
         match others {
             Others::Batch => self.labels.len(),
-            Others::Vectors(v) => (BLOCK / v.labels.len().max(1)).clamp(1, self.labels.len()),
+            Others::Vectors(v) => (self.held / v.labels.len().max(1)).clamp(1, self.labels.len()),
         }
     }
 
@@ -205,9 +205,9 @@ impl Setting<'_> {
         let pairs = Pairs::block(distances.s(), &classes, 0, own(others)).within(distances.space());
         let tuples = self.tuples(pairs, rng);
         found.keep(tuples.pairs(pairs).counts());
-        let columns = match others {
-            Others::Batch => self.dense,
-            Others::Vectors(vectors) => &vectors.points,
+        let (columns, column_labels) = match others {
+            Others::Batch => (self.dense, self.labels),
+            Others::Vectors(vectors) => (&*vectors.points, &*vectors.labels),
         };
         let norms = [self.dense, columns].map(|vectors| {
             if loss.needs_norms() {
@@ -231,6 +231,7 @@ impl Setting<'_> {
         let matrix = Matrix {
             pairs,
             labels: self.labels,
+            column_labels,
             tuples: &tuples,
             reducer: self.reducer,
             parameters,

@@ -43,6 +43,14 @@ impl PairDistance for Cosine {
         Some(|d| (2.0 * d).max(0.0).sqrt())
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        1.0 - gram::dot(x, y)
+    }
+
+    fn pair_gradient(&self, points: [&[f32]; 2], _d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        gram::add_product(points, -slope, out);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         1.0 - unit(x).iter().zip(unit(y)).map(|(x, y)| x * y).sum::<f64>()
     }

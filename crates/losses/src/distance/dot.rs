@@ -43,6 +43,18 @@ impl PairDistance for Dot {
             .then_some(|d| (2.0 + 2.0 * d).max(0.0).sqrt())
     }
 
+    fn similarity(&self, d: f64) -> f64 {
+        -d
+    }
+
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        -gram::dot(x, y)
+    }
+
+    fn pair_gradient(&self, points: [&[f32]; 2], _d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        gram::add_product(points, -slope, out);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

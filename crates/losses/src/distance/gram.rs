@@ -213,7 +213,24 @@ pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes(x, y, |x, y| x * y)
 }
 
-fn squared_difference(x: &[f32], y: &[f32]) -> f32 {
+/// Adds the gradients of a single pair: `dx += h (x - y)` and `dy -= h (x - y)`.
+pub(super) fn add_difference([x, y]: [&[f32]; 2], h: f32, [dx, dy]: [&mut [f32]; 2]) {
+    for (((dx, dy), x), y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
+        let pull = h * (x - y);
+        *dx += pull;
+        *dy -= pull;
+    }
+}
+
+/// The same for a product: `dx += h y` and `dy += h x`.
+pub(super) fn add_product([x, y]: [&[f32]; 2], h: f32, [dx, dy]: [&mut [f32]; 2]) {
+    for (((dx, dy), x), y) in dx.iter_mut().zip(dy).zip(x).zip(y) {
+        *dx += h * y;
+        *dy += h * x;
+    }
+}
+
+pub(super) fn squared_difference(x: &[f32], y: &[f32]) -> f32 {
     lanes(x, y, |x, y| (x - y) * (x - y))
 }
 

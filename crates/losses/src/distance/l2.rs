@@ -47,6 +47,16 @@ impl PairDistance for L2 {
         Some(|d| d)
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        gram::squared_difference(x, y).sqrt()
+    }
+
+    fn pair_gradient(&self, points: [&[f32]; 2], d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        if d > 0.0 {
+            gram::add_difference(points, slope / d, out);
+        }
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

@@ -127,6 +127,15 @@ impl PairDistance for Lp {
         }
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        self.sum(x, y).powf(self.power.get() / self.p.get())
+    }
+
+    fn pair_gradient(&self, [x, y]: [&[f32]; 2], d: f32, slope: f32, [dx, dy]: [&mut [f32]; 2]) {
+        self.add_slope([x, y], d, slope, dx);
+        self.add_slope([y, x], d, slope, dy);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

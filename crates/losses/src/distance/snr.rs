@@ -53,16 +53,27 @@ fn center(row: &mut [f32]) {
 fn inverse_signals(points: Mat<'_>, centered: &[f32]) -> Vec<f32> {
     let d = points.cols;
     let rows = points.data.chunks_exact(d).zip(centered.chunks_exact(d));
-    rows.map(|(x, centered)| {
-        let signal = gram::dot(centered, centered);
-        let noise_floor = NO_SIGNAL * gram::dot(x, x);
-        if signal > noise_floor {
-            1.0 / signal
-        } else {
-            0.0
-        }
+    rows.map(|(x, centered)| inverse_signal(x, centered))
+        .collect()
+}
+
+fn inverse_signal(x: &[f32], centered: &[f32]) -> f32 {
+    let signal = gram::dot(centered, centered);
+    let noise_floor = NO_SIGNAL * gram::dot(x, x);
+    if signal > noise_floor {
+        1.0 / signal
+    } else {
+        0.0
+    }
+}
+
+/// A pair of rows, each less its mean.
+fn centered_pair([x, y]: [&[f32]; 2]) -> [Vec<f32>; 2] {
+    [x, y].map(|row| {
+        let mut row = row.to_vec();
+        center(&mut row);
+        row
     })
-    .collect()
 }
 
 impl PairDistance for Snr {
@@ -126,6 +137,20 @@ impl PairDistance for Snr {
             of_columns.copy_from_slice(&dy);
             of_columns.par_chunks_exact_mut(d).for_each(center);
         }
+    }
+
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        let [u, v] = centered_pair([x, y]);
+        gram::squared_difference(&u, &v) * inverse_signal(x, &u)
+    }
+
+    fn pair_gradient(&self, [x, y]: [&[f32]; 2], d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        let [u, v] = centered_pair([x, y]);
+        let h = 2.0 * slope * inverse_signal(x, &u);
+        // Through the numerator, then through the signal; differences of centered rows need no centering.
+        let [dx, dy] = out;
+        gram::add_difference([&u, &v], h, [&mut *dx, dy]);
+        dx.iter_mut().zip(&u).for_each(|(dx, u)| *dx -= h * d * u);
     }
 
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {

@@ -43,6 +43,14 @@ impl PairDistance for SquaredL2 {
         Some(|d| d.max(0.0).sqrt())
     }
 
+    fn pair(&self, x: &[f32], y: &[f32]) -> f32 {
+        gram::squared_difference(x, y)
+    }
+
+    fn pair_gradient(&self, points: [&[f32]; 2], _d: f32, slope: f32, out: [&mut [f32]; 2]) {
+        gram::add_difference(points, 2.0 * slope, out);
+    }
+
     fn reference(&self, x: &[f64], y: &[f64]) -> f64 {
         let (x, y) = if self.normalize {
             (unit(x), unit(y))

@@ -1,14 +1,12 @@
 //! The angle-optimized loss.
 
-use super::cosent::{ordered, ordered_reference};
+use super::order::{ordered, ordered_reference};
 use super::paired::add;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::Positive;
-use crate::reducer::Reducer;
 
 described! {
     /// Orders pairs by their gold scores, as the `CoSENT` loss does, by the angles of embeddings taken as complex vectors.
@@ -46,23 +44,7 @@ described! {
     }
 }
 
-impl Definition for Angle {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(Angle, [Target::Scores], None);
 
 /// `v` turned so that `u·turned = Σ_k Re(u_k v̄_k) + Im(u_k v̄_k)`; with `back`, `u` turned so that `v·turned` is that.
 fn turned(v: &[f32], back: bool) -> Vec<f32> {
@@ -89,10 +71,7 @@ fn similarity(u: &[f32], v: &[f32]) -> (f64, f64) {
 
 impl ViewLoss for Angle {
     fn needs(&self, _views: usize) -> Needs {
-        Needs {
-            scores: 1,
-            ..Needs::default()
-        }
+        Needs::scores(1)
     }
 
     fn value_and_grad(

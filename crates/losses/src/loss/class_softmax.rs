@@ -1,7 +1,8 @@
 //! The softmax over classes, and the sums over anchors, that losses over class proxies share.
 
 use super::{Evaluation, Matrix, Row};
-use crate::reducer::Terms;
+use crate::exact::Exact;
+use crate::reducer::{Term, Terms};
 use rayon::prelude::*;
 
 /// Numbers that are compared or added side by side.
@@ -132,6 +133,38 @@ impl ClassSoftmax {
     }
 }
 
+/// What losses over class proxies say alike: the distance to so many proxies of each class, the share of the classes that
+/// is sampled, and nothing for a miner to choose.
+macro_rules! class_definition {
+    ($name:ident, $distance:expr, $per_class:expr, $sampled:expr $(, { $($rest:tt)* })?) => {
+        impl $crate::loss::Definition for $name {
+            fn default_distance(&self) -> Option<$crate::distance::Distance> {
+                Some($distance.into())
+            }
+
+            fn default_miner(&self) -> Option<$crate::miner::Miner> {
+                None
+            }
+
+            fn columns(&self) -> $crate::loss::Columns {
+                let per_class: fn(&Self) -> usize = $per_class;
+                $crate::loss::Columns::Proxies {
+                    per_class: per_class(self),
+                }
+            }
+
+            fn sampled(&self) -> f32 {
+                let sampled: fn(&Self) -> f32 = $sampled;
+                sampled(self)
+            }
+
+            $($($rest)*)?
+        }
+    };
+}
+
+pub(super) use class_definition;
+
 /// The terms of the anchors of a matrix loss reduced, and the rows of `G` multiplied by the weights that come with it.
 pub(super) fn reduce(
     matrix: &Matrix<'_>,
@@ -181,6 +214,29 @@ pub(super) fn column_sums(
             .for_each(|(sum, part)| *sum += part);
     }
     sums
+}
+
+/// The terms of the anchors for the references, `log(1 + Σ_c exp(odds(i, y, c)))` over the classes `c` but the anchor's class
+/// `y`, both as the columns of their proxies.
+pub(super) fn terms(
+    batch: &Exact<'_>,
+    odds: impl Fn(usize, &[usize], &[usize]) -> f64,
+) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for anchor in 0..batch.rows() {
+        let (y, others) = (batch.positives(anchor), batch.negatives(anchor));
+        if y.is_empty() {
+            continue;
+        }
+        let classes =
+            others.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
+        terms.push(Term {
+            anchor,
+            group: 0,
+            value: log_one_plus(classes.map(|c| odds(anchor, &y, c))),
+        });
+    }
+    terms
 }
 
 /// `log(1 + Σ exp x)` for the references, also where `exp x` is beyond `f64`.

@@ -1,11 +1,10 @@
 //! The large margin cosine loss.
 
-use super::class_softmax::{ClassSoftmax, log_one_plus};
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{ClassSoftmax, class_definition, terms};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Fraction, NonNegative, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -54,23 +53,7 @@ described! {
     }
 }
 
-impl Definition for Cosface {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(Cosface, Cosine {}, |_| 1, |loss| loss.sample.get());
 
 impl RowLoss for Cosface {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
@@ -84,19 +67,9 @@ impl RowLoss for Cosface {
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
         let (s, m) = (self.scale.exact(), self.margin.exact());
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
-            for p in batch.positives(i) {
-                let cos = |j: usize| 1.0 - batch.d(i, j);
-                let odds = |j: usize| s * (cos(j) - (cos(p) - m));
-                let odds = batch.negatives(i).into_iter().map(odds);
-                terms.push(Term {
-                    anchor: i,
-                    group: 0,
-                    value: log_one_plus(odds),
-                });
-            }
-        }
-        terms
+        terms(batch, |i, y, c| {
+            let cos = |j: usize| 1.0 - batch.d(i, j);
+            s * (cos(c[0]) - (cos(y[0]) - m))
+        })
     }
 }

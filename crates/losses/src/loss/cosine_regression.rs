@@ -1,12 +1,11 @@
 //! The cosine regression loss.
 
 use super::paired::Paired;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::error::Error;
-use crate::miner::Miner;
-use crate::reducer::Reducer;
 
 described! {
     /// Fits the similarity of each pair to its gold score.
@@ -42,30 +41,11 @@ described! {
     pub struct CosineRegression {}
 }
 
-impl Definition for CosineRegression {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(CosineRegression, [Target::Scores], Some(Cosine {}.into()));
 
 impl ViewLoss for CosineRegression {
     fn needs(&self, _views: usize) -> Needs {
-        Needs {
-            scores: 1,
-            ..Needs::default()
-        }
+        Needs::scores(1)
     }
 
     fn value_and_grad(
@@ -80,11 +60,10 @@ impl ViewLoss for CosineRegression {
         for (i, slope) in slopes.iter_mut().enumerate() {
             let off = 1.0 - d[i] - views.scores_of(i)[0];
             *slope = -2.0 * off / n as f32;
-            total = total.plus(Evaluation {
-                value: f64::from(off).powi(2) / n as f64,
-                tuples: 1,
-                active: usize::from(off.abs() > 0.1),
-            });
+            total = total.plus(Evaluation::of_tuple(
+                f64::from(off).powi(2) / n as f64,
+                off.abs() > 0.1,
+            ));
         }
         paired.pull(&slopes, gradients);
         Ok(total)

@@ -54,7 +54,9 @@ described! {
     }
 }
 
-wrapper_definition!(CrossBatchMemory, |wrapper| Some(wrapper.of.get()));
+wrapper_definition!(CrossBatchMemory, |wrapper| {
+    wrapper.of.get().loss.definition().targets()
+});
 
 impl Wrapper for CrossBatchMemory {
     fn parts(&self, dim: usize) -> Vec<Part<'_>> {
@@ -63,6 +65,10 @@ impl Wrapper for CrossBatchMemory {
             weight: 1.0,
             dim,
         }]
+    }
+
+    fn objectives_mut(&mut self) -> Vec<&mut Objective> {
+        vec![self.of.get_mut()]
     }
 
     fn memory(&self) -> Option<usize> {

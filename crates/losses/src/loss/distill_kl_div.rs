@@ -1,13 +1,12 @@
 //! The distillation loss of a ranking.
 
 use super::paired::Paired;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Distance, Dot};
+use crate::distance::Dot;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::Positive;
-use crate::reducer::Reducer;
 
 described! {
     /// Fits the softmax over the candidates of each query to that of a teacher.
@@ -45,23 +44,7 @@ described! {
     }
 }
 
-impl Definition for DistillKlDiv {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Dot::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(DistillKlDiv, [Target::Scores], Some(Dot::default().into()));
 
 /// `log softmax` of a few numbers.
 fn log_softmax(x: &[f64]) -> Vec<f64> {
@@ -80,10 +63,7 @@ impl ViewLoss for DistillKlDiv {
     }
 
     fn needs(&self, views: usize) -> Needs {
-        Needs {
-            scores: views - 1,
-            ..Needs::default()
-        }
+        Needs::scores(views - 1)
     }
 
     fn value_and_grad(
@@ -110,11 +90,10 @@ impl ViewLoss for DistillKlDiv {
                 value += q * (log_q[c] - log_p[c]);
                 slopes[c][i] = ((q - p) * t / n as f64) as f32;
             }
-            total = total.plus(Evaluation {
-                value: value * t * t / n as f64,
-                tuples: 1,
-                active: usize::from(best(&student) != best(&teacher)),
-            });
+            total = total.plus(Evaluation::of_tuple(
+                value * t * t / n as f64,
+                best(&student) != best(&teacher),
+            ));
         }
         for (paired, slopes) in paired.into_iter().zip(&slopes) {
             paired.pull(slopes, gradients);

@@ -1,6 +1,7 @@
 //! The list of the losses: one line each.
 
 use super::{Definition, MatrixLoss, RowLoss, ViewLoss, Wrapper};
+use crate::objective::Objective;
 
 /// How a loss is computed.
 #[derive(Clone, Copy)]
@@ -13,6 +14,17 @@ pub enum Form<'a> {
     Views(&'a dyn ViewLoss),
     /// From other losses.
     Wrapper(&'a dyn Wrapper),
+}
+
+/// The objectives inside of a loss of a form.
+macro_rules! inside {
+    (Wrapper, $loss:ident) => {
+        Wrapper::objectives_mut($loss)
+    };
+    ($form:ident, $loss:ident) => {{
+        _ = $loss;
+        Vec::new()
+    }};
 }
 
 /// Declares the enum: `Form { module::Type, … }` stands for keys `module` and structs `Type`, by the form of the loss.
@@ -41,6 +53,13 @@ macro_rules! losses {
             pub fn name(&self) -> &'static str {
                 match self {
                     $($(Self::$name(_) => stringify!($module),)*)*
+                }
+            }
+
+            /// The objectives that the loss is made of, if it is a wrapper.
+            pub fn objectives_mut(&mut self) -> Vec<&mut Objective> {
+                match self {
+                    $($(Self::$name(loss) => inside!($form, loss),)*)*
                 }
             }
 
@@ -116,9 +135,13 @@ losses! {
     }
     Views {
         angle::Angle,
+        barlow_twins::BarlowTwins,
+        contrastive_tension::ContrastiveTension,
+        contrastive_tension_in_batch::ContrastiveTensionInBatch,
         cosent::Cosent,
         cosine_regression::CosineRegression,
         distill_kl_div::DistillKlDiv,
+        gist::Gist,
         global_orthogonal::GlobalOrthogonal,
         margin_mse::MarginMse,
         mega_batch_margin::MegaBatchMargin,
@@ -132,6 +155,7 @@ losses! {
     Wrapper {
         cross_batch_memory::CrossBatchMemory,
         matryoshka::Matryoshka,
+        self_supervised::SelfSupervised,
         weighted_sum::WeightedSum,
     }
 }

@@ -1,13 +1,12 @@
 //! Global orthogonal regularization.
 
 use super::paired::add;
-use super::{Definition, Evaluation, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance, Distances};
+use crate::distance::{Cosine, Distances};
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::NonNegative;
-use crate::reducer::Reducer;
 
 described! {
     /// Spreads the embeddings of each view as if they were drawn from the sphere at random.
@@ -48,23 +47,11 @@ described! {
     }
 }
 
-impl Definition for GlobalOrthogonal {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs, Target::Triplets]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(
+    GlobalOrthogonal,
+    [Target::Pairs, Target::Triplets],
+    Some(Cosine {}.into())
+);
 
 impl ViewLoss for GlobalOrthogonal {
     fn views(&self) -> (usize, usize) {

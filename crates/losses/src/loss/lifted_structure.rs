@@ -1,6 +1,6 @@
 //! The lifted structure loss.
 
-use super::{Definition, Row, RowLoss, picks};
+use super::{Definition, Row, RowLoss, exponentials, picks};
 use crate::described::described;
 use crate::distance::{Distance, L2};
 use crate::exact::Exact;
@@ -52,37 +52,28 @@ impl Definition for LiftedStructure {
     }
 }
 
-impl LiftedStructure {
-    /// `log Σ_n exp(margin - d(i, n))`; `-∞` without negatives.
-    fn crowd(&self, row: &Row<'_>, i: usize) -> f64 {
-        let d = row.pairs.row(i);
-        let mut nearest = f32::INFINITY;
-        row.kept.negatives(i, |range| {
-            nearest = d[range].iter().fold(nearest, |a, &b| a.min(b));
-        });
-        if nearest == f32::INFINITY {
-            return f64::NEG_INFINITY;
-        }
-        let mut sum = 0.0;
-        row.kept.negatives(i, |range| {
-            sum += d[range]
-                .iter()
-                .map(|&d| f64::from((nearest - d).exp()))
-                .sum::<f64>();
-        });
-        self.margin.exact() - f64::from(nearest) + sum.ln()
-    }
-}
-
 impl RowLoss for LiftedStructure {
+    /// `log Σ_n exp(margin - d(a, n))`, the crowd of `a`; `-∞` without negatives.
+    fn prepare(&self, row: &Row<'_>) -> Option<f64> {
+        let (d, nearest) = (row.d(), picks::nearest_negative(row));
+        if nearest == f32::INFINITY {
+            return Some(f64::NEG_INFINITY);
+        }
+        let (mut sum, mut e) = (0.0, vec![0.0; d.len()]);
+        row.negatives(|range| {
+            sum += exponentials(&d[range.clone()], |d| nearest - d, &mut e[range]);
+        });
+        Some(self.margin.exact() - f64::from(nearest) + sum.ln())
+    }
+
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
         let (pairs, a, d) = (row.pairs, row.a, row.d());
-        let own = self.crowd(row, a);
+        let own = row.prepared[a];
         let mut terms = Terms::default();
         // Slopes of the terms of either end on the crowd of `a`, as multiples of its softmax.
         let mut push = 0.0;
         for p in pairs.positives(a) {
-            let both = log_add_exp(own, self.crowd(row, p));
+            let both = log_add_exp(own, row.prepared[p]);
             let share = (own - both).exp();
             if both == f64::NEG_INFINITY {
                 continue;
@@ -100,11 +91,12 @@ impl RowLoss for LiftedStructure {
                 }
             }
         }
-        let shift = self.margin.exact() - own;
+        let nearest = picks::nearest_negative(row);
+        // The softmax of the crowd from its nearest on, so that no exponent is large.
+        let factor = push * (self.margin.exact() - own - f64::from(nearest)).exp();
         row.negatives(|range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
-                *g = -(push * (shift - f64::from(d)).exp()) as f32;
-            }
+            exponentials(&d[range.clone()], |d| nearest - d, &mut g[range.clone()]);
+            g[range].iter_mut().for_each(|g| *g *= -factor as f32);
         });
         [terms, Terms::default()]
     }

@@ -1,12 +1,11 @@
 //! The margin MSE loss.
 
-use super::paired::Paired;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::paired::mean_over_gaps;
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Distance, Dot};
+use crate::distance::Dot;
 use crate::error::Error;
-use crate::miner::Miner;
-use crate::reducer::Reducer;
 
 described! {
     /// Fits how much closer the positive is than each negative to a teacher's margins.
@@ -42,23 +41,7 @@ described! {
     pub struct MarginMse {}
 }
 
-impl Definition for MarginMse {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Dot::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(MarginMse, [Target::Scores], Some(Dot::default().into()));
 
 impl ViewLoss for MarginMse {
     fn views(&self) -> (usize, usize) {
@@ -66,10 +49,7 @@ impl ViewLoss for MarginMse {
     }
 
     fn needs(&self, views: usize) -> Needs {
-        Needs {
-            scores: views - 2,
-            ..Needs::default()
-        }
+        Needs::scores(views - 2)
     }
 
     fn value_and_grad(
@@ -77,29 +57,10 @@ impl ViewLoss for MarginMse {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let (n, count) = (views.items(), views.embeddings.len());
-        let terms = (n * (count - 2)) as f64;
-        let positive = Paired::new(views, [0, 1])?;
-        let of_positive = positive.d();
-        let mut of_positives = vec![0.0; n];
-        let mut total = Evaluation::default();
-        for view in 2..count {
-            let negative = Paired::new(views, [0, view])?;
-            let mut slopes = vec![0.0; n];
-            for (i, d) in negative.d().into_iter().enumerate() {
-                let off = d - of_positive[i] - views.scores_of(i)[view - 2];
-                slopes[i] = 2.0 * off / terms as f32;
-                of_positives[i] -= slopes[i];
-                total = total.plus(Evaluation {
-                    value: f64::from(off).powi(2) / terms,
-                    tuples: 1,
-                    active: usize::from(off.abs() > 0.1),
-                });
-            }
-            negative.pull(&slopes, gradients);
-        }
-        positive.pull(&of_positives, gradients);
-        Ok(total)
+        mean_over_gaps(views, gradients, |i, k, gap| {
+            let off = gap - views.scores_of(i)[k];
+            (off * off, 2.0 * off, off.abs() > 0.1)
+        })
     }
 
     fn reference(&self, views: &Views<'_, f64>) -> f64 {

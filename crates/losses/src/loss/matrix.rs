@@ -45,6 +45,8 @@ pub struct Matrix<'a> {
     pub pairs: Pairs<'a>,
     /// Labels of the anchors.
     pub labels: &'a [u32],
+    /// Labels of the columns.
+    pub column_labels: &'a [u32],
     /// The tuples that take part.
     pub tuples: &'a Tuples,
     /// How terms become one number; a loss that is no sum of terms leaves it alone.

@@ -4,6 +4,7 @@ use super::wrapper::wrapper_definition;
 use super::{Definition, Inner, List, MultiSimilarity, Part, Target, Wrapper};
 use crate::described::described;
 use crate::distance::Distance;
+use crate::error::Error;
 use crate::miner::Miner;
 use crate::objective::Objective;
 use crate::range::NonNegative;
@@ -43,7 +44,7 @@ described! {
     /// # Ok::<(), nearkin_losses::Error>(())
     /// ```
     pub struct Matryoshka {
-        /// Widths, each at most `D`, which a larger one stands for; none for `D`, `D/2`, `D/4` and `D/8`.
+        /// Widths, each at most `D`; none for `D`, `D/2`, `D/4` and `D/8`.
         pub dims: List<NonZeroUsize> = List(Vec::new()),
         /// Weight of each width; widths beyond the list have weight 1.
         pub weights: List<NonNegative> = List(Vec::new()),
@@ -52,11 +53,13 @@ described! {
     }
 }
 
-wrapper_definition!(Matryoshka, |wrapper| Some(wrapper.of.get()));
+wrapper_definition!(Matryoshka, |wrapper| {
+    wrapper.of.get().loss.definition().targets()
+});
 
 impl Wrapper for Matryoshka {
     fn parts(&self, dim: usize) -> Vec<Part<'_>> {
-        let mut dims: Vec<_> = self.dims.0.iter().map(|m| m.get().min(dim)).collect();
+        let mut dims: Vec<_> = self.dims.0.iter().map(|m| m.get()).collect();
         if dims.is_empty() {
             dims.extend([1, 2, 4, 8].map(|share| dim / share));
         }
@@ -69,5 +72,19 @@ impl Wrapper for Matryoshka {
                 dim,
             })
             .collect()
+    }
+
+    fn objectives_mut(&mut self) -> Vec<&mut Objective> {
+        vec![self.of.get_mut()]
+    }
+
+    fn check_width(&self, dim: usize) -> Result<(), Error> {
+        match self.dims.0.iter().find(|width| width.get() > dim) {
+            Some(width) => Err(Error::Wider {
+                width: width.get(),
+                dim,
+            }),
+            None => Ok(()),
+        }
     }
 }

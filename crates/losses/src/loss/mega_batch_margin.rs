@@ -1,13 +1,12 @@
 //! The mega-batch margin loss.
 
 use super::paired::add;
-use super::{Definition, Evaluation, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance, Distances};
+use crate::distance::{Cosine, Distances};
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::NonNegative;
-use crate::reducer::Reducer;
 
 described! {
     /// Pulls each pair within a margin, and pushes the hardest of the other positives beyond another.
@@ -47,23 +46,7 @@ described! {
     }
 }
 
-impl Definition for MegaBatchMargin {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(MegaBatchMargin, [Target::Pairs], Some(Cosine {}.into()));
 
 impl ViewLoss for MegaBatchMargin {
     fn value_and_grad(
@@ -93,11 +76,10 @@ impl ViewLoss for MegaBatchMargin {
             if let Some(j) = hardest.filter(|_| near > 0.0) {
                 g[j] = -weight;
             }
-            total = total.plus(Evaluation {
-                value: (f64::from(far) + f64::from(near)) / n as f64,
-                tuples: 1,
-                active: usize::from(far > 0.0 || near > 0.0),
-            });
+            total = total.plus(Evaluation::of_tuple(
+                (f64::from(far) + f64::from(near)) / n as f64,
+                far > 0.0 || near > 0.0,
+            ));
         }
         let (anchors, positives) = distances.gradients(&g, true);
         add(gradients.embeddings[0], &anchors);

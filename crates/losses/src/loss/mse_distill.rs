@@ -1,11 +1,9 @@
 //! The mean squared error to a teacher.
 
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
-use crate::reducer::Reducer;
 
 described! {
     /// Fits each embedding to the one that a teacher gives the item.
@@ -40,23 +38,7 @@ described! {
     pub struct MseDistill {}
 }
 
-impl Definition for MseDistill {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Teacher]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(MseDistill, [Target::Teacher], None);
 
 impl ViewLoss for MseDistill {
     fn views(&self) -> (usize, usize) {
@@ -92,11 +74,10 @@ impl ViewLoss for MseDistill {
                     *g = (2.0 * f64::from(off) / numbers) as f32;
                     square += f64::from(off).powi(2);
                 }
-                total = total.plus(Evaluation {
-                    value: square / numbers,
-                    tuples: 1,
-                    active: usize::from(square > 0.01 * views.cols as f64),
-                });
+                total = total.plus(Evaluation::of_tuple(
+                    square / numbers,
+                    square > 0.01 * views.cols as f64,
+                ));
             }
         }
         Ok(total)

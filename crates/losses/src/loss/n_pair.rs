@@ -106,11 +106,7 @@ fn term(query: Query<'_>, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation
         .iter()
         .enumerate()
         .any(|(j, &key)| j != target && row[key] <= positive);
-    Evaluation {
-        value: f64::from(positive - nearest) + sum.ln(),
-        tuples: 1,
-        active: usize::from(violated),
-    }
+    Evaluation::of_tuple(f64::from(positive - nearest) + sum.ln(), violated)
 }
 
 impl Definition for NPair {

@@ -1,11 +1,10 @@
 //! The normalized softmax loss.
 
-use super::class_softmax::{ClassSoftmax, log_one_plus};
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{ClassSoftmax, class_definition, terms};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -56,23 +55,9 @@ described! {
     }
 }
 
-impl Definition for NormalizedSoftmax {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(NormalizedSoftmax, Cosine {}, |_| 1, |loss| loss
+    .sample
+    .get());
 
 impl RowLoss for NormalizedSoftmax {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
@@ -85,18 +70,6 @@ impl RowLoss for NormalizedSoftmax {
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
         let t = self.temperature.exact();
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
-            for p in batch.positives(i) {
-                let odds = |c: usize| (batch.d(i, p) - batch.d(i, c)) / t;
-                let odds = batch.negatives(i).into_iter().map(odds);
-                terms.push(Term {
-                    anchor: i,
-                    group: 0,
-                    value: log_one_plus(odds),
-                });
-            }
-        }
-        terms
+        terms(batch, |i, y, c| (batch.d(i, y[0]) - batch.d(i, c[0])) / t)
     }
 }

@@ -1,13 +1,12 @@
 //! The online contrastive loss.
 
 use super::paired::Paired;
-use super::{Definition, Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::NonNegative;
-use crate::reducer::Reducer;
 
 described! {
     /// Pulls and pushes only the hard pairs: positives farther than the nearest negative, negatives nearer than the farthest positive.
@@ -46,30 +45,11 @@ described! {
     }
 }
 
-impl Definition for OnlineContrastive {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Scores]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(OnlineContrastive, [Target::Scores], Some(Cosine {}.into()));
 
 impl ViewLoss for OnlineContrastive {
     fn needs(&self, _views: usize) -> Needs {
-        Needs {
-            scores: 1,
-            ..Needs::default()
-        }
+        Needs::scores(1)
     }
 
     fn value_and_grad(
@@ -107,11 +87,7 @@ impl ViewLoss for OnlineContrastive {
             };
             let off = if hard { off } else { 0.0 };
             slopes[i] = sign * off;
-            total = total.plus(Evaluation {
-                value: f64::from(off).powi(2),
-                tuples: 1,
-                active: usize::from(off != 0.0),
-            });
+            total = total.plus(Evaluation::of_tuple(f64::from(off).powi(2), off != 0.0));
         }
         paired.pull(&slopes, gradients);
         Ok(total)

@@ -1,11 +1,10 @@
 //! The `P2SGrad` loss.
 
-use super::class_softmax::total;
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{class_definition, total};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -48,19 +47,7 @@ described! {
 /// Squares that are added up at a time.
 const BLOCK: usize = 256;
 
-impl Definition for P2sGrad {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-}
+class_definition!(P2sGrad, Cosine {}, |_| 1, |_| 1.0);
 
 impl RowLoss for P2sGrad {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {

@@ -1,12 +1,11 @@
 //! The proxy-NCA loss.
 
-use super::class_softmax::ClassSoftmax;
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{ClassSoftmax, class_definition};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Distance, SquaredL2};
+use crate::distance::SquaredL2;
 use crate::exact::Exact;
-use crate::miner::Miner;
-use crate::range::Positive;
+use crate::range::{Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -32,7 +31,8 @@ described! {
     /// `ProxyNCA++`, ECCV 2020, §3, where `scale` is one over the temperature.
     ///
     /// # Differences
-    /// The loss of this name in pytorch-metric-learning is that with `plus_plus = true`.
+    /// The loss of this name in pytorch-metric-learning is that with `plus_plus = true`. `sample` is that of X. An et al.,
+    /// Partial FC, ICCVW 2021.
     ///
     /// # Example
     /// ```
@@ -51,22 +51,14 @@ described! {
         pub scale: Positive = Positive::literal(1.0),
         /// Count the right class in the denominator.
         pub plus_plus: bool = false,
+        /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
+        pub sample: Fraction = Fraction::literal(1.0),
     }
 }
 
-impl Definition for ProxyNca {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(SquaredL2::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-}
+class_definition!(ProxyNca, SquaredL2::default(), |_| 1, |loss| loss
+    .sample
+    .get());
 
 impl RowLoss for ProxyNca {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {

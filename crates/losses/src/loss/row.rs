@@ -36,6 +36,11 @@ pub trait RowLoss: Definition {
         None
     }
 
+    /// A number for each row that the terms of other anchors need too, such as the crowd of its negatives: computed once.
+    fn prepare(&self, _row: &Row<'_>) -> Option<f64> {
+        None
+    }
+
     /// Whether the loss needs `S[p][n]`, the distances among the columns, so that it cannot be used against references.
     fn needs_square(&self) -> bool {
         false
@@ -64,6 +69,8 @@ pub struct Row<'a> {
     pub kept: &'a KeptPairs<'a>,
     /// Which terms count, by their value.
     pub keep: Keep,
+    /// What the loss [prepared](RowLoss::prepare) of each row; empty if nothing.
+    pub prepared: &'a [f64],
     /// Weights of the anchors' terms, once known.
     weights: Option<&'a [f64]>,
 }
@@ -142,18 +149,23 @@ impl Rows<'_> {
         g: &mut [f32],
     ) -> (Vec<[Terms; 2]>, [usize; 2]) {
         let kept = tuples.pairs(pairs);
-        let keep = self.reducer.keep();
-        let terms = pairs.each_anchor(g, |a, g| {
-            let row = Row {
-                pairs,
-                a,
-                tuples,
-                kept: &kept,
-                keep,
-                weights,
-            };
-            self.loss.row(&row, g)
-        });
+        let row = |a, prepared| Row {
+            pairs,
+            a,
+            tuples,
+            kept: &kept,
+            keep: self.reducer.keep(),
+            prepared,
+            weights,
+        };
+        let prepare = |a| self.loss.prepare(&row(a, &[]));
+        let prepared: Option<Vec<f64>> = (0..pairs.rows())
+            .into_par_iter()
+            .with_min_len(8)
+            .map(prepare)
+            .collect();
+        let prepared = prepared.unwrap_or_default();
+        let terms = pairs.each_anchor(g, |a, g| self.loss.row(&row(a, &prepared), g));
         (terms, kept.counts())
     }
 

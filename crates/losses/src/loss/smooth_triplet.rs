@@ -55,6 +55,9 @@ impl RowLoss for SmoothTriplet {
         };
         let sum = match row.tuples {
             Tuples::Triplets(_) | Tuples::Tuplets { .. } => hinge::listed(row, terms, g),
+            Tuples::All | Tuples::Pairs(_) if !row.keep.is_selective() => {
+                hinge::summed_softly(row, 0.0, g)
+            }
             _ => hinge::visited(row, terms, g),
         };
         [sum, Terms::default()]

@@ -1,11 +1,10 @@
 //! The soft triple loss.
 
-use super::class_softmax::{cross_entropy, exp_in_place, log_one_plus};
-use super::{Columns, Definition, Row, RowLoss};
+use super::class_softmax::{class_definition, cross_entropy, exp_in_place, terms};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Fraction, NonNegative, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -62,25 +61,9 @@ described! {
     }
 }
 
-impl Definition for SoftTriple {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies {
-            per_class: self.centers.get(),
-        }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(SoftTriple, Cosine {}, |loss| loss.centers.get(), |loss| {
+    loss.sample.get()
+});
 
 impl RowLoss for SoftTriple {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
@@ -126,8 +109,7 @@ impl RowLoss for SoftTriple {
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
         let (lambda, gamma, delta) = (self.scale.exact(), self.gamma.exact(), self.margin.exact());
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
+        terms(batch, |i, y, c| {
             let similarity = |centers: &[usize]| {
                 let s = |&k: &usize| 1.0 - batch.d(i, k);
                 let largest = centers.iter().map(s).fold(f64::MIN, f64::max);
@@ -135,21 +117,7 @@ impl RowLoss for SoftTriple {
                 let sum: f64 = centers.iter().map(weight).sum();
                 centers.iter().map(|k| weight(k) / sum * s(k)).sum::<f64>()
             };
-            let positives = batch.positives(i);
-            if positives.is_empty() {
-                continue;
-            }
-            let target = similarity(&positives) - delta;
-            let negatives = batch.negatives(i);
-            let classes =
-                negatives.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
-            let odds = classes.map(|c| lambda * (similarity(c) - target));
-            terms.push(Term {
-                anchor: i,
-                group: 0,
-                value: log_one_plus(odds),
-            });
-        }
-        terms
+            lambda * (similarity(c) - (similarity(y) - delta))
+        })
     }
 }

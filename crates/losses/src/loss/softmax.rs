@@ -1,12 +1,12 @@
 //! The softmax cross entropy of a linear classifier.
 
-use super::class_softmax::{column_sums, cross_entropy, log_one_plus, reduce};
-use super::{Columns, Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss, Shape};
+use super::class_softmax::{class_definition, column_sums, cross_entropy, reduce, terms};
+use super::{Evaluation, Matrix, MatrixGradients, MatrixLoss, Shape};
 use crate::described::described;
-use crate::distance::{Distance, Dot};
+use crate::distance::Dot;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
+use crate::range::Fraction;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -29,6 +29,7 @@ described! {
     ///
     /// # Differences
     /// None: `Linear` and `CrossEntropyLoss` of `PyTorch`, but for the starting values, which are normal here.
+    /// `sample` is that of X. An et al., Partial FC, ICCVW 2021.
     ///
     /// # Example
     /// ```
@@ -45,22 +46,12 @@ described! {
     pub struct Softmax {
         /// Learn a number for each class that is added to its logit, starting from zero.
         pub bias: bool = true,
+        /// Share of the classes that a batch is compared with: its own always, the others drawn at random.
+        pub sample: Fraction = Fraction::literal(1.0),
     }
 }
 
-impl Definition for Softmax {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Dot::default().into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-
+class_definition!(Softmax, Dot::default(), |_| 1, |loss| loss.sample.get(), {
     fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
         let bias = ParameterSpec {
             name: "bias",
@@ -69,7 +60,7 @@ impl Definition for Softmax {
         };
         self.bias.then_some(bias).into_iter().collect()
     }
-}
+});
 
 impl MatrixLoss for Softmax {
     fn value_and_grad(
@@ -78,14 +69,18 @@ impl MatrixLoss for Softmax {
         gradients: &mut MatrixGradients<'_>,
     ) -> Evaluation {
         let (pairs, keep) = (matrix.pairs, matrix.reducer.keep());
-        let none = vec![0.0; pairs.cols()];
-        let bias = matrix.parameters.first().copied().unwrap_or(&none);
+        // A column is the proxy of a class, which need not have the same number.
+        let class = |c: usize| matrix.column_labels[c] as usize;
+        let bias = matrix.parameters.first();
+        let bias: Vec<f32> = (0..pairs.cols())
+            .map(|c| bias.map_or(0.0, |bias| bias[class(c)]))
+            .collect();
         let terms = pairs.each_anchor(gradients.g, |a, g| {
             let Some(y) = pairs.positives(a).next() else {
                 return Terms::default();
             };
             let (d, own) = (pairs.row(a), pairs.at(a, y));
-            for ((z, d), b) in g.iter_mut().zip(d).zip(bias) {
+            for ((z, d), b) in g.iter_mut().zip(d).zip(&bias) {
                 *z = (own - d) + (b - bias[y]);
             }
             let odds = cross_entropy(g, y, true);
@@ -103,35 +98,24 @@ impl MatrixLoss for Softmax {
                     .zip(g)
                     .for_each(|(sum, &g)| *sum -= f64::from(g));
             });
-            of_bias
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(g, sum)| *g += sum as f32);
+            let sums = sums.into_iter().enumerate();
+            sums.for_each(|(c, sum)| of_bias[class(c)] += sum as f32);
         }
         evaluation
     }
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
+        terms(batch, |i, y, c| {
             let logit = |c: usize| {
+                let class = batch.label_of_column(c) as usize;
                 let bias = if self.bias {
-                    batch.parameter(0)[c]
+                    batch.parameter(0)[class]
                 } else {
                     0.0
                 };
                 bias - batch.d(i, c)
             };
-            for y in batch.positives(i) {
-                let odds = |c: usize| logit(c) - logit(y);
-                let odds = batch.negatives(i).into_iter().map(odds);
-                terms.push(Term {
-                    anchor: i,
-                    group: 0,
-                    value: log_one_plus(odds),
-                });
-            }
-        }
-        terms
+            logit(c[0]) - logit(y[0])
+        })
     }
 }

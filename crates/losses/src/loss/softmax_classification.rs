@@ -1,13 +1,11 @@
 //! The softmax classification loss of pairs.
 
 use super::paired::add;
-use super::{Definition, Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::parameter::{ParameterSpec, Start};
-use crate::reducer::Reducer;
 use nearkin_kernels::{Beta, Mat, MatMut, column_sums, gemm, linear, softmax_cross_entropy};
 
 described! {
@@ -57,23 +55,7 @@ described! {
     }
 }
 
-impl Definition for SoftmaxClassification {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Labels]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-
+view_definition!(SoftmaxClassification, [Target::Labels], None, {
     fn learned(&self, shape: Shape) -> Vec<ParameterSpec> {
         let parts = 2 * usize::from(self.shows_embeddings())
             + usize::from(self.difference)
@@ -88,7 +70,7 @@ impl Definition for SoftmaxClassification {
         let bias = self.bias.then(|| spec("bias", 1));
         std::iter::once(spec("weight", width)).chain(bias).collect()
     }
-}
+});
 
 impl SoftmaxClassification {
     /// A classifier needs something to look at.

@@ -1,11 +1,11 @@
 //! The angular softmax loss of `SphereFace`.
 
-use super::large_margin_softmax::MultipleAngle;
-use super::{Columns, Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
+use super::class_softmax::class_definition;
+use super::multiple_angle::MultipleAngle;
+use super::{Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance};
+use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::Positive;
 use crate::reducer::Term;
 use crate::tuples::Tuples;
@@ -54,19 +54,7 @@ described! {
     }
 }
 
-impl Definition for Sphereface {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies { per_class: 1 }
-    }
-}
+class_definition!(Sphereface, Cosine {}, |_| 1, |_| 1.0);
 
 impl Sphereface {
     fn softmax(&self) -> MultipleAngle {

@@ -1,12 +1,11 @@
 //! The additive angular margin loss with several proxies for each class.
 
-use super::arcface::{AngularMargin, Slope, cos_of_target};
-use super::class_softmax::{cross_entropy, log_one_plus};
-use super::{Columns, Definition, Row, RowLoss};
+use super::angular_margin::{AngularMargin, Slope, cos_of_target};
+use super::class_softmax::{class_definition, cross_entropy, terms};
+use super::{Row, RowLoss};
 use crate::described::described;
-use crate::distance::{Cosine, Distance, PairDistance};
+use crate::distance::{Cosine, PairDistance};
 use crate::exact::Exact;
-use crate::miner::Miner;
 use crate::range::{Degrees, Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -60,25 +59,12 @@ described! {
     }
 }
 
-impl Definition for SubCenterArcface {
-    fn default_distance(&self) -> Option<Distance> {
-        Some(Cosine {}.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn columns(&self) -> Columns {
-        Columns::Proxies {
-            per_class: self.sub_centers.get(),
-        }
-    }
-
-    fn sampled(&self) -> f32 {
-        self.sample.get()
-    }
-}
+class_definition!(
+    SubCenterArcface,
+    Cosine {},
+    |loss| loss.sub_centers.get(),
+    |loss| loss.sample.get()
+);
 
 /// The first of the nearest.
 fn nearest(d: &[f32]) -> usize {
@@ -106,29 +92,15 @@ impl RowLoss for SubCenterArcface {
 
     fn reference(&self, batch: &Exact<'_>, _tuples: &Tuples) -> Vec<Term> {
         let s = self.scale.exact();
-        let mut terms = Vec::new();
-        for i in 0..batch.rows() {
-            let positives = batch.positives(i);
-            if positives.is_empty() {
-                continue;
-            }
+        terms(batch, |i, y, c| {
             let largest = |batch: &Exact<'_>, js: &[usize]| {
                 let cos = js.iter().map(|&j| 1.0 - batch.d(i, j));
                 cos.fold(f64::MIN, f64::max)
             };
-            let cos = [batch, batch.held()].map(|batch| largest(batch, &positives));
-            let target = cos_of_target(cos, self.margin, self.slope);
-            let negatives = batch.negatives(i);
-            let classes =
-                negatives.chunk_by(|&j, &k| batch.label_of_column(j) == batch.label_of_column(k));
-            let odds = classes.map(|js| s * (largest(batch, js) - target));
-            terms.push(Term {
-                anchor: i,
-                group: 0,
-                value: log_one_plus(odds),
-            });
-        }
-        terms
+            let own = [batch, batch.held()].map(|batch| largest(batch, y));
+            let target = cos_of_target(own, self.margin, self.slope);
+            s * (largest(batch, c) - target)
+        })
     }
 }
 
@@ -147,6 +119,16 @@ pub struct Outliers {
 ///
 /// # Panics
 /// When a label names no class.
+///
+/// # Example
+/// ```
+/// use nearkin_losses::{loss::sub_center_arcface::outliers, range::Degrees};
+/// // One class with two proxies, along x and y. Two items are at the first, the third is not.
+/// let (items, proxies) = ([2.0, 0.0, 1.0, 0.2, 0.0, 3.0], [1.0, 0.0, 0.0, 1.0]);
+/// let two = std::num::NonZero::new(2).unwrap();
+/// let found = outliers((&items, &[0, 0, 0]), &proxies, two, Degrees::literal(75.0));
+/// assert_eq!((found.dominant, found.items), (vec![Some(0)], vec![2]));
+/// ```
 #[must_use]
 pub fn outliers(
     (embeddings, labels): (&[f32], &[u32]),

@@ -1,13 +1,12 @@
 //! The triplet loss of given triplets.
 
-use super::paired::Paired;
-use super::{Definition, Evaluation, Target, ViewGradients, ViewLoss, Views};
+use super::paired::mean_over_gaps;
+use super::view::view_definition;
+use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::{Distance, L2};
+use crate::distance::L2;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::NonNegative;
-use crate::reducer::Reducer;
 
 described! {
     /// Keeps the negatives of each given triplet a margin farther away than its positive.
@@ -45,23 +44,11 @@ described! {
     }
 }
 
-impl Definition for TripletEuclidean {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Triplets]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        Some(L2 { normalize: false }.into())
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(
+    TripletEuclidean,
+    [Target::Triplets],
+    Some(L2 { normalize: false }.into())
+);
 
 impl ViewLoss for TripletEuclidean {
     fn views(&self) -> (usize, usize) {
@@ -73,33 +60,11 @@ impl ViewLoss for TripletEuclidean {
         views: &Views<'_, f32>,
         gradients: &mut ViewGradients<'_>,
     ) -> Result<Evaluation, Error> {
-        let (n, count) = (views.items(), views.embeddings.len());
-        let triplets = n * (count - 2);
-        let weight = 1.0 / triplets as f32;
-        let positive = Paired::new(views, [0, 1])?;
-        let of_positive = positive.d();
-        let mut pull = vec![0.0; n];
-        let mut total = Evaluation::default();
-        for view in 2..count {
-            let negative = Paired::new(views, [0, view])?;
-            let mut push = vec![0.0; n];
-            for (i, d) in negative.d().into_iter().enumerate() {
-                let short = of_positive[i] - d + self.margin.get();
-                let active = short > 0.0;
-                if active {
-                    pull[i] += weight;
-                    push[i] = -weight;
-                }
-                total = total.plus(Evaluation {
-                    value: f64::from(short.max(0.0)) / triplets as f64,
-                    tuples: 1,
-                    active: usize::from(active),
-                });
-            }
-            negative.pull(&push, gradients);
-        }
-        positive.pull(&pull, gradients);
-        Ok(total)
+        mean_over_gaps(views, gradients, |_, _, gap| {
+            let short = self.margin.get() - gap;
+            let active = short > 0.0;
+            (short.max(0.0), if active { -1.0 } else { 0.0 }, active)
+        })
     }
 
     fn reference(&self, views: &Views<'_, f64>) -> f64 {

@@ -17,7 +17,7 @@ described! {
     /// ```
     ///
     /// All triplets are summed exactly without visiting each: `O(B² log K)` for classes of `K`. With `smooth` or `swap`
-    /// they are visited, in `O(B² K)` time and no memory beyond `G`.
+    /// they are visited, in `O(B² K)` time and no memory beyond `G`, those of `smooth` alone in vector instructions.
     ///
     /// # Shapes
     /// - embeddings: `[B, D]`, labels: `[B]`
@@ -79,6 +79,11 @@ impl RowLoss for TripletMargin {
         };
         let sum = match row.tuples {
             Tuples::Triplets(_) | Tuples::Tuplets { .. } => hinge::listed(row, terms, g),
+            Tuples::All | Tuples::Pairs(_)
+                if self.smooth && !self.swap && !row.keep.is_selective() =>
+            {
+                hinge::summed_softly(row, margin, g)
+            }
             _ if self.smooth || self.swap || row.keep.is_selective() => {
                 hinge::visited(row, terms, g)
             }

@@ -1,13 +1,11 @@
 //! Variance-invariance-covariance regularization.
 
 use super::paired::add;
-use super::{Definition, Evaluation, Target, ViewGradients, ViewLoss, Views};
+use super::view::view_definition;
+use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
-use crate::distance::Distance;
 use crate::error::Error;
-use crate::miner::Miner;
 use crate::range::{NonNegative, Positive};
-use crate::reducer::Reducer;
 
 described! {
     /// Pulls the views together, keeps the spread of each component at one and decorrelates the components.
@@ -58,23 +56,7 @@ described! {
     }
 }
 
-impl Definition for Vicreg {
-    fn targets(&self) -> &'static [Target] {
-        &[Target::Pairs]
-    }
-
-    fn default_distance(&self) -> Option<Distance> {
-        None
-    }
-
-    fn default_miner(&self) -> Option<Miner> {
-        None
-    }
-
-    fn default_reducer(&self) -> Option<Reducer> {
-        None
-    }
-}
+view_definition!(Vicreg, [Target::Pairs], None);
 
 impl Vicreg {
     fn invariance_factor(&self, views: &Views<'_, f32>) -> f64 {
@@ -169,11 +151,10 @@ impl ViewLoss for Vicreg {
                     .collect();
                 add(&mut gradients.embeddings[view][i * views.cols..], &pull);
             }
-            total = total.plus(Evaluation {
-                value: factor * square,
-                tuples: 1,
-                active: usize::from(square > 0.01 * views.cols as f64),
-            });
+            total = total.plus(Evaluation::of_tuple(
+                factor * square,
+                square > 0.01 * views.cols as f64,
+            ));
         }
         for view in 0..2 {
             total.value += self.spread(

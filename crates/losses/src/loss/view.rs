@@ -32,7 +32,41 @@ pub trait ViewLoss: Definition {
 
     /// The value by the definition.
     fn reference(&self, views: &Views<'_, f64>) -> f64;
+
+    /// The same with what has no slope, such as the weights of negatives by their hardness, held as it is for other views:
+    /// its slope is the gradient.
+    fn frozen_reference(&self, views: &Views<'_, f64>, _held: &Views<'_, f64>) -> f64 {
+        self.reference(views)
+    }
 }
+
+/// What losses over aligned views say alike: their targets, any one of which will do, and a distance; there is nothing for a
+/// miner to choose nor for a reducer to reduce.
+macro_rules! view_definition {
+    ($name:ident, $targets:expr, $distance:expr $(, { $($rest:tt)* })?) => {
+        impl $crate::loss::Definition for $name {
+            fn targets(&self) -> &'static [$crate::loss::Target] {
+                &$targets
+            }
+
+            fn default_distance(&self) -> Option<$crate::distance::Distance> {
+                $distance
+            }
+
+            fn default_miner(&self) -> Option<$crate::miner::Miner> {
+                None
+            }
+
+            fn default_reducer(&self) -> Option<$crate::reducer::Reducer> {
+                None
+            }
+
+            $($($rest)*)?
+        }
+    };
+}
+
+pub(super) use view_definition;
 
 /// What a view loss needs to know of each item beside its views.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +77,17 @@ pub struct Needs {
     pub classes: bool,
     /// Whether it needs a teacher's embeddings.
     pub teacher: bool,
+}
+
+impl Needs {
+    /// So many scores of each item, and nothing else.
+    #[must_use]
+    pub fn scores(scores: usize) -> Self {
+        Self {
+            scores,
+            ..Self::default()
+        }
+    }
 }
 
 /// What a view loss sees, in single precision or, for the references, in double.

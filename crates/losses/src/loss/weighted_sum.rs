@@ -25,6 +25,9 @@ described! {
     /// # Reference
     /// `MultipleLosses` of pytorch-metric-learning.
     ///
+    /// # Differences
+    /// Targets are those that will do for every term; where no one will, a batch brings what each term needs.
+    ///
     /// # Example
     /// ```
     /// use nearkin_losses::{ChaCha8Rng, Mat, Objective, SeedableRng};
@@ -69,7 +72,16 @@ impl fmt::Display for Weighted {
 }
 
 wrapper_definition!(WeightedSum, |sum| {
-    sum.terms.0.first().map(|term| term.objective.get())
+    let terms = sum.terms.0.iter();
+    let of_terms: Vec<_> = terms
+        .map(|term| term.objective.get().loss.definition().targets())
+        .collect();
+    let for_all = Target::subset(|target| of_terms.iter().all(|of| of.contains(&target)));
+    if for_all.is_empty() {
+        // No one will do: the batch has to bring something for each.
+        return Target::subset(|target| of_terms.iter().any(|of| of.contains(&target)));
+    }
+    for_all
 });
 
 impl Wrapper for WeightedSum {
@@ -82,5 +94,10 @@ impl Wrapper for WeightedSum {
                 dim,
             })
             .collect()
+    }
+
+    fn objectives_mut(&mut self) -> Vec<&mut Objective> {
+        let terms = self.terms.0.iter_mut();
+        terms.map(|term| term.objective.get_mut()).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Losses made of other losses.
 
 use super::Definition;
+use crate::error::Error;
 use crate::objective::Objective;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,10 +11,35 @@ pub trait Wrapper: Definition {
     /// The objectives inside, for embeddings of `dim` components.
     fn parts(&self, dim: usize) -> Vec<Part<'_>>;
 
+    /// The objectives inside, to change them: each once, however many parts it has.
+    fn objectives_mut(&mut self) -> Vec<&mut Objective>;
+
     /// Embeddings of earlier batches that the parts are compared with in place of the batch itself.
     fn memory(&self) -> Option<usize> {
         None
     }
+
+    /// Whether the parts see the views of an item as examples of a class, and how.
+    fn twins(&self) -> Option<Twins> {
+        None
+    }
+
+    /// Whether the wrapper can take embeddings of `dim` components.
+    ///
+    /// # Errors
+    /// It is set up for more.
+    fn check_width(&self, _dim: usize) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// How views of items are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twins {
+    /// All with one another.
+    Together,
+    /// The first with the others.
+    Against,
 }
 
 /// An objective with its share in a larger one.
@@ -37,6 +63,11 @@ impl Inner {
     #[must_use]
     pub fn get(&self) -> &Objective {
         &self.0
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self) -> &mut Objective {
+        &mut self.0
     }
 }
 
@@ -66,11 +97,11 @@ impl<T: fmt::Display> fmt::Display for List<T> {
 
 /// What wrappers say alike: distance, miner and reducer are those of the objectives inside.
 macro_rules! wrapper_definition {
-    ($name:ident, $first:expr) => {
+    ($name:ident, $targets:expr) => {
         impl Definition for $name {
             fn targets(&self) -> &'static [Target] {
-                let first: fn(&Self) -> Option<&Objective> = $first;
-                first(self).map_or(&[], |inner| inner.loss.definition().targets())
+                let targets: fn(&Self) -> &'static [Target] = $targets;
+                targets(self)
             }
 
             fn default_distance(&self) -> Option<Distance> {

@@ -1,19 +1,11 @@
 //! What only losses over class proxies have: sampled classes, a gradient that is not the value's, outliers.
 
 use crate::goldens::assert_golden;
-use crate::{Batch, Numbers, assert_all_close, assert_close};
+use crate::{Batch, Numbers, assert_all_close, assert_close, golden_proxies};
 use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
 use nearkin_losses::range::Degrees;
-use nearkin_losses::{Criterion, Exact, ExactColumns, Objective, Outcome, Tuples};
+use nearkin_losses::{Exact, ExactColumns, Objective, Tuples};
 use std::num::NonZeroUsize;
-
-fn outcome(recipe: &str) -> (Criterion, Outcome) {
-    let objective: Objective = toml::from_str(recipe).unwrap();
-    let batch = Batch::uneven(1);
-    let mut criterion = batch.criterion(&objective).unwrap();
-    let outcome = batch.run(&mut criterion).unwrap();
-    (criterion, outcome)
-}
 
 #[test]
 fn losses_over_proxies_have_the_golden_values() {
@@ -78,13 +70,23 @@ fn a_sample_holds_the_classes_of_the_batch_and_is_the_loss_over_those() {
     let batch = Batch::uneven(1);
     for (loss, per_class) in [
         ("normalized_softmax", 1),
+        ("proxy_nca", 1),
+        ("softmax", 1),
         ("cosface", 1),
         ("arcface", 1),
         ("sub_center_arcface", 3),
         ("soft_triple", 10),
     ] {
         for (share, expected) in [(0.8, 7), (0.1, 5)] {
-            let (criterion, outcome) = outcome(&format!("[loss.{loss}]\nsample = {share}"));
+            let recipe = format!("[loss.{loss}]\nsample = {share}");
+            let objective: Objective = toml::from_str(&recipe).unwrap();
+            let mut criterion = batch.criterion(&objective).unwrap();
+            // A bias of zero would hide the bias of another class.
+            for parameter in criterion.parameters_mut().iter_mut().skip(1) {
+                let biases = parameter.values.iter_mut().enumerate();
+                biases.for_each(|(class, bias)| *bias = (class as f32).sin());
+            }
+            let outcome = batch.run(&mut criterion).unwrap();
             let numbers = Numbers::new(&batch, &criterion);
             let touched = |class: usize| {
                 let len = per_class * 3;
@@ -112,8 +114,23 @@ fn a_sample_holds_the_classes_of_the_batch_and_is_the_loss_over_those() {
                 columns,
                 distance.get(),
             );
+            let exact = exact.with_parameters(numbers.parameters[1..].to_vec());
             let expected = criterion.objective().reference(&exact, &Tuples::All);
             assert_close(f64::from(outcome.value), expected, 1e-5, &loss);
+            // A step of a class's bias against the gradient does what a step of the value says.
+            if let Some(of_bias) = outcome.parameters.get(1) {
+                let before = criterion.parameters()[1].values.clone();
+                for class in 0..8 {
+                    let mut step = |size: f32| {
+                        criterion.parameters_mut()[1].values[class] = before[class] + size;
+                        let value = batch.run(&mut criterion).unwrap().value;
+                        criterion.parameters_mut()[1].values.clone_from(&before);
+                        f64::from(value)
+                    };
+                    let slope = (step(1e-2) - step(-1e-2)) / 2e-2;
+                    assert!((slope - f64::from(of_bias[class])).abs() < 1e-4, "{class}");
+                }
+            }
         }
     }
 }
@@ -186,4 +203,24 @@ fn outliers_are_far_from_the_proxy_of_most_of_their_class() {
     };
     assert_eq!(found(75.0), expected(&[2]));
     assert_eq!(found(40.0), expected(&[2, 3]));
+}
+
+/// Those of pytorch-metric-learning's `get_outliers`.
+#[test]
+fn outliers_are_the_golden_ones() {
+    let (batch, _) = Batch::golden();
+    let proxies: Vec<f32> = golden_proxies(2).iter().map(|&w| w as f32).collect();
+    for (degrees, expected) in [
+        (40.0, &[0, 3, 4, 5, 6, 7][..]),
+        (60.0, &[3, 4, 5, 6, 7]),
+        (75.0, &[3, 4, 5, 6]),
+        (110.0, &[3, 4]),
+        (130.0, &[]),
+    ] {
+        let two = NonZeroUsize::MIN.saturating_add(1);
+        let items = (&batch.embeddings[..], &batch.labels[..]);
+        let found = outliers(items, &proxies, two, Degrees::literal(degrees));
+        assert_eq!(found.dominant, [Some(0), Some(3), Some(4), Some(6)]);
+        assert_eq!(found.items, expected);
+    }
 }

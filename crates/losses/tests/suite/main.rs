@@ -8,6 +8,7 @@ mod goldens;
 mod invariance;
 mod miners;
 mod papers;
+mod references;
 mod regularizers;
 mod views;
 mod wrappers;
@@ -233,6 +234,12 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 }
                 // Each edge of a bin is a kink, and central differences may step over one of a hundred.
                 ("bins", _) if name == "histogram" => vec![Value::from(10)],
+                // Their combinations would take minutes: views.rs lists those that matter.
+                ("joint" | "contrast_anchors" | "contrast_positives", _)
+                    if name == "multiple_negatives_ranking" =>
+                {
+                    continue;
+                }
                 // Exponents a hundred times the distances multiply the rounding of `S` as much.
                 ("gamma", _) if name == "circle" => vec![Value::from(8.0)],
                 ("gradient", _) if name == "circle" => {

@@ -91,36 +91,73 @@ fn view_loss(loss: &Loss) -> Option<&dyn ViewLoss> {
 
 /// The value by the definition for numbers of which the first are the embeddings, the rest the parameters.
 fn reference(objective: &Objective, sample: &Sample, numbers: &[f64], parameters: &[usize]) -> f64 {
+    frozen_reference(objective, sample, [numbers, numbers], parameters)
+}
+
+/// The same with what has no slope held as it is for the second numbers.
+fn frozen_reference(
+    objective: &Objective,
+    sample: &Sample,
+    [numbers, held]: [&[f64]; 2],
+    parameters: &[usize],
+) -> f64 {
     let loss = view_loss(&objective.loss).unwrap();
-    let (embeddings, mut rest) = numbers.split_at(sample.embeddings.len());
     let (scores, teacher) = (to_f64(&sample.scores), to_f64(&sample.teacher));
     let distance = objective.distance();
-    let part = embeddings.len() / sample.views;
-    let mut values = Vec::new();
-    for &len in parameters {
-        let (first, others) = rest.split_at(len);
-        values.push(first);
-        rest = others;
-    }
     let needs = loss.needs(sample.views);
-    loss.reference(&Views {
-        embeddings: embeddings.chunks_exact(part).collect(),
-        cols: sample.cols,
-        labels: needs.classes.then_some(&*sample.labels),
-        scores: (needs.scores > 0).then_some(&*scores),
-        teacher: teacher.chunks_exact(part).collect(),
-        teacher_cols: sample.cols,
-        parameters: values,
-        distance: distance
-            .as_ref()
-            .map(nearkin_losses::distance::Distance::get),
-    })
+    let views = |numbers| {
+        let (embeddings, mut rest): (&[f64], &[f64]) =
+            <[f64]>::split_at(numbers, sample.embeddings.len());
+        let part = embeddings.len() / sample.views;
+        let mut values = Vec::new();
+        for &len in parameters {
+            let (first, others) = rest.split_at(len);
+            values.push(first);
+            rest = others;
+        }
+        Views {
+            embeddings: embeddings.chunks_exact(part).collect(),
+            cols: sample.cols,
+            labels: needs.classes.then_some(&*sample.labels),
+            scores: (needs.scores > 0).then_some(&*scores),
+            teacher: teacher.chunks_exact(part).collect(),
+            teacher_cols: sample.cols,
+            parameters: values,
+            distance: distance
+                .as_ref()
+                .map(nearkin_losses::distance::Distance::get),
+        }
+    };
+    loss.frozen_reference(&views(numbers), &views(held))
+}
+
+/// Options that the list of the variants leaves out.
+const OPTIONS: [&str; 10] = [
+    "multiple_negatives_ranking]\nsymmetric = true\njoint = true",
+    "multiple_negatives_ranking]\ncontrast_anchors = true\nmask_classes = true",
+    "multiple_negatives_ranking]\ncontrast_positives = true\nsymmetric = true\nmask_classes = true",
+    "multiple_negatives_ranking]\ncontrast_anchors = true\ncontrast_positives = true\n\
+     symmetric = true\njoint = true\nmargin_strategy = 'absolute'\nmargin = 0.07",
+    "multiple_negatives_ranking]\nhardness = 'in_batch_negatives'\nhardness_strength = 2",
+    "multiple_negatives_ranking]\nhardness = 'hard_negatives'\nhardness_strength = 3\n\
+     contrast_anchors = true\nmargin_strategy = 'relative'\nmargin = -0.3",
+    "multiple_negatives_ranking]\nhardness = 'all_negatives'\nhardness_strength = 2\n\
+     symmetric = true\nmask_classes = true",
+    "multiple_negatives_ranking]\nmargin_strategy = 'relative'\nmargin = 0.2\nsymmetric = true",
+    "gist]\ntemperature = 0.2\nmargin_strategy = 'relative'\nmargin = -0.4",
+    "gist]\ntemperature = 0.2\nmargin_strategy = 'none'",
+];
+
+fn parse(recipe: &str) -> Objective {
+    toml::from_str(&format!("[loss.{recipe}")).unwrap()
 }
 
 /// Every view loss with every distance that goes with it.
 fn objectives() -> impl Iterator<Item = Objective> {
+    let options = OPTIONS.map(|recipe| parse(recipe).loss);
     losses()
         .into_iter()
+        .chain(options)
         .filter(|loss| view_loss(loss).is_some())
         .flat_map(|loss| {
             let own = Objective::from(loss);
@@ -168,10 +205,11 @@ fn agrees(objective: &Objective, sample: &Sample, needs: Needs) {
     let expected = reference(objective, sample, &numbers, &sizes);
     assert_close(f64::from(outcome.value), expected, 1e-5, objective);
     let h = 1e-6;
+    let held = numbers.clone();
     let mut moved = |k: usize, step: f64| {
         let before = numbers[k];
         numbers[k] += step;
-        let value = reference(objective, sample, &numbers, &sizes);
+        let value = frozen_reference(objective, sample, [&numbers, &held], &sizes);
         numbers[k] = before;
         value
     };
@@ -318,13 +356,17 @@ fn golden(views: usize, scores: &[f32]) -> (Sample, Vec<f64>) {
     let negatives = (0..16u32).map(|k| (0.9 * f64::from(k / 4) + 0.5 * f64::from(k % 4)).cos());
     exact.extend(negatives);
     exact.truncate(16 * views);
+    let guide = |k: u32| {
+        let (i, j) = (f64::from(k / 4), f64::from(k % 4));
+        (0.4 * i - 1.1 * j + 0.3 * i * j).cos() as f32
+    };
     let sample = Sample {
         views,
         cols: batch.cols,
         embeddings: exact.iter().map(|&e| e as f32).collect(),
-        labels: Vec::new(),
+        labels: vec![0, 0, 1, 1],
         scores: scores.to_vec(),
-        teacher: vec![0.0; exact.len()],
+        teacher: (0..exact.len() as u32).map(guide).collect(),
     };
     (sample, exact)
 }
@@ -351,16 +393,93 @@ fn view_losses_have_the_golden_values() {
         ("vicreg]", 2, &[], 11.370_634_648_5),
         ("global_orthogonal]", 2, &[], 0.161_666_739_1),
         ("distill_kl_div]", 3, &both, 0.047_821_415_3),
+        ("contrastive_tension]", 2, &binary, 3.633_107_511_9),
+        ("contrastive_tension_in_batch]", 2, &[], 0.008_197_738_1),
+        ("barlow_twins]", 2, &[], 0.669_941_241_6),
+        ("barlow_twins]\nlambda = 0.5", 2, &[], 3.308_507_151_5),
     ] {
-        let objective: Objective = toml::from_str(&format!("[loss.{recipe}")).unwrap();
-        let (sample, exact) = golden(views, scores);
-        let needs = view_loss(&objective.loss).unwrap().needs(views);
-        let outcome = sample
-            .run(&mut criterion(&objective, 4), sample.aligned(needs))
-            .unwrap();
-        let value = reference(&objective, &sample, &exact, &[]);
-        assert_close(value, expected, 1e-6, &recipe);
-
-        assert_close(f64::from(outcome.value), expected, 1e-5, &recipe);
+        assert_golden(recipe, views, scores, expected);
     }
+}
+
+/// Those of tests/golden/views.py.
+#[test]
+fn softmaxes_over_candidates_have_the_golden_values() {
+    let every =
+        "contrast_anchors = true\ncontrast_positives = true\nsymmetric = true\njoint = true";
+    for (options, views, expected) in [
+        (every, 3, 1.535_835_166_5),
+        (every, 2, 0.701_418_058_9),
+        ("symmetric = true\njoint = true", 2, 0.701_409_765_2),
+        ("symmetric = true", 3, 0.425_584_345_3),
+        ("contrast_anchors = true", 3, 0.844_257_474_0),
+        ("contrast_positives = true", 3, 1.204_736_889_0),
+        (
+            "scale = 1\nmargin_strategy = 'absolute'",
+            3,
+            1.326_042_758_5,
+        ),
+        (
+            "scale = 1\nmargin_strategy = 'absolute'\nmargin = 0.3",
+            3,
+            1.044_878_845_2,
+        ),
+        (
+            "scale = 1\nmargin_strategy = 'relative'\nmargin = 0.5",
+            3,
+            0.983_693_993_1,
+        ),
+        ("scale = 1\nmask_classes = true", 2, 0.579_184_543_5),
+        (
+            "hardness_strength = 9\nhardness = 'in_batch_negatives'",
+            3,
+            4.216_951_624_1,
+        ),
+        (
+            "hardness_strength = 9\nhardness = 'hard_negatives'",
+            3,
+            5.138_428_793_1,
+        ),
+        (
+            "hardness_strength = 9\nhardness = 'all_negatives'",
+            3,
+            6.402_973_210_3,
+        ),
+    ] {
+        let recipe = format!("multiple_negatives_ranking]\n{options}");
+        assert_golden(&recipe, views, &[], expected);
+    }
+    for (options, views, expected) in [
+        ("", 2, 0.523_252_074_7),
+        ("", 3, 0.873_392_998_2),
+        ("margin = -0.3", 3, 0.919_954_509_8),
+        (
+            "margin = 0.3\nmargin_strategy = 'relative'",
+            3,
+            0.715_573_058_5,
+        ),
+        (
+            "contrast_anchors = false\ncontrast_positives = false",
+            3,
+            0.812_477_110_4,
+        ),
+    ] {
+        let recipe = format!("gist]\ntemperature = 0.5\n{options}");
+        assert_golden(&recipe, views, &[], expected);
+    }
+}
+
+fn assert_golden(recipe: &str, views: usize, scores: &[f32], expected: f64) {
+    let objective = parse(recipe);
+    let (sample, mut exact) = golden(views, scores);
+    let needs = view_loss(&objective.loss).unwrap().needs(views);
+    let mut criterion = criterion(&objective, 4);
+    let outcome = sample.run(&mut criterion, sample.aligned(needs)).unwrap();
+    // A learned scale starts at its logarithm in either precision.
+    let parameters = criterion.parameters().iter().map(|p| p.values.len());
+    let sizes: Vec<_> = parameters.collect();
+    exact.extend(sizes.iter().map(|_| 20_f64.ln()));
+    let value = reference(&objective, &sample, &exact, &sizes);
+    assert_close(value, expected, 1e-6, &recipe);
+    assert_close(f64::from(outcome.value), expected, 1e-5, &recipe);
 }

@@ -57,7 +57,7 @@ fn matryoshka_is_the_weighted_sum_over_prefixes() {
         for (table, widths, weights) in [
             ("", &[8, 4, 2, 1][..], &[1.0; 4][..]),
             ("dims = [8, 3]\nweights = [0.5, 2]", &[8, 3], &[0.5, 2.0]),
-            ("dims = [3, 20]\nweights = [3]", &[3, 8], &[3.0, 1.0]),
+            ("dims = [3, 8]\nweights = [3]", &[3, 8], &[3.0, 1.0]),
         ] {
             let whole = parse(&format!("[loss.matryoshka]\n{table}\n{of}"));
             let parts: Vec<_> = widths
@@ -170,4 +170,168 @@ fn what_has_no_effect_is_refused_inside_a_wrapper_too() {
     assert_eq!(outside.check(), Err(Error::NoDistance { loss }));
     let zero = toml::from_str::<Objective>("[loss.matryoshka]\ndims = [0]");
     assert!(zero.is_err());
+}
+
+/// Two views of four items, the batch of the golden values.
+fn twins(recipe: &str) -> (Criterion, Outcome) {
+    let batch = Batch::golden().0;
+    let mut criterion = criterion(&parse(recipe), batch.cols);
+    let rows = losses_crate::Batch {
+        embeddings: batch.mat(),
+        targets: Targets::Aligned(losses_crate::Aligned::pairs()),
+    };
+    let outcome = criterion.value_and_grad(rows, &mut rng()).unwrap();
+    (criterion, outcome)
+}
+
+/// Those of tests/golden/views.py.
+#[test]
+fn self_supervised_losses_have_the_golden_values() {
+    for (options, of, expected) in [
+        ("", "nt_xent", 0.022_937_298_7),
+        ("symmetric = false", "nt_xent", 0.025_242_909_1),
+        ("symmetric = false", "multi_similarity", 0.269_507_154_5),
+    ] {
+        let table = format!("[loss.self_supervised]\n{options}\n");
+        let of =
+            format!("[loss.self_supervised.of.loss.{of}]\n[loss.self_supervised.of.miner.all]");
+        let (_, outcome) = twins(&(table + &of));
+        assert_close(f64::from(outcome.value), expected, 1e-5, &of);
+    }
+}
+
+#[test]
+fn self_supervised_losses_are_those_over_labels_of_items() {
+    let golden = Batch::golden().0;
+    let labels = vec![0, 1, 2, 3, 0, 1, 2, 3];
+    let batch = Batch { labels, ..golden };
+    for inner in [
+        "contrastive",
+        "triplet_margin",
+        "n_pair",
+        "lifted_structure",
+    ] {
+        let of = format!("loss.{inner}]");
+        let (_, actual) = twins(&format!("[loss.self_supervised.of.{of}"));
+        assert_eq!(actual, batch.evaluate(&parse(&format!("[{of}"))).unwrap());
+    }
+    let narrow = "[loss.self_supervised]\nsymmetric = false\n[loss.self_supervised.of.loss.matryoshka]\n\
+        dims = [4, 2]\n[loss.self_supervised.of.loss.matryoshka.of.loss.contrastive]";
+    let (_, outcome) = twins(narrow);
+    let part = |width: usize| {
+        let rows = |rows: std::ops::Range<usize>| -> Vec<f32> {
+            let rows = batch.embeddings[rows.start * 4..rows.end * 4].chunks(4);
+            rows.flat_map(|row| row[..width].to_vec()).collect()
+        };
+        let (first, second) = (rows(0..4), rows(4..8));
+        let embeddings = Mat::new(&second, 4, width);
+        let references = References {
+            embeddings,
+            labels: &batch.labels[4..],
+            own: None,
+            learn: true,
+        };
+        let rows = losses_crate::Batch {
+            embeddings: Mat::new(&first, 4, width),
+            targets: Targets::Labels(&batch.labels[..4]),
+        };
+        let plain = parse("[loss.contrastive]");
+        let outcome = criterion(&plain, width)
+            .against(rows, references, &mut rng())
+            .unwrap();
+        let gradient = [outcome.gradient.clone(), outcome.references.clone()].concat();
+        (
+            1.0,
+            width,
+            Outcome {
+                gradient,
+                ..outcome
+            },
+        )
+    };
+    assert_is_sum(&outcome, &[part(4), part(2)], 4);
+}
+
+#[test]
+fn what_cannot_be_self_supervised_is_refused() {
+    let of = |rest: &str| parse(&format!("[loss.self_supervised{rest}"));
+    for loss in [
+        "arcface",
+        "cross_batch_memory",
+        "multiple_negatives_ranking",
+        "self_supervised",
+    ] {
+        let inside = of(&format!(".of.loss.{loss}]"));
+        assert_eq!(inside.check(), Err(Error::SelfSupervised { loss }));
+    }
+    let boundaries = of(".of.loss.margin]\nper_class = true");
+    assert_eq!(
+        boundaries.check(),
+        Err(Error::SelfSupervised { loss: "margin" })
+    );
+    let against = of("]\nsymmetric = false\n[loss.self_supervised.of.loss.n_pair]");
+    assert_eq!(against.check(), Err(Error::References { loss: "n_pair" }));
+    let labels = Batch::uneven(1).evaluate(&of("]"));
+    let loss = "self_supervised";
+    assert_eq!(labels, Err(Error::NotAligned { loss }));
+    assert_eq!(of("]").unlabeled_loss(), Some(loss));
+}
+
+#[test]
+fn a_width_beyond_the_embeddings_is_refused_before_any_batch() {
+    let inner = parse(
+        "[loss.weighted_sum]\n[[loss.weighted_sum.terms]]\n\
+        [loss.weighted_sum.terms.objective.loss.matryoshka]\ndims = [8, 20]",
+    );
+    let (width, dim) = (20, 8);
+    let shape = Shape { dim, classes: 2 };
+    let refused = Criterion::new(inner.clone(), shape, 0).unwrap_err();
+    assert_eq!(refused, Error::Wider { width, dim });
+    assert_eq!(inner.check_width(20), Ok(()));
+    // Inside of a prefix the prefix counts.
+    let nested =
+        parse("[loss.matryoshka]\ndims = [4]\n[loss.matryoshka.of.loss.matryoshka]\ndims = [8]");
+    let (width, dim) = (8, 4);
+    assert_eq!(nested.check_width(8), Err(Error::Wider { width, dim }));
+}
+
+#[test]
+fn a_sum_takes_what_each_of_its_terms_takes() {
+    use nearkin_losses::loss::Target::{Labels, Pairs, Scores, Teacher, Triplets};
+    let sum = |losses: &[&str]| {
+        let term = |loss: &&str| {
+            let terms = "loss.weighted_sum.terms";
+            format!("[[{terms}]]\n[{terms}.objective.loss.{loss}]\n")
+        };
+        let recipe: String = losses.iter().map(term).collect();
+        parse(&recipe).loss.definition().targets()
+    };
+    assert_eq!(
+        sum(&["contrastive", "triplet_margin"]),
+        [Labels, Pairs, Triplets]
+    );
+    assert_eq!(
+        sum(&["contrastive", "multiple_negatives_ranking"]),
+        [Pairs, Triplets]
+    );
+    assert_eq!(
+        sum(&["vicreg", "multiple_negatives_ranking", "contrastive"]),
+        [Pairs]
+    );
+    assert_eq!(sum(&["cosent", "mse_distill"]), [Scores, Teacher]);
+}
+
+#[test]
+fn what_a_wrapper_holds_is_spelled_out_too() {
+    let inside = "[loss.matryoshka.of.loss.weighted_sum]\n[[loss.matryoshka.of.loss.weighted_sum.terms]]\n\
+        [loss.matryoshka.of.loss.weighted_sum.terms.objective.loss.triplet_margin]";
+    let text = toml::to_string(&parse(inside).resolved()).unwrap();
+    let table = "loss.matryoshka.of.loss.weighted_sum.terms.objective";
+    for part in [
+        "distance.squared_l2",
+        "miner.semi_hard",
+        "reducer.mean_nonzero",
+    ] {
+        assert!(text.contains(&format!("[{table}.{part}]")), "{text}");
+    }
 }
