@@ -30,7 +30,7 @@ const WITHOUT: [(&str, &[&str]); 5] = [
     ),
     (
         "they need the distances among the columns",
-        &["angular", "lifted_structure"],
+        &["angular", "lifted_structure", "quadruplet"],
     ),
     ("they pair the items of a batch", &["n_pair", "n_pair_ovo"]),
     (
