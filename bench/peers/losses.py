@@ -39,7 +39,7 @@ def pml_works(classes):
         "circle": (losses.CircleLoss(), None),
         "contrastive/l2": (losses.ContrastiveLoss(), None),
         "cosface": (losses.CosFaceLoss(**shape), None),
-        "cross_batch_memory": (losses.CrossBatchMemory(losses.ContrastiveLoss(), DIMENSION, 4096), None),
+        "cross_batch_memory": (losses.CrossBatchMemory(losses.ContrastiveLoss(), DIMENSION, 16384), None),
         "dynamic_soft_margin": (losses.DynamicSoftMarginLoss(), None),
         "fast_ap": (losses.FastAPLoss(), None),
         "generalized_lifted_structure": (losses.GeneralizedLiftedStructureLoss(), None),

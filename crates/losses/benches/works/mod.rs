@@ -8,10 +8,15 @@ use nearkin_losses::{
 use rand::RngExt;
 
 /// Names and recipes of what is timed beside the defaults, most of them as pytorch-metric-learning has the loss.
-const VARIANTS: [(&str, &str); 12] = [
+const VARIANTS: [(&str, &str); 13] = [
     (
         "contrastive/l2",
         "loss.contrastive = { squared = false }\ndistance.l2 = {}",
+    ),
+    // The default would not hold the larger batches.
+    (
+        "cross_batch_memory",
+        "loss.cross_batch_memory = { size = 16384 }",
     ),
     (
         "triplet_margin/all",
@@ -68,10 +73,14 @@ impl std::fmt::Display for Work {
 
 /// Everything that is timed.
 pub fn works() -> Vec<Work> {
-    let defaults = Loss::defaults().into_iter().map(|loss| Work {
-        name: loss.name().to_owned(),
-        objective: loss.into(),
-    });
+    let varied = |name: &str| VARIANTS.iter().any(|(variant, _)| *variant == name);
+    let defaults = Loss::defaults()
+        .into_iter()
+        .filter(|loss| !varied(loss.name()))
+        .map(|loss| Work {
+            name: loss.name().to_owned(),
+            objective: loss.into(),
+        });
     let variants = VARIANTS.map(|(name, recipe)| Work {
         name: name.to_owned(),
         objective: toml::from_str(recipe).expect("the recipes above are sound"),
