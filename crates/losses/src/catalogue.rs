@@ -97,7 +97,9 @@ pub fn losses() -> &'static [Entry] {
                 ..Entry::new("loss", loss.name(), definition)
             }
         };
-        Loss::defaults().into_iter().map(entry).collect()
+        let mut entries: Vec<_> = Loss::defaults().into_iter().map(entry).collect();
+        entries.sort_by_key(|entry| entry.name);
+        entries
     });
     &ENTRIES
 }
@@ -225,7 +227,26 @@ fn body(text: &str) -> String {
 }
 
 fn plain(text: &str) -> String {
-    text.replace("[`", "`").replace("`]", "`")
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("[`") {
+        plain.push_str(before);
+        rest = match link.split_once("`]") {
+            Some((name, after)) => {
+                let _ = write!(plain, "`{name}`");
+                // The address of a link means nothing outside of the crate's own pages.
+                let address = after
+                    .strip_prefix('(')
+                    .and_then(|after| after.split_once(')'));
+                address.map_or(after, |(_, after)| after)
+            }
+            None => {
+                plain.push_str("[`");
+                link
+            }
+        };
+    }
+    plain + rest
 }
 
 /// Declares an enum of recipe tables: `module::Type` stands for the key `module` and the struct `Type` in that module.
