@@ -226,25 +226,19 @@ fn body(text: &str) -> String {
     lines.join("\n")
 }
 
+/// The text with links as their names: addresses mean nothing outside of the crate's own pages.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, link)) = rest.split_once("[`") {
-        plain.push_str(before);
-        rest = match link.split_once("`]") {
-            Some((name, after)) => {
-                let _ = write!(plain, "`{name}`");
-                // The address of a link means nothing outside of the crate's own pages.
-                let address = after
-                    .strip_prefix('(')
-                    .and_then(|after| after.split_once(')'));
-                address.map_or(after, |(_, after)| after)
-            }
-            None => {
-                plain.push_str("[`");
-                link
-            }
+        let Some((name, after)) = link.split_once("`]") else {
+            break;
         };
+        let _ = write!(plain, "{before}`{name}`");
+        let address = after
+            .strip_prefix('(')
+            .and_then(|after| after.split_once(')'));
+        rest = address.map_or(after, |(_, after)| after);
     }
     plain + rest
 }

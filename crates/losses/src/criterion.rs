@@ -82,12 +82,18 @@ impl Criterion {
             held: HELD,
         };
         let objective = criterion.objective.clone();
-        criterion.declare(&objective, shape, "", &mut ChaCha8Rng::seed_from_u64(seed));
+        criterion.declare(&objective, shape, "", &mut ChaCha8Rng::seed_from_u64(seed))?;
         Ok(criterion)
     }
 
     /// Learned parameters of a loss and of what it wraps, in the order in which they are evaluated.
-    fn declare(&mut self, objective: &Objective, shape: Shape, prefix: &str, rng: &mut ChaCha8Rng) {
+    fn declare(
+        &mut self,
+        objective: &Objective,
+        shape: Shape,
+        prefix: &str,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), Error> {
         if let Form::Wrapper(wrapper) = objective.loss.form() {
             self.queues
                 .extend(wrapper.memory().map(|size| Queue::new(size, shape.dim)));
@@ -96,9 +102,9 @@ impl Criterion {
                     dim: part.dim,
                     ..shape
                 };
-                self.declare(part.objective, inner, &format!("{prefix}{k}."), rng);
+                self.declare(part.objective, inner, &format!("{prefix}{k}."), rng)?;
             }
-            return;
+            return Ok(());
         }
         let definition = objective.loss.definition();
         let proxies = match definition.columns() {
@@ -110,8 +116,9 @@ impl Criterion {
             }),
         };
         for spec in proxies.into_iter().chain(definition.learned(shape)) {
-            self.parameters.push(Parameter::new(prefix, &spec, rng));
+            self.parameters.push(Parameter::new(prefix, &spec, rng)?);
         }
+        Ok(())
     }
 
     /// The same with another bound of memory: against references and proxies, losses that are sums over anchors hold so many

@@ -207,6 +207,16 @@ pub enum Error {
         /// Rows of the batch.
         rows: usize,
     },
+    /// A learned parameter is larger than any machine's memory would like.
+    #[error("expected at most {most} numbers in the loss's {name}, found shape {shape:?}")]
+    Parameter {
+        /// Name of the parameter.
+        name: &'static str,
+        /// Its rows and columns.
+        shape: [usize; 2],
+        /// Numbers that it may have.
+        most: usize,
+    },
     /// The loss is no function of a pair matrix.
     #[error(
         "loss {loss} sees embeddings or is made of other losses: it is no function of pair scores alone"

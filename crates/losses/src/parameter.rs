@@ -1,5 +1,6 @@
 //! Learned parameters of losses: proxies, boundaries, classifiers. The optimizer moves them like any other.
 
+use crate::error::Error;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -37,10 +38,23 @@ pub struct Parameter {
     pub values: Vec<f32>,
 }
 
+/// Numbers of one parameter at most, 8 GiB of them: more is a mistake in a recipe.
+const LARGEST: usize = 1 << 31;
+
 impl Parameter {
     /// Draws the starting values.
-    pub(crate) fn new(prefix: &str, spec: &ParameterSpec, rng: &mut ChaCha8Rng) -> Self {
-        let len = spec.shape[0] * spec.shape[1];
+    pub(crate) fn new(
+        prefix: &str,
+        spec: &ParameterSpec,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self, Error> {
+        let [rows, cols] = spec.shape;
+        let len = rows.checked_mul(cols).filter(|&len| len <= LARGEST);
+        let len = len.ok_or(Error::Parameter {
+            name: spec.name,
+            shape: spec.shape,
+            most: LARGEST,
+        })?;
         let mut draw = || match spec.start {
             Start::Constant(value) => value,
             Start::Normal(deviation) => {
@@ -49,10 +63,10 @@ impl Parameter {
             }
             Start::Uniform(bound) => bound * (2.0 * rng.random::<f32>() - 1.0),
         };
-        Self {
+        Ok(Self {
             name: format!("{prefix}{}", spec.name),
             shape: spec.shape,
             values: (0..len).map(|_| draw()).collect(),
-        }
+        })
     }
 }

@@ -91,6 +91,62 @@ range! {
     Degrees: "an angle at or above 0 and below 180 degrees", value => value >= 0.0 && value < 180.0
 }
 
+/// A whole number from 1 to 65,536, such as bins or centers: what is made of it fits into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Count(usize);
+
+impl Count {
+    const EXPECTED: &str = "a whole number from 1 to 65536";
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] names the number and the range it missed.
+    pub const fn new(value: usize) -> Result<Self, OutOfRange> {
+        if 1 <= value && value <= 1 << 16 {
+            Ok(Self(value))
+        } else {
+            Err(OutOfRange {
+                value: value as f64,
+                expected: Self::EXPECTED,
+            })
+        }
+    }
+
+    /// A constant of the program, such as a paper's default.
+    ///
+    /// # Panics
+    /// When the constant is out of range; in a `const` that is a compile error.
+    pub const fn literal(value: usize) -> Self {
+        assert!(1 <= value && value <= 1 << 16, "out of range");
+        Self(value)
+    }
+
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<De: Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
+        let value = i64::deserialize(deserializer)?;
+        let out_of_range = OutOfRange {
+            value: value as f64,
+            expected: Self::EXPECTED,
+        };
+        let value = usize::try_from(value).map_err(|_| De::Error::custom(out_of_range))?;
+        Self::new(value).map_err(De::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +196,26 @@ mod tests {
             let place = error.span().expect("the error points into the text");
             assert!(text[place].contains(['-', '0', 'i', 'n', '5']), "{error}");
         }
+    }
+
+    #[test]
+    fn a_count_has_both_ends() {
+        #[derive(Debug, Deserialize)]
+        struct Bins {
+            bins: Count,
+        }
+        for (text, found) in [
+            ("bins = 0", "0"),
+            ("bins = -3", "-3"),
+            ("bins = 65537", "65537"),
+        ] {
+            let error = toml::from_str::<Bins>(text).unwrap_err();
+            let expected =
+                format!("{found} is out of range, expected a whole number from 1 to 65536");
+            assert!(error.message().contains(&expected), "{error}");
+        }
+        let most = toml::from_str::<Bins>("bins = 65536").unwrap();
+        assert_eq!(most.bins.get(), 1 << 16);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
 use crate::miner::Miner;
 use crate::pairs::Pairs;
+use crate::range::Count;
 use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
-use std::num::NonZeroUsize;
 
 words! {
     /// Where the negatives of a term come from.
@@ -64,7 +64,7 @@ described! {
     /// ```
     pub struct Constellation {
         /// Negatives of a term, or groups of the batch.
-        pub k: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3),
+        pub k: Count = Count::literal(4),
         /// Where negatives come from: `paper`, `groups` or `reference`.
         pub mode: Mode = Mode::Paper,
     }
@@ -138,7 +138,7 @@ impl Constellation {
         let n = pairs.rows() / k;
         let same = |i: usize, j: usize| pairs.classes().same(i, j);
         let mut sum = Evaluation::default();
-        let (mut triplets, mut x) = (Vec::with_capacity(k), Vec::with_capacity(k));
+        let (mut triplets, mut x) = (Vec::new(), Vec::new());
         for a in 0..n {
             for p in (0..n).filter(|&p| p != a) {
                 let firsts = (0..k).map(|group| group * n);
@@ -203,7 +203,8 @@ impl Definition for Constellation {
         if self.mode != Mode::Paper {
             return Tuples::All;
         }
-        let (k, mut indices) = (self.k.get(), Vec::new());
+        // No term has more negatives than there are items.
+        let (k, mut indices) = (self.k.get().min(pairs.cols()), Vec::new());
         for a in 0..pairs.rows() {
             let negatives: Vec<_> = pairs.negatives(a).flatten().collect();
             for p in pairs.positives(a).filter(|_| !negatives.is_empty()) {

@@ -5,10 +5,9 @@ use super::{Row, RowLoss};
 use crate::described::described;
 use crate::distance::Cosine;
 use crate::exact::Exact;
-use crate::range::{Fraction, NonNegative, Positive};
+use crate::range::{Count, Fraction, NonNegative, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
-use std::num::NonZeroUsize;
 
 described! {
     /// Classifies by the mean distance to several centers of each class, the nearer of which weigh more.
@@ -49,7 +48,7 @@ described! {
     /// ```
     pub struct SoftTriple {
         /// Centers of each class, `K` in the paper.
-        pub centers: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub centers: Count = Count::literal(10),
         /// What distances are multiplied by, `λ` in the paper.
         pub scale: Positive = Positive::literal(20.0),
         /// Temperature of the softmax over the centers of a class, `γ` in the paper.

@@ -6,10 +6,9 @@ use super::{Row, RowLoss};
 use crate::described::described;
 use crate::distance::{Cosine, PairDistance};
 use crate::exact::Exact;
-use crate::range::{Degrees, Fraction, Positive};
+use crate::range::{Count, Degrees, Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
-use std::num::NonZeroUsize;
 
 described! {
     /// `arcface` with several proxies for each class, the nearest of which counts, so that noise finds one of its own.
@@ -47,7 +46,7 @@ described! {
     /// ```
     pub struct SubCenterArcface {
         /// Proxies of each class.
-        pub sub_centers: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2),
+        pub sub_centers: Count = Count::literal(3),
         /// What distances are multiplied by.
         pub scale: Positive = Positive::literal(64.0),
         /// What is added to the angle of the right class, in degrees.
@@ -133,7 +132,7 @@ pub struct Outliers {
 pub fn outliers(
     (embeddings, labels): (&[f32], &[u32]),
     proxies: &[f32],
-    sub_centers: NonZeroUsize,
+    sub_centers: Count,
     threshold: Degrees,
 ) -> Outliers {
     let dim = embeddings.len() / labels.len().max(1);

@@ -5,10 +5,9 @@ use crate::described::described;
 use crate::distance::PairDistance;
 use crate::exact::Exact;
 use crate::pairs::Pairs;
-use crate::range::Degrees;
+use crate::range::{Count, Degrees};
 use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
-use std::num::NonZeroUsize;
 
 described! {
     /// Triplets whose negative sees half the positive pair at more than an angle, those at the largest angles first.
@@ -46,7 +45,7 @@ described! {
         /// The angle `α` in degrees.
         pub angle: Degrees = Degrees::literal(20.0),
         /// Negatives that a positive pair keeps at most.
-        pub negatives: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15),
+        pub negatives: Count = Count::literal(16),
     }
 }
 

@@ -4,11 +4,11 @@ use super::TupleMiner;
 use crate::described::described;
 use crate::exact::Exact;
 use crate::pairs::Pairs;
+use crate::range::Count;
 use crate::tuples::{PairMask, Tuples, insert_bit};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::num::NonZeroUsize;
 
 described! {
     /// All pairs among a few classes of the batch that violate triplets with one another, chosen one by one.
@@ -46,7 +46,7 @@ described! {
     /// ```
     pub struct HardNegativeClass {
         /// Classes that are kept.
-        pub classes: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15),
+        pub classes: Count = Count::literal(16),
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
         starts.sort_unstable();
         starts.dedup();
         let miner = HardNegativeClass {
-            classes: NonZeroUsize::MIN.saturating_add(3),
+            classes: Count::literal(4),
         };
         let expected: Vec<_> = starts
             .iter()

@@ -4,11 +4,11 @@ use super::{TupleMiner, seeds};
 use crate::described::described;
 use crate::exact::Exact;
 use crate::pairs::Pairs;
+use crate::range::Count;
 use crate::tuples::{PairMask, Tuples};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::num::NonZeroUsize;
 
 described! {
     /// Random positive pairs and random negative pairs, as many from each bin of a histogram of their distances.
@@ -41,11 +41,11 @@ described! {
     /// ```
     pub struct UniformHistogram {
         /// Bins of the histogram of a kind.
-        pub bins: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99),
+        pub bins: Count = Count::literal(100),
         /// Positive pairs drawn from each bin.
-        pub positives: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub positives: Count = Count::literal(10),
         /// Negative pairs drawn from each bin.
-        pub negatives: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub negatives: Count = Count::literal(10),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{RowRegularizer, through_unit, unit_rows};
 use crate::described::described;
-use std::num::NonZeroUsize;
+use crate::range::Count;
 
 described! {
     /// Draws the centers of each class together in direction, so that a class keeps no more of them than it needs.
@@ -22,12 +22,12 @@ described! {
     /// ```
     /// use nearkin_losses::regularizer::{RowRegularizer, SparseCenters};
     /// // One class of two opposite centers: √4, over 2.
-    /// let two = SparseCenters { centers: std::num::NonZero::<usize>::MIN.saturating_add(1) };
+    /// let two = SparseCenters { centers: std::num::Count::literal(2) };
     /// assert_eq!(two.reference(&[3.0, -1.0], 1), 1.0);
     /// ```
     pub struct SparseCenters {
         /// Centers of each class, `K`.
-        pub centers: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub centers: Count = Count::literal(10),
     }
 }
 

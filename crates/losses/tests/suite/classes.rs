@@ -3,9 +3,8 @@
 use crate::goldens::assert_golden;
 use crate::{Batch, Numbers, assert_all_close, assert_close, golden_proxies};
 use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
-use nearkin_losses::range::Degrees;
+use nearkin_losses::range::{Count, Degrees};
 use nearkin_losses::{Exact, ExactColumns, Objective, Tuples};
-use std::num::NonZeroUsize;
 
 #[test]
 fn losses_over_proxies_have_the_golden_values() {
@@ -192,7 +191,7 @@ fn outliers_are_far_from_the_proxy_of_most_of_their_class() {
     // Class 0 has proxies along x and y, class 1 has none of its items, class 2 one item at its second proxy.
     let proxies = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0];
     let embeddings = [2.0, 0.1, 1.0, -0.1, 0.2, 3.0, 1.0, 1.0, 0.0, -2.0];
-    let two = NonZeroUsize::MIN.saturating_add(1);
+    let two = Count::literal(2);
     let found = |degrees| {
         let items = (&embeddings[..], &[0, 0, 0, 0, 2][..]);
         outliers(items, &proxies, two, Degrees::literal(degrees))
@@ -217,7 +216,7 @@ fn outliers_are_the_golden_ones() {
         (110.0, &[3, 4]),
         (130.0, &[]),
     ] {
-        let two = NonZeroUsize::MIN.saturating_add(1);
+        let two = Count::literal(2);
         let items = (&batch.embeddings[..], &batch.labels[..]);
         let found = outliers(items, &proxies, two, Degrees::literal(degrees));
         assert_eq!(found.dominant, [Some(0), Some(3), Some(4), Some(6)]);

@@ -4,6 +4,7 @@ use crate::{Batch, distances, every_miner, forms_tuples, is_random, losses};
 use nearkin_losses::distance::{Distance, L2};
 use nearkin_losses::loss::{Columns, Contrastive, TripletMargin};
 use nearkin_losses::miner::{DistanceWeighted, MarginViolating, Miner, UniformHistogram};
+use nearkin_losses::range::Count;
 use nearkin_losses::{
     self as losses_crate, ChaCha8Rng, Error, Exact, ExactColumns, Objective, References,
     SeedableRng, Targets, Tuples,
@@ -126,9 +127,9 @@ fn each_bin_gives_its_pairs_alike() {
     let batch = many_rivals();
     let [bins, per_bin] = [5, 7];
     let miner = UniformHistogram {
-        bins: bins.try_into().unwrap(),
-        positives: per_bin.try_into().unwrap(),
-        negatives: per_bin.try_into().unwrap(),
+        bins: Count::literal(bins),
+        positives: Count::literal(per_bin),
+        negatives: Count::literal(per_bin),
     };
     let objective = Objective::from(Contrastive::default())
         .with_distance(L2::default())
