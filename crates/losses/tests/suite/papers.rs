@@ -13,7 +13,6 @@ use nearkin_losses::{
     self as losses_crate, Aligned, ChaCha8Rng, Error, Mat, Objective, Outcome, References,
     SeedableRng, Targets, Tuples,
 };
-use std::num::NonZeroUsize;
 
 fn rng() -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(3)
@@ -198,7 +197,7 @@ fn aligned(objective: &Objective, embeddings: &[f32], cols: usize, views: usize)
 }
 
 fn constellation(k: usize) -> Objective {
-    let k = NonZeroUsize::new(k).unwrap();
+    let k = Count::new(k).unwrap();
     Objective::from(Constellation {
         k,
         ..Constellation::default()
