@@ -8,7 +8,7 @@ use nearkin_losses::loss::{
     Tuplet,
 };
 use nearkin_losses::miner::All;
-use nearkin_losses::range::NonNegative;
+use nearkin_losses::range::{Count, NonNegative};
 use nearkin_losses::{
     self as losses_crate, Aligned, ChaCha8Rng, Error, Mat, Objective, Outcome, References,
     SeedableRng, Targets, Tuples,
