@@ -45,12 +45,13 @@ fn assert_matches_the_recipe<T: Serialize + DeserializeOwned + PartialEq>(
     entries: &[Entry],
 ) {
     assert_eq!(members.len(), entries.len());
-    for (member, entry) in members.iter().zip(entries) {
-        assert_complete(entry);
+    for member in members {
         let value = serde_json::to_value(member).unwrap();
-        let table = value[entry.name]
-            .as_object()
-            .unwrap_or_else(|| panic!("{} is not {value}", entry.name));
+        let (name, table) = value.as_object().unwrap().iter().next().unwrap();
+        let entry = entries.iter().find(|entry| entry.name == name);
+        let entry = entry.unwrap_or_else(|| panic!("{name} is not listed"));
+        assert_complete(entry);
+        let table = table.as_object().unwrap();
         assert_eq!(table.len(), entry.parameters.len());
         for parameter in &entry.parameters {
             // An objective inside is named by its loss.
