@@ -98,6 +98,7 @@ losses! {
         fast_ap::FastAp,
         generalized_lifted_structure::GeneralizedLiftedStructure,
         harmonic_triplet::HarmonicTriplet,
+        instance::Instance,
         lifted_structure::LiftedStructure,
         multi_similarity::MultiSimilarity,
         nca::Nca,

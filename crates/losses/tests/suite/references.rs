@@ -17,6 +17,7 @@ const WITHOUT: [(&str, &[&str]); 5] = [
         &[
             "arcface",
             "cosface",
+            "instance",
             "large_margin_softmax",
             "normalized_softmax",
             "p2s_grad",
