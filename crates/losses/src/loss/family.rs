@@ -126,6 +126,7 @@ losses! {
         improved_triplet::ImprovedTriplet,
         intra_pair_variance::IntraPairVariance,
         large_margin_softmax::LargeMarginSoftmax,
+        manifold::Manifold,
         margin::Margin,
         n_pair::NPair,
         n_pair_ovo::NPairOvo,
