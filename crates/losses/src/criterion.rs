@@ -109,12 +109,14 @@ impl Criterion {
         let definition = objective.loss.definition();
         let proxies = match definition.columns() {
             Columns::Items => None,
-            Columns::Proxies { per_class } => Some(ParameterSpec {
-                name: "proxies",
-                shape: [shape.classes * per_class, shape.dim],
-                start: Start::Normal((shape.dim as f32).sqrt().recip()),
-            }),
+            Columns::Proxies { per_class } => Some(shape.classes * per_class),
+            Columns::ItemsAndProxies { proxies } => Some(proxies),
         };
+        let proxies = proxies.map(|proxies| ParameterSpec {
+            name: "proxies",
+            shape: [proxies, shape.dim],
+            start: Start::Normal((shape.dim as f32).sqrt().recip()),
+        });
         for spec in proxies.into_iter().chain(definition.learned(shape)) {
             self.parameters.push(Parameter::new(prefix, &spec, rng)?);
         }

@@ -72,6 +72,28 @@ impl<'a> Exact<'a> {
         }
     }
 
+    /// A batch with learned proxies of no class after it, where `d` is known among all of them.
+    pub fn with_proxies(
+        embeddings: &'a [f64],
+        cols: usize,
+        labels: &'a [u32],
+        proxies: &[f64],
+        distance: &dyn PairDistance,
+    ) -> Self {
+        let vectors = [embeddings, proxies].concat();
+        let mut all = labels.to_vec();
+        // The proxies have no class, and no reference asks for it.
+        all.resize(vectors.len() / cols, u32::MAX);
+        let s = Exact::new(&vectors, cols, &all, distance).s;
+        let columns = ExactColumns {
+            vectors,
+            labels: all,
+            own: Some(0),
+        };
+        let batch = Self::against(embeddings, cols, labels, columns, distance);
+        Self { s, ..batch }
+    }
+
     /// With values for the loss's own learned parameters, in the order in which it declares them.
     #[must_use]
     pub fn with_parameters(self, parameters: Vec<Vec<f64>>) -> Self {
@@ -155,7 +177,7 @@ impl<'a> Exact<'a> {
         self.columns.labels[j]
     }
 
-    /// `d(i, j)` of row `i` and column `j`.
+    /// `d(i, j)` of row `i` and column `j`; with proxies after the batch, of columns `i` and `j`.
     #[must_use]
     pub fn d(&self, i: usize, j: usize) -> f64 {
         self.s[i * self.columns() + j]

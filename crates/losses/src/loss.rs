@@ -22,9 +22,11 @@ pub mod global_orthogonal;
 pub mod harmonic_triplet;
 pub mod histogram;
 pub mod improved_triplet;
+pub mod instance;
 pub mod intra_pair_variance;
 pub mod large_margin_softmax;
 pub mod lifted_structure;
+pub mod manifold;
 pub mod margin;
 pub mod margin_mse;
 pub mod matryoshka;
@@ -66,6 +68,7 @@ pub mod weighted_sum;
 mod angular_margin;
 mod bins;
 mod candidates;
+mod cholesky;
 mod class_softmax;
 mod family;
 mod hinge;
@@ -104,9 +107,11 @@ pub use global_orthogonal::GlobalOrthogonal;
 pub use harmonic_triplet::HarmonicTriplet;
 pub use histogram::Histogram;
 pub use improved_triplet::ImprovedTriplet;
+pub use instance::Instance;
 pub use intra_pair_variance::IntraPairVariance;
 pub use large_margin_softmax::LargeMarginSoftmax;
 pub use lifted_structure::LiftedStructure;
+pub use manifold::Manifold;
 pub use margin::Margin;
 pub use margin_mse::MarginMse;
 pub use matrix::{Matrix, MatrixGradients, MatrixLoss};
@@ -210,6 +215,12 @@ pub enum Columns {
     Proxies {
         /// Proxies of each class.
         per_class: usize,
+    },
+    /// The batch with learned proxies after it that are of no class and are rows as well, for losses that need the
+    /// distances among all of them.
+    ItemsAndProxies {
+        /// Proxies.
+        proxies: usize,
     },
 }
 

@@ -203,13 +203,18 @@ impl Objective {
                 regularizer,
                 place,
             }),
-            (On::Proxies, Columns::Proxies { per_class }) => {
+            (On::Proxies, columns) => {
+                let expected = match columns {
+                    Columns::Proxies { per_class } => per_class,
+                    // Proxies of no class are together with none.
+                    Columns::Items | Columns::ItemsAndProxies { .. } => 1,
+                };
                 match regularization.penalty.get().per_class() {
-                    Some(found) if found != per_class => Err(Error::Centers {
+                    Some(found) if found != expected => Err(Error::Centers {
                         loss,
                         regularizer,
                         place,
-                        expected: per_class,
+                        expected,
                         found,
                     }),
                     _ => Ok(()),
@@ -381,14 +386,18 @@ impl Objective {
             + self.penalties(batch)
     }
 
-    /// The values of the regularizers by their definitions; the proxies are the columns.
+    /// The values of the regularizers by their definitions; the proxies are the columns, or those after the batch.
     fn penalties(&self, batch: &Exact<'_>) -> f64 {
+        let first_proxy = match self.loss.definition().columns() {
+            Columns::ItemsAndProxies { .. } => batch.rows(),
+            Columns::Items | Columns::Proxies { .. } => 0,
+        };
         let penalty = |regularization: &Regularization| {
             let rows: Vec<f64> = match regularization.on {
                 On::Embeddings => (0..batch.rows())
                     .flat_map(|i| batch.embedding(i).to_vec())
                     .collect(),
-                On::Proxies => (0..batch.columns())
+                On::Proxies => (first_proxy..batch.columns())
                     .flat_map(|j| batch.column(j).to_vec())
                     .collect(),
             };

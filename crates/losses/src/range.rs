@@ -87,6 +87,11 @@ range! {
 }
 
 range! {
+    /// A number from zero up to but not including one, such as the ratio of a geometric series.
+    ProperFraction: "a number at or above 0 and below 1", value => value >= 0.0 && value < 1.0
+}
+
+range! {
     /// An angle in degrees, from zero up to but not including 180.
     Degrees: "an angle at or above 0 and below 180 degrees", value => value >= 0.0 && value < 180.0
 }

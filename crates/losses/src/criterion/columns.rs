@@ -7,6 +7,7 @@ use crate::parameter::Parameter;
 use nearkin_kernels::gather_rows;
 use rand::seq::index::sample;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The columns of a pair matrix.
 pub(super) enum Others<'a> {
@@ -49,9 +50,9 @@ impl Run<'_> {
     ) -> Result<Others<'b>, Error> {
         let name = part.objective.loss.name();
         match (part.objective.loss.definition().columns(), seen.references) {
-            (Columns::Items, None) => Ok(Others::Batch),
+            (Columns::Items | Columns::ItemsAndProxies { .. }, None) => Ok(Others::Batch),
             (Columns::Items, Some(_)) => references(part, seen),
-            (Columns::Proxies { .. }, Some(_)) => Err(Error::References { loss: name }),
+            (_, Some(_)) => Err(Error::References { loss: name }),
             (Columns::Proxies { per_class }, None) => {
                 if let Some(&label) = labels.iter().find(|&&label| label as usize >= self.classes) {
                     return Err(Error::Class {
@@ -132,6 +133,24 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The rows of a pair matrix with their labels: the batch, and proxies after it if the loss has them as rows.
+pub(super) fn rows<'b>(
+    columns: Columns,
+    dense: &'b [f32],
+    labels: &'b [u32],
+    parameters: &[Parameter],
+) -> (Cow<'b, [f32]>, Cow<'b, [u32]>) {
+    let Columns::ItemsAndProxies { proxies } = columns else {
+        return (Cow::Borrowed(dense), Cow::Borrowed(labels));
+    };
+    let present: HashSet<u32> = labels.iter().copied().collect();
+    // The labels of no item.
+    let absent = (0..).filter(|label| !present.contains(label));
+    let labels = labels.iter().copied().chain(absent.take(proxies)).collect();
+    let dense = [dense, &parameters[0].values].concat();
+    (Cow::Owned(dense), Cow::Owned(labels))
 }
 
 fn repeated(classes: &[u32], times: usize) -> Vec<u32> {

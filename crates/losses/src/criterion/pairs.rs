@@ -1,6 +1,6 @@
 //! Evaluation of losses of the pair matrix.
 
-use super::columns::{Learner, Others, Vectors};
+use super::columns::{self, Learner, Others, Vectors};
 use super::{Part, Run, Seen};
 use crate::distance::{Distances, PairDistance};
 use crate::error::Error;
@@ -59,6 +59,9 @@ impl Run<'_> {
             .distance()
             .ok_or(Error::NoDistance { loss: name })?;
         let (miner, reducer) = (objective.miner(), objective.reducer());
+        let definition = objective.loss.definition();
+        let columns = definition.columns();
+        let (dense, labels) = columns::rows(columns, seen.dense, &labeled.labels, parameters);
         let setting = Setting {
             distance: distance.get(),
             miner: miner.as_ref().map(super::super::miner::Miner::get),
@@ -66,22 +69,25 @@ impl Run<'_> {
             objective,
             // A miner that is asked for by name has the last word over the tuples that the batch spells out.
             listed: labeled.listed.filter(|_| objective.miner.is_none()),
-            labels: &labeled.labels,
-            dense: seen.dense,
+            labels: &labels,
+            dense: &dense,
             dim,
             held: self.held,
         };
-        let proxies = usize::from(objective.loss.definition().columns() != Columns::Items);
+        let proxies = usize::from(columns != Columns::Items);
         let own: Vec<&[f32]> = parameters[proxies..].iter().map(|p| &*p.values).collect();
         let mut found = match objective.loss.form() {
             Form::Rows(loss) => setting.rows(loss, &others, self.rng)?,
             Form::Matrix(loss) => setting.matrix(loss, &others, &own, self.rng)?,
             Form::Views(_) | Form::Wrapper(_) => return Ok(()),
         };
-        let definition = objective.loss.definition();
         let classes = Classes::new(&labeled.labels);
-        found.evaluation.value += definition.embedding_term(seen.dense, &classes, &mut found.rows);
-        self.add_gradient(&found.rows, part);
+        let (gradient, of_proxies) = found.rows.split_at_mut(seen.dense.len());
+        found.evaluation.value += definition.embedding_term(seen.dense, &classes, gradient);
+        self.add_gradient(gradient, part);
+        if !of_proxies.is_empty() {
+            self.add_parameter_gradient(first, of_proxies, part.weight);
+        }
         for (k, gradient) in found.parameters.iter().enumerate() {
             self.add_parameter_gradient(first + proxies + k, gradient, part.weight);
         }

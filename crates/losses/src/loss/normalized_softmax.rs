@@ -30,9 +30,7 @@ described! {
     /// None in the value; pytorch-metric-learning has the same default. `sample` is that of X. An et al., Partial FC,
     /// ICCVW 2021.
     ///
-    /// The instance loss of Z. Zheng et al., Dual-Path Convolutional Image-Text Embeddings with Instance Loss, TOMM 2020, is
-    /// a softmax over classes too, each an image with its texts. pytorch-metric-learning's `InstanceLoss` has no proxies and
-    /// takes the number of a class for a column of the batch, so that it is not that of the paper.
+    /// The instance loss is the same with a factor in place of the temperature: see `instance`.
     ///
     /// # Example
     /// ```

@@ -1,5 +1,6 @@
 //! What only losses over class proxies have: sampled classes, a gradient that is not the value's, outliers.
 
+use crate::exactness::agrees_everywhere;
 use crate::goldens::assert_golden;
 use crate::{Batch, Numbers, assert_all_close, assert_close, golden_proxies};
 use nearkin_losses::loss::sub_center_arcface::{Outliers, outliers};
@@ -13,6 +14,12 @@ fn losses_over_proxies_have_the_golden_values() {
             "PML NormalizedSoftmax(.05)",
             "normalized_softmax]",
             9.776_722_336_8,
+        ),
+        // PML's 67.8984365835 takes class numbers for columns of the batch, and has no proxies.
+        (
+            "torch CrossEntropyLoss of 64 cosines",
+            "instance]",
+            30.906_740_141_2,
         ),
         (
             "PML ProxyNCA(1)",
@@ -52,6 +59,19 @@ fn losses_over_proxies_have_the_golden_values() {
             2.182_238_402_4,
         ),
         ("PML ProxyAnchor", "proxy_anchor]", 41.852_121_930_3),
+        // PML's with the classes modulo the proxies for meta-classes, and F in `f64`, not rounded to `f32`.
+        ("PML Manifold(4)", "manifold]\nproxies = 4", 1.195_206_944_7),
+        ("PML Manifold(3)", "manifold]\nproxies = 3", 1.292_618_107_5),
+        (
+            "PML Manifold(3, lambdaC=0)",
+            "manifold]\nproxies = 3\ncontext_weight = 0",
+            0.640_770_124_4,
+        ),
+        (
+            "PML Manifold(4, 3, .5, .01)",
+            "manifold]\nproxies = 4\ncontext_weight = 3\nalpha = 0.5\nmargin = 0.01",
+            3.296_898_834_6,
+        ),
         ("PML SphereFace(4, 1)", "sphereface]", 4.987_742_476_4),
         (
             "PML LargeMarginSoftmax(4, 1)",
@@ -69,6 +89,7 @@ fn a_sample_holds_the_classes_of_the_batch_and_is_the_loss_over_those() {
     let batch = Batch::uneven(1);
     for (loss, per_class) in [
         ("normalized_softmax", 1),
+        ("instance", 1),
         ("proxy_nca", 1),
         ("softmax", 1),
         ("cosface", 1),
@@ -132,6 +153,40 @@ fn a_sample_holds_the_classes_of_the_batch_and_is_the_loss_over_those() {
             }
         }
     }
+}
+
+#[test]
+fn classes_with_one_manifold_proxy_are_as_one_and_change_places_with_it() {
+    let objective: Objective = toml::from_str("[loss.manifold]\nproxies = 3").unwrap();
+    let batch = Batch::uneven(1);
+    let with_labels = |of: fn(u32) -> u32| Batch {
+        labels: batch.labels.iter().map(|&label| of(label)).collect(),
+        ..batch.clone()
+    };
+    let mut criterion = batch.criterion(&objective).unwrap();
+    let outcome = batch.run(&mut criterion).unwrap();
+    assert_eq!(with_labels(|l| l % 3).run(&mut criterion).unwrap(), outcome);
+    // A multiple of three is u32::MAX.
+    let reversed = with_labels(|l| u32::MAX - 1 - l % 3);
+    let proxies = &mut criterion.parameters_mut()[0].values;
+    *proxies = proxies.chunks(3).rev().collect::<Vec<_>>().concat();
+    let turned = reversed.run(&mut criterion).unwrap();
+    assert_close(turned.value.into(), outcome.value.into(), 1e-5, &objective);
+    let expected: Vec<f64> = outcome.gradient.iter().map(|&g| g.into()).collect();
+    assert_all_close(&turned.gradient, &expected, 1e-4, &objective);
+}
+
+#[test]
+fn proxies_beside_the_batch_can_be_regularized() {
+    let recipe =
+        "[loss.manifold]\nproxies = 4\n[[regularizers]]\non = 'proxies'\nweight = 0.5\npenalty.";
+    for penalty in ["lp = {}", "regular_face = {}", "center_invariant = {}"] {
+        let objective: Objective = toml::from_str(&format!("{recipe}{penalty}")).unwrap();
+        assert!(agrees_everywhere(&Batch::uneven(3), &objective));
+    }
+    let objective: Objective =
+        toml::from_str(&format!("{recipe}sparse_centers = {{ centers = 2 }}")).unwrap();
+    assert!(objective.check().is_err());
 }
 
 #[test]
@@ -208,7 +263,7 @@ fn outliers_are_far_from_the_proxy_of_most_of_their_class() {
 #[test]
 fn outliers_are_the_golden_ones() {
     let (batch, _) = Batch::golden();
-    let proxies: Vec<f32> = golden_proxies(2).iter().map(|&w| w as f32).collect();
+    let proxies: Vec<f32> = golden_proxies([4, 2]).iter().map(|&w| w as f32).collect();
     for (degrees, expected) in [
         (40.0, &[0, 3, 4, 5, 6, 7][..]),
         (60.0, &[3, 4, 5, 6, 7]),

@@ -206,8 +206,13 @@ pub fn assert_golden(source: &str, recipe: &str, expected: f64) {
     for learned in criterion.parameters().iter().skip(1) {
         numbers.parameters.push(vec![0.0; learned.values.len()]);
     }
-    if let Columns::Proxies { per_class } = objective.loss.definition().columns() {
-        let proxies = golden_proxies(per_class);
+    let proxies = match objective.loss.definition().columns() {
+        Columns::Items => None,
+        Columns::Proxies { per_class } => Some([4, per_class]),
+        Columns::ItemsAndProxies { proxies } => Some([proxies, 1]),
+    };
+    if let Some(sizes) = proxies {
+        let proxies = golden_proxies(sizes);
         let rounded = proxies.iter().map(|&w| w as f32).collect();
         criterion.parameters_mut()[0].values = rounded;
         numbers.parameters.insert(0, proxies);

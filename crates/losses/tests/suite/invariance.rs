@@ -3,7 +3,7 @@
 use crate::{
     Batch, assert_all_close, assert_close, has_proxies, is_random, main_objectives, objectives,
 };
-use nearkin_losses::loss::Contrastive;
+use nearkin_losses::loss::{Columns, Contrastive};
 use nearkin_losses::{Objective, Outcome};
 
 fn to_f64(values: &[f32]) -> Vec<f64> {
@@ -96,6 +96,10 @@ fn classes_can_change_places_with_their_proxies() {
     for objective in objectives().filter(|objective| has_proxies(&objective.loss)) {
         let mut criterion = batch.criterion(&objective).unwrap();
         let expected = batch.run(&mut criterion).unwrap();
+        if let Columns::ItemsAndProxies { .. } = objective.loss.definition().columns() {
+            // Classes that are not one after another share these.
+            continue;
+        }
         for parameter in criterion.parameters_mut() {
             // Proxies of a class stay in order; a number for each class is a column or a row.
             let of_class = parameter.values.len() / (last + 1);

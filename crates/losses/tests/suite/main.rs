@@ -136,7 +136,12 @@ impl Batch {
     fn exactly<'a>(&'a self, objective: &Objective, numbers: &'a Numbers) -> Exact<'a> {
         let distance = objective.distance().unwrap();
         let mut parameters = numbers.parameters.clone();
+        let (labels, distance) = (&self.labels, distance.get());
         let columns = match objective.loss.definition().columns() {
+            Columns::ItemsAndProxies { .. } => {
+                let (embeddings, proxies) = (&numbers.embeddings, parameters.remove(0));
+                return Exact::with_proxies(embeddings, self.cols, labels, &proxies, distance);
+            }
             Columns::Items => ExactColumns {
                 vectors: numbers.embeddings.clone(),
                 labels: self.labels.clone(),
@@ -152,7 +157,6 @@ impl Batch {
                 }
             }
         };
-        let (labels, distance) = (&self.labels, distance.get());
         Exact::against(&numbers.embeddings, self.cols, labels, columns, distance)
             .with_parameters(parameters)
     }
@@ -198,13 +202,13 @@ impl Numbers {
     }
 }
 
-/// `W[c][k][j] = cos(0.9 c + 0.5 j + 0.2 k)`, the proxies of the golden values: so many of each of four classes.
-fn golden_proxies(per_class: usize) -> Vec<f64> {
+/// `W[c][k][j] = cos(0.9 c + 0.5 j + 0.2 k)`, the proxies of the golden values: so many of each of so many classes.
+fn golden_proxies([classes, per_class]: [usize; 2]) -> Vec<f64> {
     let entry = |i: usize| {
         let (c, k, j) = (i / 4 / per_class, i / 4 % per_class, i % 4);
         (0.9 * c as f64 + 0.5 * j as f64 + 0.2 * k as f64).cos()
     };
-    (0..4 * 4 * per_class).map(entry).collect()
+    (0..4 * classes * per_class).map(entry).collect()
 }
 
 /// The gradient of an outcome in the order of [`Numbers`].
@@ -248,6 +252,9 @@ fn variants<T: Serialize + DeserializeOwned>(defaults: Vec<T>) -> Vec<T> {
                 ("gradient", _) if name == "quadruplet" => {
                     ["paper", "stop_grad", "full"].map(Value::from).into()
                 }
+                // Fewer than there are classes.
+                ("proxies", _) if name == "manifold" => vec![Value::from(5)],
+                ("intrinsic_weight", _) => [0.0, 1.0].map(Value::from).into(),
                 ("k", _) if name == "constellation" => [1, 2].map(Value::from).into(),
                 ("mode", _) if name == "constellation" => {
                     ["paper", "groups", "reference"].map(Value::from).into()

@@ -11,12 +11,13 @@ use nearkin_losses::{
 use std::collections::BTreeSet;
 
 /// Losses that cannot be used against references, and why.
-const WITHOUT: [(&str, &[&str]); 5] = [
+const WITHOUT: [(&str, &[&str]); 6] = [
     (
         "their columns are class proxies",
         &[
             "arcface",
             "cosface",
+            "instance",
             "large_margin_softmax",
             "normalized_softmax",
             "p2s_grad",
@@ -28,6 +29,7 @@ const WITHOUT: [(&str, &[&str]); 5] = [
             "sub_center_arcface",
         ],
     ),
+    ("its proxies are columns beside the batch", &["manifold"]),
     (
         "they need the distances among the columns",
         &["angular", "lifted_structure", "quadruplet"],

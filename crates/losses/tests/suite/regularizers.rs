@@ -43,7 +43,7 @@ fn regularizers_have_the_golden_values() {
         ),
     ] {
         let regularizer: Regularizer = toml::from_str(recipe).unwrap();
-        let exact = golden_proxies(per_class);
+        let exact = golden_proxies([4, per_class]);
         let rows: Vec<f32> = exact.iter().map(|&w| w as f32).collect();
         assert_close(
             regularizer.get().reference(&exact, 4),
