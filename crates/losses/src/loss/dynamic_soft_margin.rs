@@ -55,31 +55,70 @@ described! {
     }
 }
 
-impl DynamicSoftMargin {
-    /// The edge at or below `x`, and how far it is to the next.
-    fn place(&self, x: f64) -> (usize, f64) {
-        let range = self.range.exact();
-        let place = (x.clamp(-range, range) + range) / (2.0 * range) * self.bins.get() as f64;
-        (place as usize, place.fract())
-    }
+/// Triplets that are placed side by side.
+const BLOCK: usize = 256;
 
-    /// Adds a triplet to the weights of the edges.
-    fn count(&self, x: f64, edges: &mut [f64]) {
-        let (edge, beyond) = self.place(x);
-        edges[edge] += 1.0 - beyond;
-        if beyond > 0.0 {
-            edges[edge + 1] += beyond;
-        }
-    }
+/// Tables that neighboring triplets are counted in by turns, so that none waits for the one before it.
+const TABLES: usize = 4;
+
+/// Triplets of one positive: `x`, the edge at or below it, and how far it is to the next.
+struct Placed {
+    x: [f64; BLOCK],
+    edge: [u32; BLOCK],
+    beyond: [f64; BLOCK],
 }
 
-/// Calls `f` on `p`, `n` and `d(a, p) - d(a, n)` of each triplet of an anchor.
-fn triplets(pairs: Pairs<'_>, a: usize, mut f: impl FnMut(usize, usize, f64)) {
-    let d = pairs.row(a);
-    for p in pairs.positives(a) {
-        for n in pairs.negatives(a).flatten() {
-            f(p, n, f64::from(d[p]) - f64::from(d[n]));
+impl DynamicSoftMargin {
+    /// Calls `f` on blocks of the triplets of an anchor: the positive, the first negative, their number and their places.
+    fn triplets(&self, pairs: Pairs<'_>, a: usize, mut f: impl FnMut([usize; 3], &Placed)) {
+        let (d, range) = (pairs.row(a), self.range.exact());
+        let scale = self.bins.get() as f64 / (2.0 * range);
+        let mut placed = Placed {
+            x: [0.0; BLOCK],
+            edge: [0; BLOCK],
+            beyond: [0.0; BLOCK],
+        };
+        for p in pairs.positives(a) {
+            let d_p = f64::from(d[p]);
+            for negatives in pairs.negatives(a) {
+                for first in negatives.clone().step_by(BLOCK) {
+                    let d = &d[first..negatives.end.min(first + BLOCK)];
+                    let Placed { x, edge, beyond } = &mut placed;
+                    let each = x.iter_mut().zip(edge).zip(beyond).zip(d);
+                    for (((x, edge), beyond), d) in each {
+                        *x = d_p - f64::from(*d);
+                        let place = (x.clamp(-range, range) + range) * scale;
+                        let below = place as i32;
+                        *edge = below as u32;
+                        *beyond = place - f64::from(below);
+                    }
+                    f([p, first, d.len()], &placed);
+                }
+            }
         }
+    }
+
+    /// The weights of the edges of an anchor's triplets, and their number.
+    fn edges(&self, pairs: Pairs<'_>, a: usize) -> (Vec<f64>, usize) {
+        let mut tables = vec![[[0.0; 2]; TABLES]; self.bins.get() + 1];
+        let mut count = 0;
+        self.triplets(pairs, a, |[_, _, len], placed| {
+            count += len;
+            let each = placed.edge.iter().zip(&placed.beyond).take(len);
+            for (k, (&edge, beyond)) in each.enumerate() {
+                let tally = &mut tables[edge as usize][k % TABLES];
+                *tally = [tally[0] + 1.0, tally[1] + beyond];
+            }
+        });
+        let mut edges = vec![0.0; self.bins.get() + 1];
+        for (edge, table) in tables.iter().enumerate() {
+            let [count, beyond] = [0, 1].map(|k| table.iter().map(|tally| tally[k]).sum::<f64>());
+            edges[edge] += count - beyond;
+            if let Some(next) = edges.get_mut(edge + 1) {
+                *next += beyond;
+            }
+        }
+        (edges, count)
     }
 }
 
@@ -104,15 +143,7 @@ impl MatrixLoss for DynamicSoftMargin {
         gradients: &mut MatrixGradients<'_>,
     ) -> Evaluation {
         let pairs = matrix.pairs;
-        let of_anchors = pairs.each_anchor(gradients.g, |a, _| {
-            let mut edges = vec![0.0; self.bins.get() + 1];
-            let mut count = 0;
-            triplets(pairs, a, |_, _, x| {
-                self.count(x, &mut edges);
-                count += 1;
-            });
-            (edges, count)
-        });
+        let of_anchors = pairs.each_anchor(gradients.g, |a, _| self.edges(pairs, a));
         let mut shares = vec![0.0; self.bins.get() + 1];
         for (edges, _) in &of_anchors {
             shares.iter_mut().zip(edges).for_each(|(sum, e)| *sum += e);
@@ -124,15 +155,28 @@ impl MatrixLoss for DynamicSoftMargin {
             below += *share * weight;
             *share = below;
         }
+        // What a triplet at or above an edge weighs.
+        for share in &mut shares {
+            *share *= weight;
+        }
         let anchors = pairs.each_anchor(gradients.g, |a, g| {
             let mut of_anchor = Evaluation::default();
-            triplets(pairs, a, |p, n, x| {
-                let weight = weight * shares[self.place(x).0];
-                of_anchor.value += weight * x;
-                of_anchor.tuples += 1;
-                of_anchor.active += usize::from(x > 0.0);
-                g[p] += weight as f32;
-                g[n] -= weight as f32;
+            self.triplets(pairs, a, |[p, first, len], placed| {
+                let mut pull = 0.0;
+                let each = placed
+                    .x
+                    .iter()
+                    .zip(&placed.edge)
+                    .zip(&mut g[first..first + len]);
+                for ((x, &edge), g) in each {
+                    let share = shares[edge as usize];
+                    of_anchor.value += share * x;
+                    of_anchor.active += usize::from(*x > 0.0);
+                    pull += share;
+                    *g -= share as f32;
+                }
+                of_anchor.tuples += len;
+                g[p] += pull as f32;
             });
             of_anchor
         });

@@ -8,6 +8,7 @@ use crate::described::described;
 use crate::distance::{Cosine, Distances, PairDistance};
 use crate::error::Error;
 use crate::range::{Finite, Positive};
+use rayon::prelude::*;
 
 described! {
     /// Picks the positive of each anchor out of the batch, less the candidates that a guide takes for positives.
@@ -60,6 +61,9 @@ described! {
     }
 }
 
+/// Queries whose slopes are held at once.
+const ROWS: usize = 64;
+
 view_definition!(Gist, [Target::Teacher], Some(Cosine {}.into()));
 
 impl Gist {
@@ -99,8 +103,9 @@ impl ViewLoss for Gist {
         let scale = self.temperature.exact().recip() as f32;
         let weight = (views.items() as f32).recip();
         let mut total = Evaluation::default();
-        for i in 0..views.items() {
-            let of_positive = 1.0 - guides[0].s()[i * blocks.split().0.columns + i];
+        let columns = blocks.split().0.columns;
+        let pick = |blocks: &Blocks<'_>, i: usize| {
+            let of_positive = 1.0 - guides[0].s()[i * columns + i];
             let threshold = self
                 .margin_strategy
                 .threshold(of_positive, self.margin.get());
@@ -112,8 +117,20 @@ impl ViewLoss for Gist {
                 let extra = |j, _| if out(j) { f32::NEG_INFINITY } else { 0.0 };
                 list.push(block.row(i).iter().copied(), extra);
             }
-            total = total.plus(list.pick([i, i], scale, weight));
-            blocks.add_row(i, &list.slopes);
+            let picked = list.pick([i, i], scale, weight);
+            (picked, list.slopes)
+        };
+        for first in (0..views.items()).step_by(ROWS) {
+            let rows = first..views.items().min(first + ROWS);
+            let picked: Vec<_> = rows
+                .clone()
+                .into_par_iter()
+                .map(|i| pick(&blocks, i))
+                .collect();
+            for (i, (picked, slopes)) in rows.zip(picked) {
+                total = total.plus(picked);
+                blocks.add_row(i, &slopes);
+            }
         }
         blocks.pull(gradients);
         Ok(total)

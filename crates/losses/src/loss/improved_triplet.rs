@@ -1,15 +1,16 @@
 //! The triplet loss of a normalized pair metric.
 
-use super::ladder::{Hinges, Ladder};
-use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss, ladder, softplus};
+use super::ladder::{self, Hinges, Ladder, Steps};
+use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss, exponentials};
 use crate::described::described;
 use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
 use crate::miner::Miner;
 use crate::pairs::Pairs;
 use crate::range::{NonNegative, Positive};
-use crate::reducer::{Term, Terms};
+use crate::reducer::{Keep, Term, Terms};
 use crate::tuples::Tuples;
+use std::ops::Range;
 
 described! {
     /// Keeps positives nearer than negatives by the probability of being different, which a cross-entropy trains too.
@@ -60,47 +61,170 @@ described! {
     }
 }
 
-/// A pair as the metric sees it.
-#[derive(Clone, Copy)]
+/// Pairs whose factors `1 + e^x` are multiplied before one logarithm: each is at most 2, so that the product stays far
+/// below the range of `f64`.
+const FACTORS: usize = 256;
+
+/// Products side by side.
+const LANES: usize = 8;
+
+/// The pairs of an anchor as the metric sees them.
 struct Seen {
-    /// `g²`, with its slope in `d`.
-    square: f32,
-    of_square: f32,
-    /// The cross-entropy, with its slope in `d`.
-    entropy: f32,
-    of_entropy: f32,
+    z: Vec<f32>,
+    /// `exp(-|z|)`.
+    e: Vec<f32>,
+    /// `g²`.
+    square: Vec<f32>,
+}
+
+impl Seen {
+    /// How likely a pair is different, and how likely the same.
+    fn odds(&self, j: usize) -> [f32; 2] {
+        odds(self.z[j], self.e[j])
+    }
+
+    /// `log(1 + exp(±z))`.
+    fn entropy(&self, j: usize, sign: f32) -> f32 {
+        (sign * self.z[j]).max(0.0) + self.e[j].ln_1p()
+    }
+
+    /// `Σ log(1 + exp(-z))`, with one logarithm for many pairs:
+    ///
+    /// ```text
+    /// Σ log(1 + e^-z) = Σ [ -z ]₊ + log Π ( 1 + e^-|z| )
+    /// ```
+    fn entropies(&self, range: Range<usize>) -> f64 {
+        let pairs = self.z[range.clone()].chunks(FACTORS);
+        let block = |(z, e): (&[f32], &[f32])| {
+            let (mut hinges, mut products) = ([0.0; LANES], [1.0; LANES]);
+            for (z, e) in z.chunks(LANES).zip(e.chunks(LANES)) {
+                for ((hinge, product), (z, e)) in
+                    hinges.iter_mut().zip(&mut products).zip(z.iter().zip(e))
+                {
+                    *hinge += f64::from((-z).max(0.0));
+                    *product *= 1.0 + f64::from(*e);
+                }
+            }
+            hinges.iter().sum::<f64>() + products.iter().product::<f64>().ln()
+        };
+        pairs.zip(self.e[range].chunks(FACTORS)).map(block).sum()
+    }
+}
+
+fn odds(z: f32, e: f32) -> [f32; 2] {
+    let likely = 1.0 / (1.0 + e);
+    let unlikely = e * likely;
+    if z >= 0.0 {
+        [likely, unlikely]
+    } else {
+        [unlikely, likely]
+    }
 }
 
 impl ImprovedTriplet {
-    fn see(&self, d: f32, positive: bool) -> Seen {
-        let (scale, weight) = (self.scale.get(), self.softmax_weight.get());
-        let z = scale * (d - self.threshold.get());
-        let (of_same, different) = softplus(z);
-        let (of_different, same) = softplus(-z);
-        let (entropy, slope) = if positive {
-            (of_same, different)
-        } else {
-            (of_different, -same)
-        };
-        Seen {
-            square: different * different,
-            of_square: 2.0 * scale * different * different * same,
-            entropy: weight * entropy,
-            of_entropy: weight * scale * slope,
-        }
+    /// The pairs of an anchor; `None` without positives or without negatives.
+    fn seen(&self, pairs: Pairs<'_>, a: usize) -> Option<Seen> {
+        pairs.positives(a).next()?;
+        pairs.negatives(a).next()?;
+        let (scale, threshold) = (self.scale.get(), self.threshold.get());
+        let z: Vec<_> = pairs
+            .row(a)
+            .iter()
+            .map(|d| scale * (d - threshold))
+            .collect();
+        let mut e = vec![0.0; z.len()];
+        exponentials(&z, |z| -z.abs(), &mut e);
+        let square = |(&z, &e)| odds(z, e)[0].powi(2);
+        let square = z.iter().zip(&e).map(square).collect();
+        Some(Seen { z, e, square })
     }
 
-    /// The pairs of an anchor that has positives and negatives.
-    fn seen(&self, pairs: Pairs<'_>, a: usize) -> [Vec<(usize, Seen)>; 2] {
-        let d = pairs.row(a);
-        let see = |positive| move |j: usize| (j, self.see(d[j], positive));
-        let positives: Vec<_> = pairs.positives(a).map(see(true)).collect();
-        let negatives: Vec<_> = pairs.negatives(a).flatten().map(see(false)).collect();
-        if positives.is_empty() || negatives.is_empty() {
-            return [Vec::new(), Vec::new()];
+    /// The hinges of an anchor's triplets and the entropies of its pairs.
+    fn terms(&self, pairs: Pairs<'_>, a: usize, hinges: Hinges) -> [Terms; 2] {
+        let Some(seen) = self.seen(pairs, a) else {
+            return [Terms::default(); 2];
+        };
+        let steps = steps(pairs, a, &seen, hinges);
+        let mut tallies = vec![[0.0; 2]; steps.places()];
+        let mut places = vec![0; pairs.cols()];
+        for range in pairs.negatives(a) {
+            let square = &seen.square[range.clone()];
+            steps.find(square, &mut places[range.clone()]);
+            ladder::count(&mut tallies, square, &places[range]);
         }
-        [positives, negatives]
+        let ladder = Ladder::new(&steps, &tallies);
+        let met = pairs
+            .positives(a)
+            .map(|p| hinges.of_positive(seen.square[p], &ladder));
+        let (weight, keep) = (self.softmax_weight.get(), hinges.keep);
+        let mut entropies = Terms::default();
+        for p in pairs.positives(a) {
+            entropies.add(weight * seen.entropy(p, 1.0), false, keep);
+        }
+        for range in pairs.negatives(a) {
+            if keep == Keep::ALL {
+                entropies.terms += range.len();
+                entropies.kept += range.len();
+                entropies.value += self.softmax_weight.exact() * seen.entropies(range);
+            } else {
+                for n in range {
+                    entropies.add(weight * seen.entropy(n, -1.0), false, keep);
+                }
+            }
+        }
+        // What is counted are triplets.
+        entropies.tuples = 0;
+        [ladder::terms(met), entropies]
     }
+
+    /// The slopes of an anchor's pairs, given what its hinges and its entropies are multiplied by.
+    fn slopes(
+        &self,
+        (pairs, a): (Pairs<'_>, usize),
+        hinges: Hinges,
+        weights: [f64; 2],
+        g: &mut [f32],
+    ) {
+        let Some(seen) = self.seen(pairs, a) else {
+            return;
+        };
+        let steps = steps(pairs, a, &seen, hinges);
+        let pushes = |p: usize| hinges.pushes(seen.square[p], -weights[0]);
+        let pushes = steps.above(pairs.positives(a).flat_map(pushes));
+        let pushes: Vec<_> = pushes.into_iter().map(|push| push as f32).collect();
+        let (scale, weight, keep) = (self.scale.get(), self.softmax_weight.get(), hinges.keep);
+        let mut places = vec![0; pairs.cols()];
+        let mut counts = vec![0.0_f64; steps.places()];
+        let of_entropy = scale * weight * weights[1] as f32;
+        for range in pairs.negatives(a) {
+            let square = &seen.square[range.clone()];
+            steps.find(square, &mut places[range.clone()]);
+            for j in range {
+                let [different, same] = seen.odds(j);
+                let place = places[j] as usize;
+                counts[place] += 1.0;
+                let push = pushes[place] * 2.0 * scale * different * different * same;
+                let kept = keep == Keep::ALL || keep.holds(weight * seen.entropy(j, -1.0));
+                g[j] = push - if kept { of_entropy * same } else { 0.0 };
+            }
+        }
+        let tallies: Vec<_> = counts.into_iter().map(|count| [count, 0.0]).collect();
+        let ladder = Ladder::new(&steps, &tallies);
+        for p in pairs.positives(a) {
+            let [different, same] = seen.odds(p);
+            let pulling = hinges.of_positive(seen.square[p], &ladder).pulling;
+            let pull = (weights[0] * pulling as f64) as f32;
+            let kept = keep.holds(weight * seen.entropy(p, 1.0));
+            g[p] = pull * 2.0 * scale * different * different * same
+                + if kept { of_entropy * different } else { 0.0 };
+        }
+    }
+}
+
+/// The thresholds of an anchor's positives.
+fn steps(pairs: Pairs<'_>, a: usize, seen: &Seen, hinges: Hinges) -> Steps {
+    let thresholds = |p: usize| hinges.thresholds(seen.square[p]);
+    Steps::new(pairs.positives(a).flat_map(thresholds).collect())
 }
 
 impl Definition for ImprovedTriplet {
@@ -124,43 +248,11 @@ impl MatrixLoss for ImprovedTriplet {
             margin: self.margin.exact(),
             keep,
         };
-        let terms: Vec<[Terms; 2]> = pairs.each_anchor(gradients.g, |a, _| {
-            let [positives, negatives] = self.seen(pairs, a);
-            let ladder = Ladder::of(negatives.iter().map(|(_, seen)| seen.square).collect());
-            let met = positives
-                .iter()
-                .map(|(_, seen)| hinges.of_positive(seen.square, &ladder));
-            let mut entropies = Terms::default();
-            for (_, seen) in positives.iter().chain(&negatives) {
-                entropies.add(seen.entropy, false, keep);
-            }
-            entropies.tuples = 0;
-            [ladder::terms(met), entropies]
-        });
+        let terms = pairs.each_anchor(gradients.g, |a, _| self.terms(pairs, a, hinges));
         let (evaluation, weights) = ladder::reduced(matrix, &terms);
         pairs.each_anchor(gradients.g, |a, g| {
-            let [of_triplets, of_pairs] = [weights[0][a], weights[1][a]];
-            let [positives, negatives] = self.seen(pairs, a);
-            let squares = |side: &[(usize, Seen)]| {
-                Ladder::new(side.iter().map(|(_, seen)| (seen.square, 1.0)).collect())
-            };
-            let ladders = [squares(&positives), squares(&negatives)];
-            for (side, pairs) in [&positives, &negatives].into_iter().enumerate() {
-                for (j, seen) in pairs {
-                    let pull = if side == 0 {
-                        hinges.of_positive(seen.square, &ladders[1]).pulling as f64
-                    } else {
-                        -hinges.of_negative(seen.square, &ladders[0])
-                    };
-                    let share = if keep.holds(seen.entropy) {
-                        of_pairs
-                    } else {
-                        0.0
-                    };
-                    g[*j] = (of_triplets * pull * f64::from(seen.of_square)
-                        + share * f64::from(seen.of_entropy)) as f32;
-                }
-            }
+            let weights = [weights[0][a], weights[1][a]];
+            self.slopes((pairs, a), hinges, weights, g);
         });
         evaluation
     }

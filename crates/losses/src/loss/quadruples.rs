@@ -1,10 +1,11 @@
 //! Hinges over all triplets and all quadruplets of a batch at once.
 //!
 //! A quadruplet joins a positive pair with a negative pair that does not touch its class: of all negative pairs, those
-//! nearer than the margin asks for are a prefix when sorted by distance, less the same of those that touch the class.
+//! nearer than the margin asks for are those below a threshold, less the same of those that touch the class. Positive pairs
+//! are few, so their thresholds are sorted, and negative pairs only counted at their places among them.
 
 use super::Matrix;
-use super::ladder::{Hinges, Ladder, Met};
+use super::ladder::{FEW, Hinges, Ladder, Met, Steps, Tally, count};
 use crate::pairs::Pairs;
 use rayon::prelude::*;
 
@@ -38,38 +39,144 @@ pub(super) struct Rules {
     pub everywhere: [[f64; 2]; 2],
 }
 
-/// A row and a column.
-type Pair = (usize, usize);
-
 /// The hinges of one anchor: for each of its positives those of either kind.
 pub(super) type Anchor = Vec<(usize, [Met; 2])>;
 
-/// Ladders of all pairs of one kind, and of those that touch each class.
+/// Rows whose negatives are counted together: fixed, so that sums have the same bits on any number of threads.
+const ROWS: usize = 64;
+
+/// The thresholds of all positive pairs, and of those of each class.
 struct Crowd {
-    all: Ladder,
-    of_class: Vec<Ladder>,
+    all: Steps,
+    of_class: Vec<Steps>,
+    /// Where the places of each class begin, those of all coming first.
+    first: Vec<usize>,
+    places: usize,
+    /// The class of each item; all items have one, being columns too.
+    class: Vec<usize>,
+    /// Thresholds of the classes of the columns, one of each class after another, if these are few.
+    of_columns: Vec<f32>,
 }
 
 impl Crowd {
-    /// Of pairs, each with the one or two classes that it touches.
-    fn new<T: Copy + Send>(
-        classes: usize,
-        pairs: impl Iterator<Item = (T, [usize; 2])>,
-        ladder: impl Fn(Vec<T>) -> Ladder + Send + Sync,
-    ) -> Self {
-        let mut all = Vec::new();
-        let mut of_class = vec![Vec::new(); classes];
-        for (pair, [first, second]) in pairs {
-            all.push(pair);
-            of_class[first].push(pair);
-            if second != first {
-                of_class[second].push(pair);
-            }
+    fn new(of_class: Vec<Vec<f32>>, class: Vec<usize>) -> Self {
+        let all = Steps::new(of_class.concat());
+        let of_class: Vec<_> = of_class.into_par_iter().map(Steps::new).collect();
+        let mut places = all.places();
+        let mut first = Vec::with_capacity(of_class.len());
+        for steps in &of_class {
+            first.push(places);
+            places += steps.places();
+        }
+        let thresholds = of_class.iter().map(|steps| steps.thresholds().len());
+        let most = thresholds.max().unwrap_or_default();
+        let mut of_columns = Vec::new();
+        for k in 0..if most <= FEW { most } else { 0 } {
+            let threshold = |&class: &usize| {
+                let thresholds = of_class[class].thresholds();
+                thresholds.get(k).copied().unwrap_or(f32::NAN)
+            };
+            of_columns.extend(class.iter().map(threshold));
         }
         Self {
-            all: ladder(all),
-            of_class: of_class.into_par_iter().map(&ladder).collect(),
+            all,
+            of_class,
+            first,
+            places,
+            class,
+            of_columns,
         }
+    }
+
+    /// The places of distances among the thresholds of the classes of their columns.
+    fn find_of_columns(&self, d: &[f32], places: &mut [u32]) {
+        if self.of_columns.is_empty() {
+            for ((place, &d), &class) in places.iter_mut().zip(d).zip(&self.class) {
+                *place = self.of_class[class].find_one(d) as u32;
+            }
+            return;
+        }
+        places.fill(0);
+        for thresholds in self.of_columns.chunks_exact(d.len()) {
+            for ((place, &d), &t) in places.iter_mut().zip(d).zip(thresholds) {
+                *place += u32::from(t <= d);
+            }
+        }
+    }
+
+    /// A table of the places of all and of each class from those that it is made of.
+    fn table<T: Send>(&self, of: impl Fn(Option<usize>, &Steps) -> Vec<T> + Sync) -> Vec<T> {
+        let mut table = of(None, &self.all);
+        let of_class = self.of_class.par_iter().enumerate();
+        let of_class: Vec<_> = of_class.map(|(c, steps)| of(Some(c), steps)).collect();
+        table.extend(of_class.into_iter().flatten());
+        table
+    }
+
+    /// Calls `f` on each negative of a row, with its three places: among all, in the class of the row and in its own.
+    fn each_negative(
+        &self,
+        (a, pairs): (usize, &Pairs<'_>),
+        mut f: impl FnMut(usize, f32, [usize; 3]),
+    ) {
+        let (d, class) = (pairs.row(a), self.class[a]);
+        let first = self.first[class];
+        let mut places = vec![0; 3 * d.len()];
+        let (in_all, rest) = places.split_at_mut(d.len());
+        let (in_own, in_other) = rest.split_at_mut(d.len());
+        self.all.find(d, in_all);
+        self.of_class[class].find(d, in_own);
+        self.find_of_columns(d, in_other);
+        for range in pairs.negatives(a) {
+            let places = in_all[range.clone()].iter().zip(&in_own[range.clone()]);
+            let places = places.zip(&in_other[range.clone()]);
+            let columns = range.clone().zip(&self.class[range.clone()]);
+            for (((k, &other), d), ((all, own), of_other)) in
+                columns.zip(&d[range.clone()]).zip(places)
+            {
+                let of_other = self.first[other] + *of_other as usize;
+                f(k, *d, [*all as usize, first + *own as usize, of_other]);
+            }
+        }
+    }
+
+    /// The tallies of all negative pairs.
+    fn tallies(&self, pairs: &Pairs<'_>) -> Vec<Tally> {
+        let rows = pairs.rows();
+        // So that the tallies of all chunks take no more memory than the pair matrix.
+        let chunk = ROWS.max((4 * self.places).div_ceil(rows.max(1)));
+        let chunks: Vec<_> = (0..rows.div_ceil(chunk)).collect();
+        let of_chunk = |c: usize| {
+            let mut tallies = vec![[0.0; 2]; self.places];
+            for a in c * chunk..rows.min((c + 1) * chunk) {
+                self.each_negative((a, pairs), |_, d, places| {
+                    for place in places {
+                        let tally = &mut tallies[place];
+                        tally[0] += 1.0;
+                        tally[1] += f64::from(d);
+                    }
+                });
+            }
+            tallies
+        };
+        let of_chunks: Vec<_> = chunks.into_par_iter().map(of_chunk).collect();
+        let mut chunks = of_chunks.into_iter();
+        let mut sums = chunks.next().unwrap_or_default();
+        for chunk in chunks {
+            for (sum, tally) in sums.iter_mut().zip(chunk) {
+                *sum = [sum[0] + tally[0], sum[1] + tally[1]];
+            }
+        }
+        sums
+    }
+
+    fn ladders(&self, tallies: &[Tally]) -> (Ladder<'_>, Vec<Ladder<'_>>) {
+        let part = |first: usize, steps: &Steps| first..first + steps.places();
+        let all = Ladder::new(&self.all, &tallies[part(0, &self.all)]);
+        let of_class = self.of_class.iter().zip(&self.first);
+        let of_class =
+            of_class.map(|(steps, &first)| Ladder::new(steps, &tallies[part(first, steps)]));
+        (all, of_class.collect())
     }
 }
 
@@ -78,60 +185,81 @@ pub(super) struct Hinged<'a> {
     pairs: Pairs<'a>,
     rules: Rules,
     hinges: [Hinges; 2],
+    crowd: Crowd,
 }
 
 impl<'a> Hinged<'a> {
     /// The pairs of a batch, with rules that follow from its positives and its negatives.
     pub fn new(matrix: &Matrix<'a>, rules: impl FnOnce([Kind; 2]) -> Rules) -> Self {
         let pairs = matrix.pairs;
-        let at = |(i, j): Pair| f64::from(pairs.at(i, j));
-        let kinds = [
-            Kind::of(positives(&pairs).map(at)),
-            Kind::of(negatives(&pairs).map(at)),
-        ];
-        let rules = rules(kinds);
+        let rules = rules(kinds(&pairs));
         let hinges = rules.margins.map(|margin| Hinges {
             margin,
             keep: matrix.reducer.keep(),
         });
+        let class = (0..pairs.rows()).map(|i| pairs.class_of(i).unwrap_or_default());
+        let class: Vec<_> = class.collect();
+        let mut thresholds = vec![Vec::new(); pairs.classes().iter().count()];
+        for (i, &class) in class.iter().enumerate() {
+            let of_pair = |j: usize| hinges[1].thresholds(pairs.at(i, j));
+            thresholds[class].extend(pairs.positives(i).flat_map(of_pair));
+        }
         Self {
             pairs,
             rules,
             hinges,
+            crowd: Crowd::new(thresholds, class),
         }
     }
 
-    fn classes(&self) -> usize {
-        self.pairs.classes().iter().count()
-    }
-
-    /// The class of an item; all items have one, being columns too.
-    fn class(&self, i: usize) -> usize {
-        self.pairs.class_of(i).unwrap_or_default()
+    /// The thresholds of an anchor's own triplets.
+    fn strong(&self, a: usize) -> Steps {
+        let of_pair = |p: usize| self.hinges[0].thresholds(self.pairs.at(a, p));
+        Steps::new(self.pairs.positives(a).flat_map(of_pair).collect())
     }
 
     /// The hinges of each positive of each anchor.
     pub fn anchors(&self) -> Vec<Anchor> {
         let Self { pairs, hinges, .. } = self;
-        let entry = |(l, k): Pair| (pairs.at(l, k), [l, k].map(|i| self.class(i)));
-        let negatives = negatives(pairs).map(entry);
-        let crowd = Crowd::new(self.classes(), negatives, Ladder::of);
+        let tallies = self.crowd.tallies(pairs);
+        let (all, of_class) = self.crowd.ladders(&tallies);
         let anchor = |a: usize| {
-            let of_anchor = pairs
-                .negatives(a)
-                .flatten()
-                .map(|n| pairs.at(a, n))
-                .collect();
-            let of_anchor = Ladder::of(of_anchor);
+            let steps = self.strong(a);
+            let mut tallies = vec![[0.0; 2]; steps.places()];
+            let mut places = vec![0; pairs.cols()];
+            for range in pairs.negatives(a) {
+                let d = &pairs.row(a)[range.clone()];
+                steps.find(d, &mut places[range.clone()]);
+                count(&mut tallies, d, &places[range]);
+            }
+            let strong = Ladder::new(&steps, &tallies);
             let met = |p: usize| {
                 let d = pairs.at(a, p);
-                let touching = hinges[1].of_positive(d, &crowd.of_class[self.class(a)]);
-                let weak = hinges[1].of_positive(d, &crowd.all).without(touching);
-                (p, [hinges[0].of_positive(d, &of_anchor), weak])
+                let touching = hinges[1].of_positive(d, &of_class[self.crowd.class[a]]);
+                let weak = hinges[1].of_positive(d, &all).without(touching);
+                (p, [hinges[0].of_positive(d, &strong), weak])
             };
             pairs.positives(a).map(met).collect()
         };
         (0..pairs.rows()).into_par_iter().map(anchor).collect()
+    }
+
+    /// What negative pairs at each place are pushed by.
+    fn pushes(&self, weights: &[f64]) -> Vec<f64> {
+        let Self { pairs, hinges, .. } = self;
+        let slope = self.rules.slopes[1][1];
+        let of_row = |i: usize| {
+            let of_pair = move |p: usize| hinges[1].pushes(pairs.at(i, p), slope * weights[i]);
+            pairs.positives(i).flat_map(of_pair)
+        };
+        let mut members = vec![Vec::new(); self.crowd.of_class.len()];
+        for (i, &class) in self.crowd.class.iter().enumerate() {
+            members[class].push(i);
+        }
+        self.crowd.table(|class, steps| match class {
+            None => steps.above((0..pairs.rows()).flat_map(of_row)),
+            Some(class) => steps.above(members[class].iter().copied().flat_map(of_row)),
+        })
     }
 
     /// Writes `G`, given what the terms of either kind of each anchor are multiplied by.
@@ -140,6 +268,7 @@ impl<'a> Hinged<'a> {
             pairs,
             hinges,
             rules,
+            ..
         } = self;
         let mut everywhere = [0.0; 2];
         for (kind, slopes) in rules.everywhere.iter().enumerate() {
@@ -148,9 +277,7 @@ impl<'a> Hinged<'a> {
                 (0..2).for_each(|k| everywhere[k] += weight * pulling as f64 * slopes[k]);
             }
         }
-        let entry = |(i, j): Pair| ((pairs.at(i, j), weights[1][i]), [self.class(i); 2]);
-        let positives = positives(pairs).map(entry);
-        let pullers = Crowd::new(self.classes(), positives, Ladder::new);
+        let weak = self.pushes(&weights[1]);
         pairs.each_anchor(g, |a, g| {
             for &(p, met) in &anchors[a] {
                 let pull = |kind: usize| {
@@ -158,26 +285,32 @@ impl<'a> Hinged<'a> {
                 };
                 g[p] = (pull(0) + pull(1) + everywhere[0]) as f32;
             }
-            let of_anchor = |p: usize| (pairs.at(a, p), weights[0][a]);
-            let of_anchor = Ladder::new(pairs.positives(a).map(of_anchor).collect());
-            for k in pairs.negatives(a).flatten() {
-                let d = pairs.at(a, k);
-                let of_class = |i: usize| &pullers.of_class[self.class(i)];
-                let [all, first, second] = [&pullers.all, of_class(a), of_class(k)]
-                    .map(|ladder| hinges[1].of_negative(d, ladder));
-                let strong = hinges[0].of_negative(d, &of_anchor);
-                let push =
-                    strong * rules.slopes[0][1] + (all - first - second) * rules.slopes[1][1];
-                g[k] = (push + everywhere[1]) as f32;
-            }
+            let steps = self.strong(a);
+            let weight = weights[0][a] * rules.slopes[0][1];
+            let of_pair = |p: usize| hinges[0].pushes(pairs.at(a, p), weight);
+            let strong = steps.above(pairs.positives(a).flat_map(of_pair));
+            let mut places = vec![0; pairs.cols()];
+            steps.find(pairs.row(a), &mut places);
+            self.crowd
+                .each_negative((a, pairs), |k, _, [all, own, other]| {
+                    let push = strong[places[k] as usize] + weak[all] - weak[own] - weak[other];
+                    g[k] = (push + everywhere[1]) as f32;
+                });
         });
     }
 }
 
-fn positives<'a>(pairs: &'a Pairs<'a>) -> impl Iterator<Item = Pair> {
-    (0..pairs.rows()).flat_map(move |i| pairs.positives(i).map(move |j| (i, j)))
-}
-
-fn negatives<'a>(pairs: &'a Pairs<'a>) -> impl Iterator<Item = Pair> {
-    (0..pairs.rows()).flat_map(move |l| pairs.negatives(l).flatten().map(move |k| (l, k)))
+/// The positives and the negatives of a batch.
+fn kinds(pairs: &Pairs<'_>) -> [Kind; 2] {
+    let of_row = |a: usize| {
+        let d = pairs.row(a);
+        let positives = pairs.positives(a).map(|p| f64::from(d[p]));
+        let negatives = pairs.negatives(a).flatten().map(|n| f64::from(d[n]));
+        [Kind::of(positives), Kind::of(negatives)]
+    };
+    let rows: Vec<_> = (0..pairs.rows()).into_par_iter().map(of_row).collect();
+    [0, 1].map(|kind| Kind {
+        pairs: rows.iter().map(|row| row[kind].pairs).sum(),
+        sum: rows.iter().map(|row| row[kind].sum).sum(),
+    })
 }

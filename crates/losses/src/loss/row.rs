@@ -197,7 +197,9 @@ impl Rows<'_> {
         if all_one(first) && all_one(second) {
             return;
         }
-        if self.loss.lends_slopes() {
+        // Lent slopes that all weigh the same can be multiplied after the fact.
+        let alike = first.windows(2).all(|pair| pair[0] == pair[1]);
+        if self.loss.lends_slopes() && !alike {
             g.fill(0.0);
             self.weighted_terms(pairs, tuples, Some(first), g);
             return;

@@ -17,7 +17,7 @@ described! {
     /// ```
     ///
     /// All triplets are summed exactly without visiting each: `O(B² log K)` for classes of `K`. With `smooth` or `swap`
-    /// they are visited, in `O(B² K)` time and no memory beyond `G`, those of `smooth` alone in vector instructions.
+    /// they are visited, in `O(B² K)` time and no memory beyond `G`, in vector instructions unless both are set.
     ///
     /// # Shapes
     /// - embeddings: `[B, D]`, labels: `[B]`
@@ -83,6 +83,9 @@ impl RowLoss for TripletMargin {
                 if self.smooth && !self.swap && !row.keep.is_selective() =>
             {
                 hinge::summed_softly(row, margin, g)
+            }
+            Tuples::All if self.swap && !self.smooth && !row.keep.is_selective() => {
+                hinge::swapped(row, margin, g)
             }
             _ if self.smooth || self.swap || row.keep.is_selective() => {
                 hinge::visited(row, terms, g)

@@ -6,6 +6,7 @@ use super::{Evaluation, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
 use crate::error::Error;
 use crate::range::{NonNegative, Positive};
+use rayon::prelude::*;
 
 described! {
     /// Pulls the views together, keeps the spread of each component at one and decorrelates the components.
@@ -91,15 +92,23 @@ impl Vicreg {
             }
         }
         // The mean has no say: the centered rows sum to zero, and so does what they pull.
-        for (x, gradient) in centered
-            .chunks_exact(cols)
-            .zip(gradient.chunks_exact_mut(cols))
-        {
-            for (slopes, gradient) in slopes.chunks_exact(cols).zip(gradient) {
-                let pull: f64 = slopes.iter().zip(x).map(|(s, x)| s * x).sum();
-                *gradient += (2.0 * pull / (n - 1) as f64) as f32;
-            }
-        }
+        let factor = 2.0 / (n - 1) as f64;
+        let rows = centered.par_chunks_exact(cols);
+        let rows = rows
+            .zip(gradient.par_chunks_exact_mut(cols))
+            .with_min_len(8);
+        rows.for_each_init(
+            || vec![0.0; cols],
+            |pull, (x, gradient)| {
+                // `∂L/∂Cov` is symmetric, so that its rows may be added up in place of its columns.
+                pull.fill(0.0);
+                for (slopes, x) in slopes.chunks_exact(cols).zip(x) {
+                    pull.iter_mut().zip(slopes).for_each(|(p, s)| *p += s * x);
+                }
+                let each = gradient.iter_mut().zip(&*pull);
+                each.for_each(|(gradient, pull)| *gradient += (factor * pull) as f32);
+            },
+        );
         value
     }
 }
@@ -121,14 +130,19 @@ fn centered(view: &[f32], cols: usize) -> Vec<f64> {
 /// `XᵀX / divisor`.
 fn products(x: &[f64], cols: usize, divisor: f64) -> Vec<f64> {
     let mut products = vec![0.0; cols * cols];
-    for row in x.chunks_exact(cols) {
-        for (products, &a) in products.chunks_exact_mut(cols).zip(row) {
-            products
-                .iter_mut()
-                .zip(row)
-                .for_each(|(p, &b)| *p += a * b / divisor);
+    let each = products
+        .par_chunks_exact_mut(cols)
+        .with_min_len(8)
+        .enumerate();
+    each.for_each(|(a, products)| {
+        for row in x.chunks_exact(cols) {
+            let each = products.iter_mut().zip(row);
+            each.for_each(|(p, b)| *p += row[a] * b);
         }
-    }
+        for product in products {
+            *product /= divisor;
+        }
+    });
     products
 }
 
