@@ -6,10 +6,9 @@ use crate::distance::{Distance, L2};
 use crate::exact::Exact;
 use crate::miner::Miner;
 use crate::pairs::Pairs;
-use crate::range::Positive;
+use crate::range::{Count, Positive};
 use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
-use std::num::NonZeroUsize;
 
 described! {
     /// Weighs each triplet by the share of triplets that are placed no worse, in place of a margin.
@@ -49,7 +48,7 @@ described! {
     /// ```
     pub struct DynamicSoftMargin {
         /// Bins of the histogram.
-        pub bins: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub bins: Count = Count::literal(10),
         /// Largest magnitude of `x` that bins tell apart.
         pub range: Positive = Positive::literal(2.0),
     }

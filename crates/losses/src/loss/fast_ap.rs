@@ -5,10 +5,9 @@ use super::{Definition, Row, RowLoss};
 use crate::described::described;
 use crate::distance::{Distance, SquaredL2};
 use crate::exact::Exact;
-use crate::range::Positive;
+use crate::range::{Count, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
-use std::num::NonZeroUsize;
 
 described! {
     /// Average precision from histograms of distances.
@@ -44,7 +43,7 @@ described! {
     /// ```
     pub struct FastAp {
         /// Steps of the histogram.
-        pub bins: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9),
+        pub bins: Count = Count::literal(10),
         /// The largest distance: 4 for the squared one of normalized embeddings, 2 for cosine.
         pub span: Positive = Positive::literal(4.0),
     }

@@ -5,10 +5,9 @@ use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
-use crate::range::Positive;
+use crate::range::{Count, Positive};
 use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
-use std::num::NonZeroUsize;
 
 described! {
     /// The probability that a random negative pair is nearer than a random positive one, from histograms of either kind.
@@ -43,7 +42,7 @@ described! {
     /// ```
     pub struct Histogram {
         /// Steps of the histograms.
-        pub bins: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99),
+        pub bins: Count = Count::literal(100),
         /// The largest distance: 2 for cosine.
         pub span: Positive = Positive::literal(2.0),
     }

@@ -7,11 +7,10 @@ use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
 use crate::miner::Miner;
 use crate::pairs::Pairs;
-use crate::range::{NonNegative, ProperFraction};
+use crate::range::{Count, NonNegative, ProperFraction};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 use rayon::prelude::*;
-use std::num::NonZeroUsize;
 
 described! {
     /// Compares items with learned proxies by how often random walks over all of them meet.
@@ -60,7 +59,7 @@ described! {
     /// ```
     pub struct Manifold {
         /// Proxies, `K` in the paper.
-        pub proxies: NonZeroUsize = NonZeroUsize::MIN.saturating_add(49),
+        pub proxies: Count = Count::literal(50),
         /// Weight of the similarity of an item and a proxy.
         pub intrinsic_weight: NonNegative = NonNegative::literal(1.0),
         /// Weight of how alike their similarities to everything are, `λ_C` in the paper.
