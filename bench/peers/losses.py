@@ -22,7 +22,7 @@ PRODUCTS = "two_products"
 
 def pml_works(classes):
     """{name: (loss, miner)} under the names of the Rust side."""
-    from pytorch_metric_learning import losses, miners, reducers
+    from pytorch_metric_learning import losses, miners
 
     triplet = losses.TripletMarginLoss(margin=0.2)
     band = miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard")
@@ -44,11 +44,9 @@ def pml_works(classes):
         "fast_ap": (losses.FastAPLoss(), None),
         "generalized_lifted_structure": (losses.GeneralizedLiftedStructureLoss(), None),
         "histogram": (losses.HistogramLoss(n_bins=100), None),
-        "instance": (losses.InstanceLoss(), None),
         "intra_pair_variance": (losses.IntraPairVarianceLoss(), None),
         "large_margin_softmax": (losses.LargeMarginSoftmaxLoss(**shape), None),
         "lifted_structure": (losses.LiftedStructureLoss(), None),
-        "manifold": (losses.ManifoldLoss(l=DIMENSION, K=50), None),
         "margin": (losses.MarginLoss(), None),
         "multi_similarity": (losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner()),
         "multi_similarity/all": (losses.MultiSimilarityLoss(), None),
