@@ -134,6 +134,14 @@ impl Count {
     }
 }
 
+impl TryFrom<usize> for Count {
+    type Error = OutOfRange;
+
+    fn try_from(value: usize) -> Result<Self, OutOfRange> {
+        Self::new(value)
+    }
+}
+
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -37,7 +37,7 @@ described! {
     /// # Example
     /// ```
     /// use nearkin_losses::{Batch, ChaCha8Rng, Criterion, Mat, SeedableRng, Targets, loss::{Shape, SoftTriple}};
-    /// let loss = SoftTriple { centers: std::num::NonZero::<usize>::MIN, ..SoftTriple::default() };
+    /// let loss = SoftTriple { centers: nearkin_losses::range::Count::literal(1), ..SoftTriple::default() };
     /// let mut criterion = Criterion::new(loss.into(), Shape { dim: 1, classes: 2 }, 0)?;
     /// criterion.parameters_mut()[0].values = vec![1.0, -1.0];
     /// // At the other center, at distance 2 from its own: 20 (2 + 0.01 - 0).

@@ -35,7 +35,7 @@ described! {
     /// # Example
     /// ```
     /// use nearkin_losses::{Batch, ChaCha8Rng, Criterion, Mat, SeedableRng, Targets, loss::{Shape, SubCenterArcface}};
-    /// let loss = SubCenterArcface { sub_centers: std::num::NonZero::<usize>::MIN, ..Default::default() };
+    /// let loss = SubCenterArcface { sub_centers: nearkin_losses::range::Count::literal(1), ..Default::default() };
     /// let mut criterion = Criterion::new(loss.into(), Shape { dim: 1, classes: 2 }, 0)?;
     /// criterion.parameters_mut()[0].values = vec![1.0, -1.0];
     /// // At the other proxy, opposite its own: cosines 1 and -1 - 28.6° sin 28.6° (in radians, 0.238949), times 64.
@@ -124,7 +124,7 @@ pub struct Outliers {
 /// use nearkin_losses::{loss::sub_center_arcface::outliers, range::Degrees};
 /// // One class with two proxies, along x and y. Two items are at the first, the third is not.
 /// let (items, proxies) = ([2.0, 0.0, 1.0, 0.2, 0.0, 3.0], [1.0, 0.0, 0.0, 1.0]);
-/// let two = std::num::NonZero::new(2).unwrap();
+/// let two = nearkin_losses::range::Count::literal(2);
 /// let found = outliers((&items, &[0, 0, 0]), &proxies, two, Degrees::literal(75.0));
 /// assert_eq!((found.dominant, found.items), (vec![Some(0)], vec![2]));
 /// ```

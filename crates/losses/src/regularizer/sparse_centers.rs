@@ -22,7 +22,7 @@ described! {
     /// ```
     /// use nearkin_losses::regularizer::{RowRegularizer, SparseCenters};
     /// // One class of two opposite centers: √4, over 2.
-    /// let two = SparseCenters { centers: std::num::Count::literal(2) };
+    /// let two = SparseCenters { centers: nearkin_losses::range::Count::literal(2) };
     /// assert_eq!(two.reference(&[3.0, -1.0], 1), 1.0);
     /// ```
     pub struct SparseCenters {
