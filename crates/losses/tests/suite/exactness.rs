@@ -98,6 +98,16 @@ fn large_classes_agree_too() {
     }
 }
 
+#[test]
+fn large_classes_of_losses_that_form_their_own_tuples_agree_too() {
+    // Twelve items of a class have 66 distances: more thresholds than are compared one by one.
+    let labels: Vec<u32> = (0..36).map(|i| i % 3).collect();
+    let batch = Batch::random(5, 4, &labels);
+    for loss in pair_losses().filter(forms_tuples) {
+        agrees_along_a_line(&batch, &Objective::from(loss));
+    }
+}
+
 /// Checks the value, and the gradient along one direction, where the central difference is cheap.
 fn agrees_along_a_line(batch: &Batch, objective: &Objective) {
     let mut criterion = batch.criterion(objective).unwrap();
