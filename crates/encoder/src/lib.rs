@@ -16,7 +16,9 @@ pub mod network;
 pub mod op;
 pub mod parameters;
 pub mod profile;
+pub mod stored;
 pub mod tape;
+pub mod text;
 pub mod weights;
 
 pub use candle_core::{DType, Device, Tensor, Var};

@@ -1,7 +1,7 @@
 //! The named parameters of a network.
 
 use crate::error::{Error, Result};
-use crate::host::tensor;
+use crate::stored::Stored;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -30,6 +30,10 @@ pub enum Storage {
     Plain,
     /// A convolution kernel: `[O, kh, kw, C]` here, `[O, C, kh, kw]` in files, as `PyTorch` has it.
     Kernel,
+    /// Equal blocks of rows, each a tensor of its own in files: the projections of attention, made in one product here.
+    Blocks(&'static [&'static str]),
+    /// Rows, each a vector of its own in files: the scale and the shift of a norm.
+    Rows(&'static [&'static str]),
 }
 
 /// One named tensor of a network.
@@ -43,6 +47,28 @@ pub struct Parameter {
     pub kind: Kind,
     /// How it lies in a weight file.
     pub storage: Storage,
+    /// The names of its tensors in a weight file: its own, but for [`Storage::Blocks`] and [`Storage::Rows`].
+    pub stored: Vec<String>,
+}
+
+impl Storage {
+    /// The names of the parts that it lies in, where it lies in parts.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain | Self::Kernel => &[],
+            Self::Blocks(parts) | Self::Rows(parts) => parts,
+        }
+    }
+
+    /// The shape of each tensor in a weight file for a parameter of this shape.
+    pub fn shape_in_file(self, shape: &[usize]) -> Vec<usize> {
+        match self {
+            Self::Plain => shape.to_vec(),
+            Self::Kernel => vec![shape[0], shape[3], shape[1], shape[2]],
+            Self::Blocks(parts) => [&[shape[0] / parts.len()], &shape[1..]].concat(),
+            Self::Rows(_) => shape[1..].to_vec(),
+        }
+    }
 }
 
 /// How a new tensor is filled.
@@ -54,6 +80,8 @@ pub enum Init {
     Normal(f32),
     /// Uniform in ± this bound.
     Uniform(f32),
+    /// Ones in the first half, zeros in the second: the scale and the shift of a norm.
+    Affine,
 }
 
 /// All parameters of a network, in the order of their making.
@@ -94,11 +122,15 @@ impl<'a> IntoIterator for &'a Parameters {
 
 /// A place in the tree of names where layers make their parameters.
 ///
-/// The numbers of a parameter depend on the seed and its full name alone, not on the order of making.
+/// New numbers of a parameter depend on the seed and its full name alone, not on the order of making. A scope over stored
+/// weights takes the numbers from there instead.
 #[derive(Clone)]
 pub struct Scope {
+    /// Stands before the names of parameters, not before those of their tensors in files.
+    label: String,
     prefix: String,
     seed: u64,
+    stored: Option<Rc<Stored>>,
     dtype: DType,
     device: Device,
     made: Rc<RefCell<Vec<Parameter>>>,
@@ -108,11 +140,42 @@ impl Scope {
     /// The root of a new network.
     pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
         Self {
+            label: String::new(),
             prefix: String::new(),
             seed,
+            stored: None,
             dtype,
             device: device.clone(),
             made: Rc::default(),
+        }
+    }
+
+    /// The root of a network whose parameters are read from stored weights, as `f32` in host memory; `seed` is for those
+    /// that are to start anew.
+    pub fn stored(stored: Stored, seed: u64) -> Self {
+        Self {
+            stored: Some(Rc::new(stored)),
+            ..Self::new(seed, DType::F32, &Device::Cpu)
+        }
+    }
+
+    /// Whether the stored weights hold a tensor of this name; nothing is stored for a new network.
+    pub fn has(&self, name: &str) -> bool {
+        let name = format!("{}{name}", self.prefix);
+        self.stored.as_ref().is_some_and(|stored| stored.has(&name))
+    }
+
+    /// The same with a word before the names of its parameters: of several modules with weight files of their own.
+    #[must_use]
+    pub fn labeled(&self, label: &str) -> Self {
+        let label = if label.is_empty() {
+            String::new()
+        } else {
+            format!("{label}.")
+        };
+        Self {
+            label,
+            ..self.clone()
         }
     }
 
@@ -155,20 +218,63 @@ impl Scope {
         init: Init,
         (kind, storage): (Kind, Storage),
     ) -> Result<Tensor> {
-        let name = format!("{}{name}", self.prefix);
-        let data = init.sample(Self::count(&name, shape)?, &mut named_rng(self.seed, &name));
-        let values = tensor(data, shape)?
-            .to_dtype(self.dtype)?
-            .to_device(&self.device)?;
-        let var = Var::from_tensor(&values)?;
+        let stored: Vec<String> = match storage.names() {
+            [] => vec![format!("{}{name}", self.prefix)],
+            parts => parts
+                .iter()
+                .map(|part| format!("{}{part}", self.prefix))
+                .collect(),
+        };
+        let name = format!("{}{}{name}", self.label, self.prefix);
+        let count = Self::count(&name, shape)?;
+        let var = match &self.stored {
+            Some(weights) if !weights.is_fresh(&name) => {
+                Var::from_vec(weights.read(&stored, storage, shape)?, shape, &self.device)?
+            }
+            _ => {
+                let numbers = init.sample(count, &mut named_rng(self.seed, &name));
+                self.var(numbers, shape)?
+            }
+        };
         let shared = var.as_tensor().clone();
         self.made.borrow_mut().push(Parameter {
             name,
             var,
             kind,
             storage,
+            stored,
         });
         Ok(shared)
+    }
+
+    /// Makes a parameter here of numbers that are at hand.
+    ///
+    /// # Errors
+    /// The count of numbers does not fit the shape.
+    pub fn given(&self, name: &str, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        let var = self.var(numbers, shape)?;
+        let shared = var.as_tensor().clone();
+        self.made.borrow_mut().push(Parameter {
+            name: format!("{}{}{name}", self.label, self.prefix),
+            var,
+            kind: Kind::Weight,
+            storage: Storage::Plain,
+            stored: vec![format!("{}{name}", self.prefix)],
+        });
+        Ok(shared)
+    }
+
+    /// The stored weights, of which layers may read tensors that are no parameters.
+    pub(crate) fn weights(&self) -> Option<&Stored> {
+        self.stored.as_deref()
+    }
+
+    fn var(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Var> {
+        if self.dtype == DType::F32 {
+            return Ok(Var::from_vec(numbers, shape, &self.device)?);
+        }
+        let values = Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
+        Ok(Var::from_tensor(&values.to_device(&self.device)?)?)
     }
 
     /// All parameters made under the root so far.
@@ -182,6 +288,9 @@ impl Init {
         let constant = |value: f32| vec![value; count];
         match self {
             Self::Constant(value) => constant(value),
+            Self::Affine => (0..count)
+                .map(|i| f32::from(u8::from(i < count / 2)))
+                .collect(),
             Self::Normal(deviation) => match Normal::new(0.0, deviation) {
                 Ok(normal) => normal.sample_iter(rng).take(count).collect(),
                 Err(_) => constant(0.0),

@@ -4,7 +4,7 @@
 //! It adds every gradient to zeros made for it, and holds all activations until the pass is over. This one moves a
 //! gradient to where it goes, adds only where paths meet, and frees each activation once its gradient is made.
 
-use crate::host::{Host, tensor, with_mut};
+use crate::host::{Host, is_fused, tensor, with_mut};
 use crate::profile::span;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
 use std::cell::RefCell;
@@ -194,7 +194,10 @@ pub(crate) fn push<const N: usize>(
     backward: impl FnOnce(&[Tensor; N], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
 ) -> Result<Tensor> {
     ACTIVE.with_borrow_mut(|active| {
-        let Some(tape) = active else { return Ok(y) };
+        // Where operations are composed, candle's tape has them all.
+        let Some(tape) = active.as_mut().filter(|_| is_fused(&y)) else {
+            return Ok(y);
+        };
         if inputs.iter().any(|x| x.track_op() && !x.is_variable()) {
             candle_core::bail!(
                 "{name}: an input comes from an operation that this tape does not know"

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::host::tensor;
 use crate::parameters::{Parameters, Storage};
+use crate::stored::Stored;
 use candle_core::{DType, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -12,20 +13,40 @@ use std::path::Path;
 /// Named tensors in host memory.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Writes the parameters, convolution kernels as `PyTorch` lays them out.
+/// Writes the parameters, under the names and in the shapes of [`Parameter::stored`].
 ///
 /// # Errors
 /// The file cannot be written; an older file of that name then stays as it was.
 pub fn save(parameters: &Parameters, path: &Path) -> Result<()> {
-    let stored = parameters.iter().map(|p| {
+    write(&tensors(parameters)?, path)
+}
+
+/// The parameters as a weight file has them.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn tensors(parameters: &Parameters) -> Result<Tensors> {
+    let mut stored = Tensors::new();
+    for p in parameters {
         let values = p.var.as_detached_tensor();
-        let values = match p.storage {
-            Storage::Plain => values,
-            Storage::Kernel => values.permute((0, 3, 1, 2))?,
-        };
-        Ok((p.name.clone(), values))
-    });
-    write(&stored.collect::<Result<Tensors>>()?, path)
+        let shape = p.storage.shape_in_file(p.var.dims());
+        match p.storage {
+            Storage::Plain => {
+                stored.insert(p.stored[0].clone(), values);
+            }
+            Storage::Kernel => {
+                stored.insert(p.stored[0].clone(), values.permute((0, 3, 1, 2))?);
+            }
+            Storage::Blocks(_) | Storage::Rows(_) => {
+                let rows = p.var.dims()[0] / p.stored.len();
+                for (part, name) in p.stored.iter().enumerate() {
+                    let block = values.narrow(0, part * rows, rows)?.reshape(&shape[..])?;
+                    stored.insert(name.clone(), block);
+                }
+            }
+        }
+    }
+    Ok(stored)
 }
 
 /// Reads every parameter from a weight file; other tensors in the file are ignored.
@@ -34,33 +55,11 @@ pub fn save(parameters: &Parameters, path: &Path) -> Result<()> {
 /// The file cannot be read, is damaged, lacks a tensor, or holds one of another shape: the first
 /// such tensor is named.
 pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
-    let stored = read(path)?;
+    let stored = Stored::open(path)?;
     for p in parameters {
-        let Some(values) = stored.get(&p.name) else {
-            return Err(Error::MissingTensor {
-                path: path.into(),
-                tensor: p.name.clone(),
-            });
-        };
-        let values = match p.storage {
-            Storage::Kernel if values.rank() == 4 => values.permute((0, 2, 3, 1))?,
-            _ => values.clone(),
-        };
-        if values.dims() != p.var.dims() {
-            let found = values.dims().to_vec();
-            return Err(Error::TensorShape {
-                path: path.into(),
-                tensor: p.name.clone(),
-                expected: p.var.dims().to_vec(),
-                found,
-            });
-        }
-        p.var.set(
-            &values
-                .contiguous()?
-                .to_dtype(p.var.dtype())?
-                .to_device(p.var.device())?,
-        )?;
+        let numbers = stored.read(&p.stored, p.storage, p.var.dims())?;
+        let values = tensor(numbers, p.var.shape())?.to_dtype(p.var.dtype())?;
+        p.var.set(&values.to_device(p.var.device())?)?;
     }
     Ok(())
 }
@@ -271,7 +270,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("shape [1, 3, 3, 2], expected [3, 3, 3, 2]"),
+            error.contains("shape [1, 2, 3, 3], expected [3, 2, 3, 3]"),
             "{error}"
         );
     }

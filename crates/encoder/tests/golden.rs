@@ -182,14 +182,15 @@ impl Case {
             "linear" => op::linear(&x[0], &x[1], &x[2], activation(&s.activation)),
             "normalize" => op::normalize(&x[0]),
             "softmax_cross_entropy" => op::softmax_cross_entropy(&x[0], &s.targets),
-            "gather" => op::gather(&x[0], &s.ids),
+            "gather" => op::gather(&x[0], &s.ids[..].into()),
             "attention" => {
                 let heads = Heads {
                     heads: s.heads,
                     head_dim: s.head_dim,
-                    offsets: s.offsets.clone(),
+                    offsets: s.offsets[..].into(),
+                    dropout: None,
                 };
-                op::attention(&x[0], &heads)
+                op::attention(&x[0], None, &heads)
             }
             other => panic!("unknown operation {other}"),
         }

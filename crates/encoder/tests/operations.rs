@@ -1,9 +1,10 @@
 //! Every fused operation against its composed twin in f64 and against central differences.
 
 use nearkin_encoder::op::{
-    Activation, Epilogue, Heads, Pooling, Window, activation, attention, batch_norm,
-    batch_norm_inference, batch_norm_pool, batch_norm_pool_inference, conv2d, gather,
-    global_average, layer_norm, linear, normalize, pool2d, softmax_cross_entropy,
+    Activation, Dropout, Epilogue, Heads, Pooling, TokenPooling, Window, activation, attention,
+    batch_norm, batch_norm_inference, batch_norm_pool, batch_norm_pool_inference, concat, conv2d,
+    dropout, gather, global_average, layer_norm, linear, normalize, pool2d, softmax_cross_entropy,
+    sum, token_pool,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -51,18 +52,23 @@ fn cases() -> Vec<Case> {
     cases.extend(convolutions());
     cases.extend(norms());
     cases.extend(pools());
+    cases.extend(token_pools());
     cases
 }
 
 fn layers() -> Vec<Case> {
-    let heads = || Heads {
+    let heads = |dropout| Heads {
         heads: 2,
         head_dim: 3,
-        offsets: vec![0, 1, 5, 7],
+        offsets: [0, 1, 5, 7].into(),
+        dropout,
     };
+    let dropped = Dropout { seed: 5, rate: 0.3 };
     vec![
         case("relu", &[&[5, 7]], |x| activation(&x[0], Activation::Relu)),
         case("gelu", &[&[5, 7]], |x| activation(&x[0], Activation::Gelu)),
+        case("tanh", &[&[5, 7]], |x| activation(&x[0], Activation::Tanh)),
+        case("dropout", &[&[5, 7]], move |x| dropout(&x[0], dropped)),
         case("linear", &[&[5, 7], &[4, 7], &[4]], |x| {
             linear(&x[0], &x[1], &x[2], Activation::None)
         }),
@@ -75,12 +81,44 @@ fn layers() -> Vec<Case> {
         case("softmax_cross_entropy", &[&[4, 6]], |x| {
             softmax_cross_entropy(&x[0], &[1, 5, 0, 1])
         }),
-        case("gather", &[&[6, 5]], |x| gather(&x[0], &[4, 0, 4, 5])),
+        case("gather", &[&[6, 5]], |x| {
+            gather(&x[0], &[4, 0, 4, 5].into())
+        }),
         case("normalize", &[&[5, 6]], |x| normalize(&x[0])),
         case("attention", &[&[7, 18]], move |x| {
-            attention(&x[0], &heads())
+            attention(&x[0], None, &heads(None))
         }),
+        case("attention with dropout", &[&[7, 18]], move |x| {
+            attention(&x[0], None, &heads(Some(dropped)))
+        }),
+        case("attention with bias", &[&[7, 18], &[7, 2]], move |x| {
+            attention(&x[0], Some(&x[1]), &heads(None))
+        }),
+        case("attention with both", &[&[7, 18], &[7, 2]], move |x| {
+            attention(&x[0], Some(&x[1]), &heads(Some(dropped)))
+        }),
+        case("concat", &[&[5, 3], &[5, 1], &[5, 2]], |x| concat(x)),
+        case("sum", &[&[5, 3], &[5, 3]], |x| sum(&x[0], &x[1])),
+        case("sum of one twice", &[&[5, 3]], |x| sum(&x[0], &x[0])),
     ]
+}
+
+fn token_pools() -> Vec<Case> {
+    let kinds = [
+        ("cls", TokenPooling::Cls),
+        ("max", TokenPooling::Max),
+        ("mean", TokenPooling::Mean),
+        ("mean sqrt len", TokenPooling::MeanSqrtLen),
+        ("weighted mean", TokenPooling::WeightedMean),
+        ("last", TokenPooling::Last),
+    ];
+    let of = |(name, kind)| {
+        case(name, &[&[8, 3]], move |x| {
+            // With a prompt of two tokens, which is all of the second sentence.
+            token_pool(&x[0], kind, &[0, 5, 6, 8].into(), 1)
+        })
+    };
+    kinds.into_iter().map(of).collect()
 }
 
 fn convolutions() -> Vec<Case> {
@@ -362,11 +400,14 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(batch_norm_pool(&t(&[2, 1, 4, 3]), &t(&[2, 3]), 1e-5).is_err());
     assert!(batch_norm_pool(&t(&[2, 2, 4, 3]), &t(&[2, 4]), 1e-5).is_err());
     assert!(softmax_cross_entropy(&t(&[2, 3]), &[0, 3]).is_err());
-    assert!(gather(&t(&[2, 3]), &[2]).is_err());
-    let heads = Heads {
+    assert!(gather(&t(&[2, 3]), &[2].into()).is_err());
+    let heads = |offsets: &[usize]| Heads {
         heads: 1,
         head_dim: 2,
-        offsets: vec![0, 2, 1, 3],
+        offsets: offsets.into(),
+        dropout: None,
     };
-    assert!(attention(&t(&[3, 6]), &heads).is_err());
+    assert!(attention(&t(&[3, 6]), None, &heads(&[0, 2, 1, 3])).is_err());
+    assert!(attention(&t(&[3, 6]), Some(&t(&[2, 1])), &heads(&[0, 3])).is_err());
+    assert!(token_pool(&t(&[3, 6]), TokenPooling::Mean, &[0, 2].into(), 0).is_err());
 }

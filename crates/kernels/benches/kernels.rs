@@ -179,6 +179,8 @@ fn attention_32x32_12_heads(bencher: Bencher) {
         head_dim: 32,
         offsets: &offsets,
         scale: 0.2,
+        bias: None,
+        dropout: None,
     };
     bencher.bench_local(|| attention.forward(&qkv, black_box(&mut y), None));
 }

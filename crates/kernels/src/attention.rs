@@ -1,5 +1,6 @@
 //! Multi-head self-attention over packed sentences.
 
+use crate::dropout::Dropout;
 use crate::gemm::{Beta, RawMat, gemm_raw, gemm_sequential};
 use crate::parallel::{Shared, for_each, with_scratch};
 use crate::reduce;
@@ -9,21 +10,23 @@ use crate::view::{Mat, MatMut};
 /// Scaled dot-product attention of each sentence with itself, for sentences packed one after another without padding:
 ///
 /// ```text
-/// P = softmax(scale Q Kᵀ)        Y = P V        for every sentence and head
+/// Pᵢⱼ = softmaxⱼ(scale Qᵢ · Kⱼ + bias(j − i))        Y = dropout(P) V        for every sentence and head
 /// ```
 ///
 /// # Shapes
 /// - `qkv`: `[tokens, 3 · heads · head_dim]`: all queries, then all keys, then all values of a token
 /// - `y`: `[tokens, heads · head_dim]`
-/// - probabilities: for each sentence in order, `[heads, length, length]`
+/// - probabilities: for each sentence in order, `[heads, length, length]`, before dropout
+/// - bias: `[2 · longest − 1, heads]`, for j − i from 1 − longest to longest − 1
 ///
 /// # Reference
-/// Vaswani et al., *Attention Is All You Need*, 2017, equation 1; `scale` is 1 / √head_dim there.
+/// Vaswani et al., *Attention Is All You Need*, 2017, equation 1; `scale` is 1 / √head_dim there. Bias of relative
+/// positions: Raffel et al., *T5*, 2020, section 2.1.
 ///
 /// ```
 /// use nearkin_kernels::Attention;
 /// // Two sentences of one token: each can only look at itself.
-/// let attention = Attention { heads: 1, head_dim: 1, offsets: &[0, 1, 2], scale: 1.0 };
+/// let attention = Attention { heads: 1, head_dim: 1, offsets: &[0, 1, 2], scale: 1.0, bias: None, dropout: None };
 /// let mut y = [0.0; 2];
 /// attention.forward(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut y, None);
 /// assert_eq!(y, [3.0, 6.0]);
@@ -38,6 +41,10 @@ pub struct Attention<'a> {
     pub offsets: &'a [usize],
     /// Factor of the scores.
     pub scale: f32,
+    /// What is added to the scores by relative position.
+    pub bias: Option<&'a [f32]>,
+    /// Dropout of the probabilities.
+    pub dropout: Option<Dropout>,
 }
 
 /// One head of one sentence.
@@ -48,6 +55,8 @@ struct Task {
     len: usize,
     /// Where its probabilities lie.
     probabilities: usize,
+    /// Where its part of the bias's gradient lies.
+    diagonals: usize,
 }
 
 impl Attention<'_> {
@@ -72,17 +81,24 @@ impl Attention<'_> {
                 let p = kept.map_or(own, |kept| unsafe {
                     kept.slice(task.probabilities, square)
                 });
-                self.forward_task(task, qkv, scores, p, out);
+                self.forward_task(task, qkv, [scores, p], out);
             });
         });
     }
 
-    /// dqkv, from the input of [`forward`](Self::forward), its probabilities and the gradient of its output;
-    /// overwrites `dqkv`.
+    /// dqkv and, with a bias, its gradient, from the input of [`forward`](Self::forward), its probabilities and the
+    /// gradient of its output; overwrites `dqkv` and `dbias`.
     ///
     /// # Panics
     /// When the shapes do not fit or the offsets descend.
-    pub fn backward(&self, qkv: &[f32], probabilities: &[f32], dy: &[f32], dqkv: &mut [f32]) {
+    pub fn backward(
+        &self,
+        qkv: &[f32],
+        probabilities: &[f32],
+        dy: &[f32],
+        dqkv: &mut [f32],
+        dbias: Option<&mut [f32]>,
+    ) {
         let tasks = self.tasks();
         self.check(qkv, dy);
         assert_eq!(dqkv.len(), qkv.len(), "dqkv and qkv differ in length");
@@ -91,16 +107,49 @@ impl Attention<'_> {
             self.probabilities_len(),
             "probabilities of other sentences"
         );
-        let out = Shared::new(dqkv);
+        let last = tasks.last();
+        let reach = last.map_or(0, |task| task.diagonals + 2 * task.len - 1);
+        let mut diagonals = vec![0.0; if dbias.is_some() { reach } else { 0 }];
+        let (out, sums) = (Shared::new(dqkv), Shared::new(&mut diagonals));
+        let wanted = dbias.is_some();
         for_each(tasks.len(), true, |i| {
             let task = tasks[i];
             let square = task.len * task.len;
             let p = &probabilities[task.probabilities..][..square];
-            with_scratch(square, |ds| self.backward_task(task, [qkv, dy], p, ds, out));
+            with_scratch(2 * square, |scratch| {
+                let (ds, dropped) = scratch.split_at_mut(square);
+                self.backward_task(task, [qkv, dy, p], [ds, dropped], out);
+                if wanted {
+                    // SAFETY: each task has its own diagonals.
+                    let sums = unsafe { sums.slice(task.diagonals, 2 * task.len - 1) };
+                    add_diagonals(ds, task.len, sums);
+                }
+            });
         });
+        if let Some(dbias) = dbias {
+            self.sum_diagonals(&tasks, &diagonals, dbias);
+        }
     }
 
-    fn forward_task(&self, task: Task, qkv: &[f32], scores: &mut [f32], p: &mut [f32], y: Shared) {
+    /// Adds up what the sentences say of each relative position, in their order.
+    fn sum_diagonals(&self, tasks: &[Task], diagonals: &[f32], dbias: &mut [f32]) {
+        dbias.fill(0.0);
+        for task in tasks {
+            let first = self.first_offset(dbias.len(), task.len);
+            let sums = &diagonals[task.diagonals..][..2 * task.len - 1];
+            for (offset, sum) in sums.iter().enumerate() {
+                dbias[(first + offset) * self.heads + task.head] += sum;
+            }
+        }
+    }
+
+    /// The row of a bias of `len` numbers at which the relative positions of a sentence begin.
+    fn first_offset(&self, len: usize, sentence: usize) -> usize {
+        let longest = (len / self.heads.max(1)).div_ceil(2);
+        longest - sentence
+    }
+
+    fn forward_task(&self, task: Task, qkv: &[f32], [scores, p]: [&mut [f32]; 2], y: Shared) {
         let n = task.len;
         let [q, k, v] = [0, 1, 2].map(|part| self.part(qkv, task, part));
         gemm_sequential(
@@ -110,25 +159,34 @@ impl Attention<'_> {
             q,
             k.t(),
         );
-        softmax_piece(scores, n, 1.0, p);
-        // SAFETY: this task alone writes the columns of its head in the rows of its sentence.
-        unsafe {
-            gemm_raw(
-                self.output(y, task, 0, 1),
-                Beta::Overwrite,
-                1.0,
-                Mat::new(p, n, n),
-                v,
-            );
+        if let Some(bias) = self.bias {
+            let first = self.first_offset(bias.len(), n);
+            for (i, row) in scores.chunks_exact_mut(n).enumerate() {
+                // j − i runs from −i on: row n − 1 − i of the sentence's part of the bias.
+                let from = (first + n - 1 - i) * self.heads + task.head;
+                let bias = bias[from..].iter().step_by(self.heads);
+                row.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
+            }
         }
+        softmax_piece(scores, n, 1.0, p);
+        let p = match self.dropout {
+            Some(dropout) => {
+                dropout.apply_from(task.probabilities, p, scores);
+                &*scores
+            }
+            None => &*p,
+        };
+        let out = self.output(y, task, 0, 1);
+        // SAFETY: this task alone writes the columns of its head in the rows of its sentence.
+        unsafe { gemm_raw(out, Beta::Overwrite, 1.0, Mat::new(p, n, n), v) };
     }
 
+    /// Leaves ∂L/∂scores (before `scale`) in `ds`.
     fn backward_task(
         &self,
         task: Task,
-        [qkv, dy]: [&[f32]; 2],
-        p: &[f32],
-        ds: &mut [f32],
+        [qkv, dy, p]: [&[f32]; 3],
+        [ds, dropped]: [&mut [f32]; 2],
         dqkv: Shared,
     ) {
         let n = task.len;
@@ -136,6 +194,15 @@ impl Attention<'_> {
         let [dq, dk, dv] = [0, 1, 2].map(|part| self.output(dqkv, task, part, 3));
         let dy = self.columns(dy, task, 0, 1);
         gemm_sequential(MatMut::new(ds, n, n), Beta::Overwrite, 1.0, dy, v.t());
+        let weights = match self.dropout {
+            Some(dropout) => {
+                dropout.apply_from(task.probabilities, ds, dropped);
+                ds.copy_from_slice(dropped);
+                dropout.apply_from(task.probabilities, p, dropped);
+                &*dropped
+            }
+            None => p,
+        };
         // The softmax's gradient: dS = P ∘ (dP − Σⱼ P dP).
         for (ds, p) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)) {
             let along = reduce::dot::<false>(ds, p);
@@ -143,10 +210,10 @@ impl Attention<'_> {
                 .zip(p)
                 .for_each(|(ds, p)| *ds = p * (*ds - along));
         }
-        let (ds, p) = (Mat::new(ds, n, n), Mat::new(p, n, n));
+        let (ds, weights) = (Mat::new(ds, n, n), Mat::new(weights, n, n));
         // SAFETY: this task alone writes its head's columns of dQ, dK and dV in the rows of its sentence.
         unsafe {
-            gemm_raw(dv, Beta::Overwrite, 1.0, p.t(), dy);
+            gemm_raw(dv, Beta::Overwrite, 1.0, weights.t(), dy);
             gemm_raw(dq, Beta::Overwrite, self.scale, ds, k);
             gemm_raw(dk, Beta::Overwrite, self.scale, ds.t(), q);
         }
@@ -154,19 +221,20 @@ impl Attention<'_> {
 
     fn tasks(&self) -> Vec<Task> {
         let mut tasks = Vec::new();
-        let mut probabilities = 0;
-        for (start, len) in self.sentences() {
+        let (mut probabilities, mut diagonals) = (0, 0);
+        for (start, len) in self.sentences().filter(|&(_, len)| len > 0) {
             for head in 0..self.heads {
                 tasks.push(Task {
                     head,
                     start,
                     len,
                     probabilities,
+                    diagonals,
                 });
                 probabilities += len * len;
+                diagonals += 2 * len - 1;
             }
         }
-        tasks.retain(|task| task.len > 0);
         tasks
     }
 
@@ -191,6 +259,12 @@ impl Attention<'_> {
             (qkv.len(), y.len()),
             (3 * len, len),
             "qkv and y of {self:?}"
+        );
+        let longest = self.sentences().map(|(_, len)| len).max().unwrap_or(0);
+        assert!(
+            self.bias
+                .is_none_or(|bias| bias.len() + self.heads >= 2 * longest * self.heads),
+            "a bias for shorter sentences than of {longest} tokens"
         );
     }
 
@@ -224,14 +298,24 @@ impl Attention<'_> {
     }
 }
 
+/// sumsₖ += Σ of the entries of a square matrix with j − i = k − (n − 1).
+fn add_diagonals(square: &[f32], n: usize, sums: &mut [f32]) {
+    for (i, row) in square.chunks_exact(n).enumerate() {
+        let sums = &mut sums[n - 1 - i..][..n];
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{assert_close, central_differences, random, to_f64, weighted};
 
-    /// The definition in f64, token by token.
-    fn reference(a: &Attention, qkv: &[f64]) -> Vec<f64> {
+    /// The definition in f64, token by token: qkv and bias, and what dropout makes of each probability.
+    fn reference(a: &Attention, [qkv, bias]: [&[f64]; 2], mask: &[f32]) -> Vec<f64> {
         let width = a.heads * a.head_dim;
+        let longest = (bias.len() / a.heads).div_ceil(2);
+        let mut mask = mask.iter().map(|&m| f64::from(m));
         let mut y = vec![0.0; qkv.len() / 3];
         for pair in a.offsets.windows(2) {
             for (head, i) in (0..a.heads).flat_map(|h| (pair[0]..pair[1]).map(move |i| (h, i))) {
@@ -239,18 +323,18 @@ mod tests {
                     qkv[token * 3 * width + part * width + head * a.head_dim + d]
                 };
                 let score = |j: usize| {
-                    (0..a.head_dim)
-                        .map(|d| at(i, 0, d) * at(j, 1, d))
-                        .sum::<f64>()
+                    let products = (0..a.head_dim).map(|d| at(i, 0, d) * at(j, 1, d));
+                    let place = (longest + j).wrapping_sub(i + 1) * a.heads + head;
+                    let bias = if bias.is_empty() { 0.0 } else { bias[place] };
+                    f64::from(a.scale) * products.sum::<f64>() + bias
                 };
-                let weight: Vec<f64> = (pair[0]..pair[1])
-                    .map(|j| (f64::from(a.scale) * score(j)).exp())
-                    .collect();
+                let weight: Vec<f64> = (pair[0]..pair[1]).map(|j| score(j).exp()).collect();
                 let total: f64 = weight.iter().sum();
-                for d in 0..a.head_dim {
-                    let value = |(j, w): (usize, &f64)| w / total * at(pair[0] + j, 2, d);
-                    y[i * width + head * a.head_dim + d] =
-                        weight.iter().enumerate().map(value).sum();
+                for w in weight.iter().zip(pair[0]..pair[1]) {
+                    let kept = w.0 / total * mask.next().unwrap();
+                    for d in 0..a.head_dim {
+                        y[i * width + head * a.head_dim + d] += kept * at(w.1, 2, d);
+                    }
                 }
             }
         }
@@ -259,36 +343,60 @@ mod tests {
 
     #[test]
     fn values_and_gradients_agree_with_the_definition() {
-        for (heads, head_dim, offsets) in [
+        let shapes = [
             (1, 1, vec![0, 1]),
             (2, 3, vec![0, 4, 4, 5, 12]),
             (3, 5, vec![0, 7]),
             (2, 4, vec![0]),
             (2, 4, vec![]),
-        ] {
-            let attention = Attention {
-                heads,
-                head_dim,
-                offsets: &offsets,
-                scale: 0.7,
-            };
-            let len = offsets.last().copied().unwrap_or(0) * heads * head_dim;
-            let (qkv, dy) = (random(3 * len, 1), random(len, 2));
-            let (mut y, mut p) = (vec![9.0; len], vec![9.0; 3]);
-            attention.forward(&qkv, &mut y, Some(&mut p));
-            assert_close(&y, &reference(&attention, &to_f64(&qkv)), 1e-5);
-            let mut inferred = vec![9.0; len];
-            attention.forward(&qkv, &mut inferred, None);
-            assert_eq!(inferred, y);
-
-            let mut dqkv = vec![9.0; qkv.len()];
-            attention.backward(&qkv, &p, &dy, &mut dqkv);
-            assert_close(
-                &dqkv,
-                &central_differences(&qkv, |x| weighted(&reference(&attention, x), &dy)),
-                1e-5,
-            );
+        ];
+        let dropout = Dropout { seed: 3, rate: 0.4 };
+        for (heads, head_dim, offsets) in shapes {
+            for (biased, dropout) in [(false, None), (true, None), (true, Some(dropout))] {
+                // One more than the longest sentence needs.
+                let bias = random(if biased { 2 * 8 * heads - heads } else { 0 }, 3);
+                check(
+                    &Attention {
+                        heads,
+                        head_dim,
+                        offsets: &offsets,
+                        scale: 0.7,
+                        bias: biased.then_some(&bias),
+                        dropout,
+                    },
+                    &bias,
+                );
+            }
         }
+    }
+
+    fn check(attention: &Attention, bias: &[f32]) {
+        let len =
+            attention.offsets.last().copied().unwrap_or(0) * attention.heads * attention.head_dim;
+        let (qkv, dy) = (random(3 * len, 1), random(len, 2));
+        let mut mask = vec![1.0; attention.probabilities_len()];
+        if let Some(dropout) = attention.dropout {
+            dropout.apply(&mask.clone(), &mut mask);
+        }
+        let (exact, exact_bias) = (to_f64(&qkv), to_f64(bias));
+        let (mut y, mut p) = (vec![9.0; len], vec![9.0; 3]);
+        attention.forward(&qkv, &mut y, Some(&mut p));
+        assert_close(
+            &y,
+            &reference(attention, [&exact, &exact_bias], &mask),
+            1e-5,
+        );
+        let mut inferred = vec![9.0; len];
+        attention.forward(&qkv, &mut inferred, None);
+        assert_eq!(inferred, y);
+
+        let (mut dqkv, mut dbias) = (vec![9.0; qkv.len()], vec![9.0; bias.len()]);
+        let wanted = attention.bias.is_some().then_some(&mut dbias[..]);
+        attention.backward(&qkv, &p, &dy, &mut dqkv, wanted);
+        let of_qkv = |x: &[f64]| weighted(&reference(attention, [x, &exact_bias], &mask), &dy);
+        assert_close(&dqkv, &central_differences(&qkv, of_qkv), 1e-5);
+        let of_bias = |b: &[f64]| weighted(&reference(attention, [&exact, b], &mask), &dy);
+        assert_close(&dbias, &central_differences(bias, of_bias), 1e-5);
     }
 
     #[test]
@@ -303,6 +411,8 @@ mod tests {
                 head_dim,
                 offsets,
                 scale: 0.25,
+                bias: None,
+                dropout: None,
             }
             .forward(qkv, &mut y, None);
             y

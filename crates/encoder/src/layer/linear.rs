@@ -14,6 +14,15 @@ pub struct Linear {
     activation: Activation,
 }
 
+/// The names in files of the layers that one layer is made of; none for a layer of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Blocks {
+    /// Names of the weights.
+    pub weights: &'static [&'static str],
+    /// Names of the biases.
+    pub biases: &'static [&'static str],
+}
+
 impl Linear {
     /// Makes the layer; both parameters start uniform in `± 1/√in`, as `PyTorch`'s do.
     ///
@@ -36,6 +45,31 @@ impl Linear {
         Ok(Self {
             weight,
             bias,
+            activation,
+        })
+    }
+
+    /// Makes the layer as Transformers do: weights normal with deviation 0.02, biases zero. With several `blocks` of names
+    /// the layer is that many layers beside each other, each with its own tensors in files.
+    ///
+    /// # Errors
+    /// The stored weights lack it.
+    pub fn of_transformer(
+        scope: &Scope,
+        [inputs, outputs]: [usize; 2],
+        activation: Activation,
+        blocks: Blocks,
+    ) -> Result<Self> {
+        let storage = |parts: &'static [&'static str]| match parts {
+            [] => Storage::Plain,
+            parts => Storage::Blocks(parts),
+        };
+        let (normal, zero) = (Init::Normal(0.02), Init::Constant(0.0));
+        let weights = (Kind::Weight, storage(blocks.weights));
+        let biases = (Kind::Offset, storage(blocks.biases));
+        Ok(Self {
+            weight: scope.parameter("weight", &[outputs, inputs], normal, weights)?,
+            bias: scope.parameter("bias", &[outputs], zero, biases)?,
             activation,
         })
     }

@@ -2,11 +2,13 @@
 
 mod batch_norm;
 mod conv2d;
+mod layer_norm;
 mod linear;
 
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
-pub use linear::Linear;
+pub use layer_norm::LayerNorm;
+pub use linear::{Blocks, Linear};
 
 use candle_core::Tensor;
 

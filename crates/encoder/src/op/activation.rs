@@ -1,4 +1,4 @@
-//! ReLU and GELU.
+//! ReLU, GELU and tanh.
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
@@ -10,6 +10,7 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 ///
 /// ```text
 /// Relu: y = max(x, 0)        Gelu: y = x · Φ(x)  (Φ the normal distribution function, exact form)
+/// Tanh: y = tanh(x)
 /// ```
 ///
 /// # Shapes
@@ -36,6 +37,7 @@ pub(crate) fn composed(x: &Tensor, kind: Activation) -> Result<Tensor> {
         Activation::None => Ok(x.clone()),
         Activation::Relu => x.relu(),
         // candle's own GELU has a derivative that is exact to seven digits only.
+        Activation::Tanh => x.tanh(),
         Activation::Gelu => (x * 0.5)? * ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?,
     }
 }

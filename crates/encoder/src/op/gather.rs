@@ -4,7 +4,8 @@ use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
 use crate::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use nearkin_kernels::{gather_rows, scatter_add_rows};
+use nearkin_kernels::{gather_rows, scatter_add_rows, zeros};
+use std::sync::Arc;
 
 /// Picks rows of a table.
 ///
@@ -19,7 +20,7 @@ use nearkin_kernels::{gather_rows, scatter_add_rows};
 ///
 /// # Errors
 /// An index is `V` or more.
-pub fn gather(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+pub fn gather(table: &Tensor, ids: &Arc<[u32]>) -> Result<Tensor> {
     let (rows, _) = table.dims2()?;
     if let Some(at) = ids.iter().position(|&id| id as usize >= rows) {
         candle_core::bail!(
@@ -28,13 +29,13 @@ pub fn gather(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
         );
     }
     if is_fused(table) {
-        return apply1(&table.contiguous()?, Gather { ids: ids.to_vec() });
+        return apply1(&table.contiguous()?, Gather { ids: ids.clone() });
     }
     table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
 }
 
 struct Gather {
-    ids: Vec<u32>,
+    ids: Arc<[u32]>,
 }
 
 impl CustomOp1 for Gather {
@@ -54,7 +55,7 @@ impl CustomOp1 for Gather {
         let _span = span("gather backward");
         let (_, cols) = table.dims2()?;
         let dy = dy.contiguous()?;
-        let mut dtable = vec![0.0; table.elem_count()];
+        let mut dtable = zeros(table.elem_count());
         scatter_add_rows(&Host::new(&dy)?, cols, &self.ids, &mut dtable);
         Ok(Some(tensor(dtable, table.shape())?))
     }

@@ -24,3 +24,36 @@ pub fn pair(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Ok(vec![Some(dy.get(0)?), Some(dy.get(1)?)])
     })
 }
+
+/// Columns side by side: `[N, C₁]`, `[N, C₂]`, … to `[N, ΣC]`.
+///
+/// # Errors
+/// The rows differ, or there is no part.
+pub fn concat(parts: &[Tensor]) -> Result<Tensor> {
+    let Some((first, rest)) = parts.split_first() else {
+        candle_core::bail!("concat: no parts")
+    };
+    rest.iter()
+        .try_fold(first.clone(), |left, right| beside(&left, right))
+}
+
+fn beside(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let y = Tensor::cat(&[a, b], 1)?;
+    push("concat", [a.clone(), b.clone()], y, |[a, b], _, dy| {
+        let (left, right) = (a.dim(1)?, b.dim(1)?);
+        let part = |from, width| dy.narrow(1, from, width)?.contiguous();
+        Ok(vec![Some(part(0, left)?), Some(part(left, right)?)])
+    })
+}
+
+/// The sum of two tensors of one shape.
+///
+/// # Errors
+/// The shapes differ.
+pub fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let y = (a + b)?;
+    push("sum", [a.clone(), b.clone()], y, |_, _, dy| {
+        // Each takes a tensor of its own: what meets it later is added in place.
+        Ok(vec![Some(dy.clone()), Some(dy.copy()?)])
+    })
+}

@@ -62,6 +62,7 @@ impl Learner {
                         Kind::Offset
                     },
                     storage: Storage::Plain,
+                    stored: vec![format!("loss.{}", parameter.name)],
                 })
             })
             .collect::<Result<_>>()?;

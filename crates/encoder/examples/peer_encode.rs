@@ -1,0 +1,42 @@
+//! The Rust side of `bench/peers/encode.py`: embeds the lines of a file with a sentence encoder.
+//!
+//! `peer_encode MODEL TEXTS ROUNDS [VECTORS]` prints seconds of each round, without loading, as JSON; the vectors of the last
+//! round are written as little-endian `f32`.
+
+use nearkin_encoder::text::{Options, SentenceEncoder};
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, texts, rounds, vectors @ ..] = &arguments[..] else {
+        return Err("expected MODEL TEXTS ROUNDS [VECTORS]".into());
+    };
+    nearkin_kernels::set_threads(2)?;
+    let started = Instant::now();
+    let encoder = SentenceEncoder::load(Path::new(model))?;
+    let loaded = started.elapsed().as_secs_f64();
+    let text = std::fs::read_to_string(texts)?;
+    let texts: Vec<&str> = text.lines().collect();
+    let mut seconds = Vec::new();
+    let mut numbers = Vec::new();
+    for _ in 0..rounds.parse::<usize>()? {
+        let started = Instant::now();
+        let encoded = encoder.encode(&texts, &Options::default(), &mut |_| {})?;
+        seconds.push(started.elapsed().as_secs_f64());
+        numbers = encoded.numbers;
+    }
+    if let [path, ..] = vectors {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(path, bytes)?;
+    }
+    println!(
+        "{}",
+        serde_json::json!({ "load": loaded, "seconds": seconds })
+    );
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Embedding many texts: tokens in parallel, batches of like lengths, the order restored.
+
+use super::module::Module;
+use super::packed::{Packed, Tokens};
+use super::pass::Pass;
+use super::sentence_encoder::SentenceEncoder;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::op;
+
+/// Texts that are tokenized at a time.
+const TOKENIZED: usize = 1 << 12;
+
+/// How texts are embedded.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Put before every text.
+    pub prompt: Option<String>,
+    /// Tokens of a batch: memory follows it. A longer text is a batch of its own.
+    pub tokens: usize,
+    /// Numbers of a vector; all where absent.
+    pub truncate_dim: Option<usize>,
+    /// Whether vectors are scaled to unit length at the end, after truncation.
+    pub normalize: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            prompt: None,
+            tokens: 2048,
+            truncate_dim: None,
+            normalize: false,
+        }
+    }
+}
+
+/// Vectors of texts.
+#[derive(Clone, Debug, Default)]
+pub struct Encoding {
+    /// `[texts, dim]`, row by row.
+    pub numbers: Vec<f32>,
+    /// Length of a vector.
+    pub dim: usize,
+    /// Tokens that were embedded, special tokens included.
+    pub tokens: usize,
+}
+
+impl SentenceEncoder {
+    /// Embeds texts; `progress` is told how many are done.
+    ///
+    /// Texts of like length share a batch, so that the work of a batch is even; the vectors come in the texts' order, and do
+    /// not depend on which texts share a batch but in the last digits.
+    ///
+    /// # Errors
+    /// The tokenizer refuses a text, or the vectors are to be longer than the encoder's.
+    pub fn encode(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        options: &Options,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Encoding> {
+        let dim = options
+            .truncate_dim
+            .or(self.settings.truncate_dim)
+            .unwrap_or(self.dim());
+        if dim == 0 || dim > self.dim() {
+            return Err(Error::Setting {
+                key: "truncate_dim".into(),
+                expected: format!("1 to {}", self.dim()),
+                found: dim.to_string(),
+            });
+        }
+        let mut encoding = Encoding {
+            numbers: vec![0.0; texts.len() * dim],
+            dim,
+            tokens: 0,
+        };
+        for (part, texts) in texts.chunks(TOKENIZED).enumerate() {
+            let tokens = self.tokenize_prompted(texts, options.prompt.as_deref())?;
+            encoding.tokens += tokens.iter().map(|t| t.ids.len()).sum::<usize>();
+            let before = part * TOKENIZED;
+            let rows = &mut encoding.numbers[before * dim..][..texts.len() * dim];
+            let mut told = |done| progress(before + done);
+            self.embed_tokens(&tokens, (rows, dim), options, &mut told)?;
+        }
+        Ok(encoding)
+    }
+
+    fn tokenize_prompted(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        prompt: Option<&str>,
+    ) -> Result<Vec<Tokens>> {
+        match prompt.filter(|prompt| !prompt.is_empty()) {
+            None => self.tokenize(texts),
+            Some(prompt) => {
+                let prompted: Vec<String> = texts
+                    .iter()
+                    .map(|text| format!("{prompt}{}", text.as_ref()))
+                    .collect();
+                self.tokenize(&prompted)
+            }
+        }
+    }
+
+    fn embed_tokens(
+        &self,
+        tokens: &[Tokens],
+        (rows, dim): (&mut [f32], usize),
+        options: &Options,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<()> {
+        let pass = Pass {
+            skip: self.prompt_tokens(options.prompt.as_deref())?,
+            ..Pass::eval()
+        };
+        let mut done = 0;
+        for batch in batches(tokens, options.tokens) {
+            let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
+            let mut vectors = self.forward(&packed, pass)?;
+            if dim < self.dim() {
+                vectors = vectors.narrow(1, 0, dim)?.contiguous()?;
+            }
+            if options.normalize {
+                vectors = op::normalize(&vectors)?;
+            }
+            let vectors = Host::new(&vectors)?;
+            for (row, &i) in vectors.chunks_exact(dim).zip(&batch) {
+                rows[i * dim..][..dim].copy_from_slice(row);
+            }
+            done += batch.len();
+            progress(done);
+        }
+        Ok(())
+    }
+
+    /// Tokens that a pooling without prompts leaves out: the prompt's, with the special token before it.
+    fn prompt_tokens(&self, prompt: Option<&str>) -> Result<usize> {
+        let leaves_out =
+            |module: &Module| matches!(module, Module::Pooling(p) if !p.include_prompt);
+        let prompt = prompt.filter(|prompt| !prompt.is_empty());
+        let Some(prompt) = prompt.filter(|_| self.modules().iter().any(|m| leaves_out(&m.module)))
+        else {
+            return Ok(0);
+        };
+        // The special token at the end is not part of what stands before the text.
+        let tokens = self.tokenize(&[prompt])?;
+        Ok(tokens[0].ids.len().saturating_sub(1))
+    }
+}
+
+/// Batches of texts of like length, the longest first, each of at most so many tokens or of one text.
+fn batches(tokens: &[Tokens], most: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..tokens.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(tokens[i].ids.len()));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    for i in order {
+        let len = tokens[i].ids.len().max(1);
+        if let Some(batch) = batches.last_mut().filter(|_| len <= room) {
+            batch.push(i);
+        } else {
+            batches.push(vec![i]);
+            room = most.max(len);
+        }
+        room -= len;
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_every_text_once_and_no_more_tokens_than_allowed() {
+        let tokens: Vec<Tokens> = [3, 9, 0, 4, 4, 20, 1]
+            .map(|n| Tokens {
+                ids: vec![1; n],
+                segments: vec![0; n],
+            })
+            .into();
+        let batches = batches(&tokens, 10);
+        assert_eq!(batches, [vec![5], vec![1], vec![3, 4], vec![0, 6, 2]]);
+    }
+}

@@ -1,0 +1,337 @@
+//! The folder of a sentence encoder, as sentence-transformers and text-embeddings-inference read it.
+//!
+//! ```text
+//! modules.json                       the modules in order, each with its folder
+//! config_sentence_transformers.json  prompts, similarity
+//! sentence_bert_config.json          the most tokens of a text
+//! config.json, model.safetensors     the Transformer
+//! tokenizer.json, tokenizer_config.json
+//! 1_Pooling/config.json, 2_Dense/…   the other modules
+//! ```
+//! Every form since version 2.0 is read, and a folder without `modules.json` as a Transformer with mean pooling. Written is
+//! the form of before 5.4, which all versions read.
+
+use super::architecture::Architecture;
+use super::dense::Dense;
+use super::module::{Module, Placed};
+use super::pooling::Pooling;
+use super::settings::{self, Settings};
+use super::static_embedding::StaticEmbedding;
+use super::tokenizer::Tokenizer;
+use super::transformer::Transformer;
+use super::{SentenceEncoder, write_json};
+use crate::error::{Error, Result};
+use crate::layer::LayerNorm;
+use crate::parameters::{Parameters, Scope};
+use crate::stored::Stored;
+use crate::weights;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::path::{Component, Path, PathBuf};
+
+const MODULES: &str = "modules.json";
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+/// The files that may hold weights, the preferred one first.
+const WEIGHT_FILES: [&str; 4] = [
+    WEIGHTS,
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "model.pt",
+];
+/// The files that may hold the limit of tokens; the later ones were written by version 1.
+const LIMIT_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    idx: usize,
+    name: String,
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+}
+
+/// What is decided when an encoder is read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Beginnings of the names of parameters that start anew, such as `encoder.layer.5`.
+    pub fresh: Vec<String>,
+    /// Seed of the parameters that start anew.
+    pub seed: u64,
+    /// The pooling of a folder without modules, or in place of the one it has.
+    pub pooling: Option<Pooling>,
+}
+
+impl SentenceEncoder {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, of a module that is not known, or its tensors do not fit its settings.
+    pub fn load(folder: &Path) -> Result<Self> {
+        Self::load_with(folder, &Reading::default())
+    }
+
+    /// Reads a folder, with some parameters started anew or another pooling.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(folder: &Path, reading: &Reading) -> Result<Self> {
+        let settings = Settings::read(folder)?;
+        let entries = entries(folder)?;
+        let first = folder.join(entries.first().map_or("", |entry| &entry.path));
+        let mut tokenizer = Tokenizer::read(if holds_tokenizer(&first) {
+            &first
+        } else {
+            folder
+        })?;
+        let mut modules = Vec::new();
+        for entry in &entries {
+            let placed = module(folder, entry, reading)?;
+            let replaced = reading.pooling.is_some() && matches!(placed.module, Module::Pooling(_));
+            if !replaced {
+                modules.push(placed);
+            }
+            if let (0, Some(pooling)) = (entry.idx, &reading.pooling) {
+                modules.push(Placed {
+                    module: Module::Pooling(pooling.clone()),
+                    path: "1_Pooling".into(),
+                    parameters: Parameters::default(),
+                });
+            }
+        }
+        if let Some(Module::Transformer(t)) = modules.first().map(|placed| &placed.module) {
+            limit(&first, &mut tokenizer, t.architecture())?;
+        }
+        Self::new(tokenizer, modules, settings)
+    }
+
+    /// Writes the encoder into an existing folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let mut entries = Vec::new();
+        for (idx, placed) in self.modules().iter().enumerate() {
+            let class = placed.module.class();
+            let path = match idx {
+                0 => String::new(),
+                idx => format!("{idx}_{class}"),
+            };
+            fs_err::create_dir_all(folder.join(&path))?;
+            save_module(placed, &folder.join(&path))?;
+            entries.push(Entry {
+                idx,
+                name: idx.to_string(),
+                path,
+                class: format!("sentence_transformers.models.{class}"),
+            });
+        }
+        self.tokenizer.save(folder)?;
+        if let Some(Module::Transformer(_)) = self.modules().first().map(|placed| &placed.module) {
+            let limits = json!({
+                "max_seq_length": self.tokenizer.limit(), "do_lower_case": self.tokenizer.lowercase()
+            });
+            write_json(&folder.join(LIMIT_FILES[0]), &limits)?;
+        }
+        write_json(&folder.join(settings::FILE), &self.settings.config())?;
+        write_json(&folder.join(MODULES), &entries)
+    }
+}
+
+fn holds_tokenizer(folder: &Path) -> bool {
+    let files = ["tokenizer.json", "vocab.txt", "vocab.json"];
+    files.iter().any(|name| folder.join(name).exists())
+}
+
+/// The modules that a folder names; a Transformer with mean pooling where it names none.
+fn entries(folder: &Path) -> Result<Vec<Entry>> {
+    let path = folder.join(MODULES);
+    if path.exists() {
+        let text = fs_err::read_to_string(&path)?;
+        let mut entries: Vec<Entry> = serde_json::from_str(&text).map_err(|e| wrong(&path, &e))?;
+        entries.sort_by_key(|entry| entry.idx);
+        for entry in &mut entries {
+            let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+            if !Path::new(&entry.path).components().all(inside) {
+                return Err(wrong(
+                    &path,
+                    &format!("\"{}\" leads out of the folder", entry.path),
+                ));
+            }
+            if entry.path == "." {
+                entry.path.clear();
+            }
+        }
+        return Ok(entries);
+    }
+    if !folder.join(CONFIG).exists() {
+        let reason = format!("no sentence encoder, there is neither {MODULES} nor {CONFIG} in it");
+        return Err(wrong(folder, &reason));
+    }
+    let entry = |idx, path: &str, class: &str| Entry {
+        idx,
+        name: String::new(),
+        path: path.into(),
+        class: format!("sentence_transformers.models.{class}"),
+    };
+    if is_static(folder)? {
+        return Ok(vec![entry(0, "", "StaticEmbedding")]);
+    }
+    Ok(vec![
+        entry(0, "", "Transformer"),
+        entry(1, "1_Pooling", "Pooling"),
+    ])
+}
+
+/// Whether a folder is of model2vec.
+fn is_static(folder: &Path) -> Result<bool> {
+    let config = object(&folder.join(CONFIG))?;
+    Ok(config.get("model_type").and_then(Value::as_str) == Some("model2vec"))
+}
+
+/// A module of a folder.
+fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
+    let path = folder.join(&entry.path);
+    let class = class(folder, &entry.class)?;
+    let open = |first: bool| -> Result<Scope> {
+        let file = WEIGHT_FILES
+            .map(|name| path.join(name))
+            .into_iter()
+            .find(|file| file.exists());
+        let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
+        let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+        Ok(scope.labeled(if first { "" } else { &entry.path }))
+    };
+    let config = path.join(CONFIG);
+    let (module, scope) = match class {
+        "Transformer" => transformer(&path, reading)?,
+        "StaticEmbedding" => {
+            let scope = open(true)?;
+            (Module::Static(StaticEmbedding::new(&scope)?), Some(scope))
+        }
+        "Pooling" if !config.exists() && !folder.join(MODULES).exists() => {
+            let width = Architecture::read(&folder.join(CONFIG))?.width;
+            (Module::Pooling(Pooling::mean(width)), None)
+        }
+        "Pooling" => {
+            let pooling = Pooling::parse(&object(&config)?);
+            (
+                Module::Pooling(pooling.map_err(|e| wrong(&config, &e))?),
+                None,
+            )
+        }
+        "Dense" => {
+            let settings = serde_json::from_value(Value::Object(object(&config)?));
+            let scope = open(false)?;
+            let dense = Dense::new(&scope, settings.map_err(|e| wrong(&config, &e))?)?;
+            (Module::Dense(dense), Some(scope))
+        }
+        "LayerNorm" => {
+            let width = object(&config)?.get("dimension").and_then(Value::as_u64);
+            let width = width.ok_or_else(|| wrong(&config, "dimension is missing"))? as usize;
+            let scope = open(false)?;
+            let norm = LayerNorm::new(&scope.child("norm"), width, 1e-5)?;
+            (Module::LayerNorm(norm, width), Some(scope))
+        }
+        "Normalize" => (Module::Normalize, None),
+        "Dropout" => {
+            let rate = config.exists().then(|| object(&config)).transpose()?;
+            let rate = rate.and_then(|config| config.get("dropout")?.as_f64());
+            (Module::Dropout(rate.unwrap_or(0.2) as f32), None)
+        }
+        other => {
+            let known =
+                "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, StaticEmbedding";
+            let reason = format!("the module \"{other}\" is not known, expected one of {known}");
+            return Err(wrong(&folder.join(MODULES), &reason));
+        }
+    };
+    Ok(Placed {
+        module,
+        path: entry.path.clone(),
+        parameters: scope.map(|scope| scope.parameters()).unwrap_or_default(),
+    })
+}
+
+fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)> {
+    let architecture = Architecture::read(&path.join(CONFIG))?;
+    let file = WEIGHT_FILES
+        .map(|name| path.join(name))
+        .into_iter()
+        .find(|file| file.exists());
+    let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
+    let stored = stored.behind(architecture.prefixes(), "embeddings.word_embeddings.weight");
+    let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+    let transformer = Transformer::new(&scope, architecture)?;
+    let config = object(&path.join(CONFIG))?;
+    Ok((
+        Module::Transformer(Box::new(transformer.described(config))),
+        Some(scope),
+    ))
+}
+
+/// The class at the end of a dotted name of sentence-transformers; anything else is code of the folder's own.
+fn class<'a>(folder: &Path, name: &'a str) -> Result<&'a str> {
+    let Some(rest) = name.strip_prefix("sentence_transformers.") else {
+        let reason = format!("the module \"{name}\" is no module of sentence-transformers");
+        return Err(wrong(&folder.join(MODULES), &reason));
+    };
+    Ok(rest.rsplit('.').next().unwrap_or(rest))
+}
+
+/// Sets the most tokens of a text: the folder's own setting, else the tokenizer's, else all that the Transformer has
+/// positions for.
+fn limit(folder: &Path, tokenizer: &mut Tokenizer, architecture: &Architecture) -> Result<()> {
+    let file = LIMIT_FILES
+        .map(|name| folder.join(name))
+        .into_iter()
+        .find(|file| file.exists());
+    let config = file
+        .map(|file| object(&file))
+        .transpose()?
+        .unwrap_or_default();
+    let own = config.get("max_seq_length").and_then(Value::as_u64);
+    let limit = own.map(|limit| limit as usize).or(tokenizer.own_limit());
+    tokenizer.set_lowercase(config.get("do_lower_case").and_then(Value::as_bool) == Some(true));
+    tokenizer.set_limit(limit.unwrap_or(usize::MAX).min(architecture.longest()))
+}
+
+fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
+    let config = match &placed.module {
+        Module::Transformer(t) => Some(Value::Object(t.config().clone())),
+        Module::Pooling(pooling) => Some(pooling.config()),
+        Module::Dense(dense) => Some(json!(dense.config())),
+        Module::LayerNorm(_, width) => Some(json!({ "dimension": width })),
+        Module::Dropout(rate) => Some(json!({ "dropout": rate })),
+        Module::Static(_) => None,
+        // Git keeps no empty folders.
+        Module::Normalize => Some(json!({})),
+    };
+    if let Some(config) = config {
+        write_json(&folder.join(CONFIG), &config)?;
+    }
+    if placed.parameters.iter().next().is_some() {
+        weights::save(&placed.parameters, &folder.join(WEIGHTS))?;
+    }
+    Ok(())
+}
+
+fn object(path: &Path) -> Result<Map<String, Value>> {
+    let text = fs_err::read_to_string(path)?;
+    serde_json::from_str(&text).map_err(|e| wrong(path, &e))
+}
+
+fn wrong(path: &Path, reason: &(impl ToString + ?Sized)) -> Error {
+    Error::File {
+        path: PathBuf::from(path),
+        reason: reason.to_string(),
+    }
+}

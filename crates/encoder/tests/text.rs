@@ -1,0 +1,328 @@
+//! Tiny Transformers of each family against the transformers library, and sentence encoders in their folders.
+
+use nearkin_encoder::parameters::{Parameter, Scope};
+use nearkin_encoder::text::{
+    Architecture, Options, Packed, Pass, SentenceEncoder, Tokens, Transformer,
+};
+use nearkin_encoder::{DType, Device, Tensor, tape, weights};
+use serde::Deserialize;
+use std::path::Path;
+
+/// Phase of the weights in the loss whose gradients are recorded.
+const WEIGHTS_PHASE: u32 = 99;
+
+#[derive(Deserialize)]
+struct Golden {
+    sentences: Vec<Vec<u32>>,
+    segments: Vec<Vec<u32>>,
+    families: Vec<Family>,
+}
+
+#[derive(Deserialize)]
+struct Family {
+    #[serde(rename = "family")]
+    name: String,
+    config: serde_json::Value,
+    output: Vec<f64>,
+    parameters: Vec<Weight>,
+}
+
+#[derive(Deserialize)]
+struct Weight {
+    name: String,
+    shape: Vec<usize>,
+    phase: u32,
+    scale: f64,
+    shift: f64,
+    gradient: Vec<f64>,
+}
+
+/// The formula of `golden/wave.py`.
+fn wave(count: usize, phase: u32, [scale, shift]: [f64; 2]) -> Vec<f64> {
+    let phase = f64::from(phase);
+    (0..count)
+        .map(|i| i as f64)
+        .map(|i| (0.37 * i + 0.11 * phase).sin() + 0.5 * (0.0173 * i * i + phase).sin())
+        .map(|x| shift + scale * x)
+        .collect()
+}
+
+impl Golden {
+    fn read() -> Self {
+        serde_json::from_str(include_str!("golden/text.json")).unwrap()
+    }
+
+    /// The sentences, of one segment where the family knows no more.
+    fn packed(&self, segments: usize) -> Packed {
+        let segments_known = segments.saturating_sub(1) as u32;
+        let both = self.sentences.iter().zip(&self.segments);
+        let tokens: Vec<Tokens> = both
+            .map(|(ids, segments)| Tokens {
+                ids: ids.clone(),
+                segments: segments.iter().map(|&s| s.min(segments_known)).collect(),
+            })
+            .collect();
+        Packed::new(&tokens)
+    }
+}
+
+impl Family {
+    fn architecture(&self, folder: &Path) -> Architecture {
+        let path = folder.join("config.json");
+        fs_err::write(&path, self.config.to_string()).unwrap();
+        Architecture::read(&path).unwrap()
+    }
+
+    fn transformer(&self, folder: &Path, dtype: DType) -> (Transformer, Vec<Parameter>) {
+        let scope = Scope::new(0, dtype, &Device::Cpu);
+        let transformer = Transformer::new(&scope, self.architecture(folder)).unwrap();
+        let parameters: Vec<Parameter> = scope.parameters().iter().cloned().collect();
+        let count: usize = parameters.iter().map(|p| p.stored.len()).sum();
+        assert_eq!(count, self.parameters.len(), "{}", self.name);
+        for p in &parameters {
+            let numbers = self.of(p, |w| {
+                wave(w.shape.iter().product(), w.phase, [w.scale, w.shift])
+            });
+            let values = Tensor::from_vec(numbers, p.var.shape(), &Device::Cpu).unwrap();
+            p.var.set(&values.to_dtype(dtype).unwrap()).unwrap();
+        }
+        (transformer, parameters)
+    }
+
+    /// The numbers of a parameter, put together from those of its tensors in files.
+    fn of(&self, p: &Parameter, numbers: impl Fn(&Weight) -> Vec<f64>) -> Vec<f64> {
+        let stored = p.stored.iter().flat_map(|name| {
+            let weight = self.parameters.iter().find(|w| w.name == *name);
+            let weight = weight.unwrap_or_else(|| panic!("no tensor {name}"));
+            assert_eq!(
+                weight.shape,
+                p.storage.shape_in_file(p.var.dims()),
+                "{name}"
+            );
+            numbers(weight)
+        });
+        stored.collect()
+    }
+}
+
+/// Errors are relative to the largest number of the golden tensor.
+fn assert_close(what: &str, found: &Tensor, golden: &[f64], tolerance: f64) {
+    let exact = found.to_dtype(DType::F64).unwrap();
+    let found: Vec<f64> = exact.flatten_all().unwrap().to_vec1().unwrap();
+    assert_eq!(found.len(), golden.len(), "{what}");
+    let scale = golden.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    for (i, (x, y)) in found.iter().zip(golden).enumerate() {
+        assert!(
+            (x - y).abs() <= tolerance * scale,
+            "{what} [{i}]: {x} against {y}"
+        );
+    }
+}
+
+#[test]
+fn every_family_and_its_gradients_equal_transformers() {
+    let golden = Golden::read();
+    let folder = tempfile::tempdir().unwrap();
+    for family in &golden.families {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-9)] {
+            let what = |part: &str| format!("{part} of {} in {dtype:?}", family.name);
+            let (transformer, parameters) = family.transformer(folder.path(), dtype);
+            let mut pass = Pass::train(0);
+            pass.dropout = 0.0;
+            let forward =
+                || transformer.forward(&golden.packed(transformer.architecture().segments), pass);
+            let (y, tape) = tape::record(forward).unwrap();
+            assert_close(&what("vectors"), &y, &family.output, tolerance);
+            let upstream = wave(y.elem_count(), WEIGHTS_PHASE, [1.0, 0.0]);
+            let upstream = upstream.iter().map(|&x| x as f32).collect();
+            let gradients = tape.backward(&y, upstream).unwrap();
+            for p in &parameters {
+                let golden = family.of(p, |w| w.gradient.clone());
+                let found = gradients.get(&p.var).unwrap();
+                // The gradient that goes in is f32.
+                assert_close(&what(&p.name), found, &golden, tolerance.max(1e-6));
+            }
+        }
+    }
+}
+
+#[test]
+fn dropout_follows_the_seed_and_spares_evaluation() {
+    let golden = Golden::read();
+    let folder = tempfile::tempdir().unwrap();
+    let (transformer, _) = golden.families[0].transformer(folder.path(), DType::F32);
+    let run = |pass: Pass| {
+        let y = transformer
+            .forward(&golden.packed(transformer.architecture().segments), pass)
+            .unwrap();
+        y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(run(Pass::eval()), run(Pass::eval()));
+    assert_eq!(run(Pass::train(1)), run(Pass::train(1)));
+    assert_ne!(run(Pass::train(1)), run(Pass::train(2)));
+    assert_ne!(run(Pass::train(1)), run(Pass::eval()));
+}
+
+/// A folder of a tiny sentence encoder of a family, as the transformers library writes one.
+fn write_folder(family: &Family, folder: &Path, prefix: &str) {
+    let (_, parameters) = family.transformer(folder, DType::F32);
+    let mut tensors = weights::Tensors::new();
+    for (name, values) in weights::tensors(&parameters.into_iter().collect()).unwrap() {
+        tensors.insert(format!("{prefix}{name}"), values);
+    }
+    weights::write(&tensors, &folder.join("model.safetensors")).unwrap();
+    let words = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##d", "e", "f",
+    ];
+    fs_err::write(folder.join("vocab.txt"), words.join("\n")).unwrap();
+}
+
+fn encode(encoder: &SentenceEncoder, texts: &[&str]) -> Vec<f32> {
+    let options = Options::default();
+    encoder
+        .encode(texts, &options, &mut |_| {})
+        .unwrap()
+        .numbers
+}
+
+const TEXTS: [&str; 5] = [
+    "a b c",
+    "",
+    "E f cd x",
+    "a",
+    "b b b b b b b b b b b b b b b b b b b b",
+];
+
+#[test]
+fn a_bare_folder_is_a_transformer_with_mean_pooling_and_survives_saving() {
+    let golden = Golden::read();
+    for (family, prefix) in [(0, "bert."), (0, ""), (3, "distilbert.")] {
+        let family = &golden.families[family];
+        let [bare, saved] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        write_folder(family, bare.path(), prefix);
+        let one = SentenceEncoder::load(bare.path()).unwrap();
+        assert_eq!(one.tokenizer.limit(), 14);
+        one.save(saved.path()).unwrap();
+        let other = SentenceEncoder::load(saved.path()).unwrap();
+        assert_eq!(encode(&one, &TEXTS), encode(&other, &TEXTS));
+        let modules = fs_err::read_to_string(saved.path().join("modules.json")).unwrap();
+        assert!(
+            modules.contains("\"sentence_transformers.models.Pooling\""),
+            "{modules}"
+        );
+    }
+}
+
+#[test]
+fn texts_are_embedded_alone_as_in_a_batch() {
+    let golden = Golden::read();
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&golden.families[0], folder.path(), "");
+    let encoder = SentenceEncoder::load(folder.path()).unwrap();
+    let together = encode(&encoder, &TEXTS);
+    for (text, row) in TEXTS.iter().zip(together.chunks(8)) {
+        assert_eq!(encode(&encoder, &[text]), row, "{text}");
+    }
+}
+
+/// What loading says once `change` was done to a good folder.
+fn refusal(change: impl Fn(&Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&Golden::read().families[0], folder.path(), "");
+    let encoder = SentenceEncoder::load(folder.path()).unwrap();
+    encoder.save(folder.path()).unwrap();
+    change(folder.path());
+    SentenceEncoder::load(folder.path())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn damaged_folders_are_refused_with_what_is_wrong() {
+    let replace = |file: &'static str, from: &'static str, to: &'static str| {
+        refusal(move |folder| {
+            let text = fs_err::read_to_string(folder.join(file)).unwrap();
+            assert!(text.contains(from), "{file}: {text}");
+            fs_err::write(folder.join(file), text.replace(from, to)).unwrap();
+        })
+    };
+    let modules = "modules.json";
+    for (error, expected) in [
+        (
+            replace(modules, "models.Pooling", "models.CNN"),
+            "\"CNN\" is not known",
+        ),
+        (
+            replace(
+                modules,
+                "sentence_transformers.models.Pooling",
+                "custom.Pool",
+            ),
+            "\"custom.Pool\" is no",
+        ),
+        (
+            replace(modules, "1_Pooling", "../1_Pooling"),
+            "leads out of the folder",
+        ),
+        (replace(modules, "[", "{"), modules),
+        (
+            replace("1_Pooling/config.json", "8", "9"),
+            "takes vectors of 9",
+        ),
+        (
+            replace("config.json", "\"vocab_size\": 11", "\"vocab_size\": 10"),
+            "expected [10, 8]",
+        ),
+        (
+            replace("config.json", "\"bert\"", "\"llama\""),
+            "model_type is \"llama\"",
+        ),
+        (
+            refusal(|folder| {
+                let path = folder.join("model.safetensors");
+                let bytes = fs_err::read(&path).unwrap();
+                fs_err::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+            }),
+            "not a whole safetensors file",
+        ),
+        (
+            refusal(|folder| {
+                let path = folder.join("model.safetensors");
+                let mut tensors = weights::read(&path).unwrap();
+                tensors.remove("encoder.layer.1.attention.self.key.bias");
+                weights::write(&tensors, &path).unwrap();
+            }),
+            "tensor \"encoder.layer.1.attention.self.key.bias\" is missing",
+        ),
+        (
+            refusal(|folder| {
+                let path = folder.join("model.safetensors");
+                let mut tensors = weights::read(&path).unwrap();
+                let nan = Tensor::new(&[f32::NAN; 8], &Device::Cpu).unwrap();
+                tensors.insert("encoder.layer.0.output.dense.bias".into(), nan);
+                weights::write(&tensors, &path).unwrap();
+            }),
+            "\"encoder.layer.0.output.dense.bias\" holds NaN",
+        ),
+        (
+            refusal(|folder| {
+                for file in ["vocab.txt", "tokenizer.json"] {
+                    fs_err::remove_file(folder.join(file)).unwrap();
+                }
+                let words: Vec<String> = (0..12).map(|i| format!("w{i}")).collect();
+                let words = format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{}", words.join("\n"));
+                fs_err::write(folder.join("vocab.txt"), words).unwrap();
+            }),
+            "at most the 11 rows of the embeddings, found a tokenizer of 17 tokens",
+        ),
+        (
+            refusal(|folder| {
+                fs_err::remove_file(folder.join("vocab.txt")).unwrap();
+                fs_err::remove_file(folder.join("tokenizer.json")).unwrap();
+            }),
+            "no tokenizer.json",
+        ),
+    ] {
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    }
+}
