@@ -97,7 +97,7 @@ fn layers() -> Vec<Case> {
         case("attention with both", &[&[7, 18], &[7, 2]], move |x| {
             attention(&x[0], Some(&x[1]), &heads(Some(dropped)))
         }),
-        case("concat", &[&[5, 3], &[5, 1], &[5, 2]], |x| concat(x)),
+        case("concat", &[&[5, 3], &[5, 1], &[5, 2]], concat),
         case("sum", &[&[5, 3], &[5, 3]], |x| sum(&x[0], &x[1])),
         case("sum of one twice", &[&[5, 3]], |x| sum(&x[0], &x[0])),
     ]
