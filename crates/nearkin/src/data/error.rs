@@ -96,6 +96,28 @@ pub enum DataError {
         /// What was there.
         found: String,
     },
+    /// More rows of a table cannot be used than its `damaged` allows.
+    #[error("{path}: {damage}, damaged = {allowed} allows {} of {rows} rows", (allowed * *rows as f64) as usize)]
+    DamagedRows {
+        /// The table.
+        path: PathBuf,
+        /// How many, and the first of them.
+        damage: crate::text::table::Damage,
+        /// The rows that were read.
+        rows: usize,
+        /// The share that may be damaged.
+        allowed: f64,
+    },
+    /// The range of scores is empty.
+    #[error("{path}: scores from low = {low} to high = {high}: low must be below high")]
+    ScoreRange {
+        /// The table.
+        path: PathBuf,
+        /// The score of pairs that have nothing in common.
+        low: f64,
+        /// The score of pairs of one meaning.
+        high: f64,
+    },
     /// A feature that is NaN, infinite or an empty field.
     #[error(
         "{path}: {row}, column {column}: no finite value ({found:?}); set missing = \"skip\" to leave such rows out"

@@ -1,0 +1,31 @@
+//! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
+//!
+//! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
+//! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
+
+pub mod agglomerative;
+pub mod community;
+mod condensed;
+pub mod correlation;
+mod error;
+pub mod folds;
+pub mod hard_negatives;
+pub mod information_retrieval;
+mod lbfgs;
+pub mod logistic_regression;
+pub mod pairs;
+pub mod paraphrase;
+pub mod quantize;
+mod resample;
+pub mod semantic_search;
+pub mod senteval;
+pub mod similarity;
+pub mod sts;
+pub mod table;
+pub mod tfidf;
+pub mod triplets;
+mod unit_rows;
+
+pub use error::TextError;
+pub use resample::Bootstrap;
+pub use table::TextTable;
