@@ -48,30 +48,33 @@ fn for_rows(cols: usize, y: &mut [f32], f: impl Fn(&mut [f32]) + Sync + Send) {
     for_pieces_in_place(y, piece, |y| y.chunks_exact_mut(cols).for_each(&f));
 }
 
+/// Where [`linear_backward`] writes; what is absent is not computed.
+#[derive(Debug, Default)]
+pub struct LinearGradients<'a> {
+    /// `[n, in]`
+    pub dx: Option<&'a mut [f32]>,
+    /// `[out, in]`
+    pub dw: Option<&'a mut [f32]>,
+    /// `[out]`
+    pub db: Option<&'a mut [f32]>,
+}
+
 /// dx = dy w, dw = dyᵀ x, db = Σ rows of dy; all overwritten.
 ///
 /// # Shapes
-/// - `x`, `dx`: `[n, in]`; `w`, `dw`: `[out, in]`; `dy`: `[n, out]`; `db`: `[out]`
+/// - `x`: `[n, in]`; `w`: `[out, in]`; `dy`: `[n, out]`
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn linear_backward(
-    x: Mat,
-    w: Mat,
-    dy: Mat,
-    dx: &mut [f32],
-    dw: &mut [f32],
-    db: Option<&mut [f32]>,
-) {
-    gemm(MatMut::new(dx, x.rows, x.cols), Beta::Overwrite, 1.0, dy, w);
-    gemm(
-        MatMut::new(dw, w.rows, w.cols),
-        Beta::Overwrite,
-        1.0,
-        dy.t(),
-        x,
-    );
-    if let Some(db) = db {
+pub fn linear_backward(x: Mat, w: Mat, dy: Mat, gradients: LinearGradients) {
+    if let Some(dx) = gradients.dx {
+        gemm(MatMut::new(dx, x.rows, x.cols), Beta::Overwrite, 1.0, dy, w);
+    }
+    if let Some(dw) = gradients.dw {
+        let dw = MatMut::new(dw, w.rows, w.cols);
+        gemm(dw, Beta::Overwrite, 1.0, dy.t(), x);
+    }
+    if let Some(db) = gradients.db {
         column_sums(dy, db);
     }
 }
@@ -186,9 +189,11 @@ mod tests {
                 xm,
                 wm,
                 Mat::new(&dy, n, output),
-                &mut dx,
-                &mut dw,
-                Some(&mut db),
+                LinearGradients {
+                    dx: Some(&mut dx),
+                    dw: Some(&mut dw),
+                    db: Some(&mut db),
+                },
             );
             assert_close(
                 &dx,

@@ -22,6 +22,7 @@ use super::transformer::Transformer;
 use super::{SentenceEncoder, write_json};
 use crate::error::{Error, Result};
 use crate::layer::LayerNorm;
+use crate::lora::Lora;
 use crate::parameters::{Parameters, Scope};
 use crate::stored::Stored;
 use crate::weights;
@@ -64,6 +65,10 @@ struct Entry {
 pub struct Reading {
     /// Beginnings of the names of parameters that start anew, such as `encoder.layer.5`.
     pub fresh: Vec<String>,
+    /// Beginnings of the names of parameters that are not learned.
+    pub freeze: Vec<String>,
+    /// Adapters of the Transformer's linear layers; nothing else of it is learned then.
+    pub lora: Option<Lora>,
     /// Seed of the parameters that start anew.
     pub seed: u64,
     /// The pooling of a folder without modules, or in place of the one it has.
@@ -208,6 +213,7 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             .find(|file| file.exists());
         let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
         let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+        let scope = scope.freezing(&reading.freeze);
         Ok(scope.labeled(if first { "" } else { &entry.path }))
     };
     let config = path.join(CONFIG);
@@ -270,6 +276,10 @@ fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)
     let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
     let stored = stored.behind(architecture.prefixes(), "embeddings.word_embeddings.weight");
     let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+    let scope = match &reading.lora {
+        Some(lora) => scope.adapted(lora),
+        None => scope.freezing(&reading.freeze),
+    };
     let transformer = Transformer::new(&scope, architecture)?;
     let config = object(&path.join(CONFIG))?;
     Ok((
@@ -318,8 +328,14 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     if let Some(config) = config {
         write_json(&folder.join(CONFIG), &config)?;
     }
-    if placed.parameters.iter().next().is_some() {
-        weights::save(&placed.parameters, &folder.join(WEIGHTS))?;
+    let lora = match &placed.module {
+        Module::Transformer(t) => t.lora(),
+        _ => None,
+    };
+    match lora {
+        Some(lora) => weights::write(&lora.merged(&placed.parameters)?, &folder.join(WEIGHTS))?,
+        None if placed.parameters.iter().next().is_none() => {}
+        None => weights::save(&placed.parameters, &folder.join(WEIGHTS))?,
     }
     Ok(())
 }
