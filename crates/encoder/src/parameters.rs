@@ -279,24 +279,13 @@ impl Scope {
                 self.var(numbers, shape)?
             }
         };
-        let frozen = self
-            .frozen
-            .iter()
-            .any(|start| name.starts_with(start.as_str()));
-        let (kind, shared) = if frozen {
-            // No variable to the tapes: its gradient is not computed.
-            (Kind::Frozen, var.as_detached_tensor())
-        } else {
-            (kind, var.as_tensor().clone())
-        };
-        self.made.borrow_mut().push(Parameter {
+        Ok(self.made(Parameter {
             name,
             var,
             kind,
             storage,
             stored,
-        });
-        Ok(shared)
+        }))
     }
 
     /// Makes a parameter here of numbers that are at hand.
@@ -304,16 +293,27 @@ impl Scope {
     /// # Errors
     /// The count of numbers does not fit the shape.
     pub fn given(&self, name: &str, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
-        let var = self.var(numbers, shape)?;
-        let shared = var.as_tensor().clone();
-        self.made.borrow_mut().push(Parameter {
+        Ok(self.made(Parameter {
             name: format!("{}{}{name}", self.label, self.prefix),
-            var,
+            var: self.var(numbers, shape)?,
             kind: Kind::Weight,
             storage: Storage::Plain,
             stored: vec![format!("{}{name}", self.prefix)],
-        });
-        Ok(shared)
+        }))
+    }
+
+    /// Notes a parameter, frozen where its name says so, and returns the tensor that layers use.
+    fn made(&self, mut parameter: Parameter) -> Tensor {
+        let frozen = |start: &String| parameter.name.starts_with(start.as_str());
+        let shared = if self.frozen.iter().any(frozen) {
+            parameter.kind = Kind::Frozen;
+            // No variable to the tapes: its gradient is not computed.
+            parameter.var.as_detached_tensor()
+        } else {
+            parameter.var.as_tensor().clone()
+        };
+        self.made.borrow_mut().push(parameter);
+        shared
     }
 
     /// The stored weights, of which layers may read tensors that are no parameters.

@@ -453,3 +453,27 @@ fn adapters_learn_alone_and_are_merged_on_export() {
         }
     }
 }
+
+#[test]
+fn a_text_file_of_word_vectors_is_an_encoder_and_survives_saving() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("glove.txt");
+    // A word2vec header, a line of another length and one that is no vector are left out.
+    fs_err::write(&path, "3 2\nthe 1 2\ncat -1 0\nbroken 1\n? x y\nThe 9 9\n").unwrap();
+    let one = SentenceEncoder::load(&path).unwrap();
+    assert_eq!(
+        encode(&one, &["the cat", "The (CAT)!", "dog", ""]),
+        [0., 1., 4., 4.5, 0., 0., 0., 0.]
+    );
+    let saved = tempfile::tempdir().unwrap();
+    one.save(saved.path()).unwrap();
+    let other = SentenceEncoder::load(saved.path()).unwrap();
+    assert_eq!(encode(&other, &["the cat"]), [0., 1.]);
+    assert_eq!(other.parameters().learned().count(), 0);
+    fs_err::write(&path, "nothing here\n").unwrap();
+    let error = SentenceEncoder::load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("no line holds a word and its vector"),
+        "{error}"
+    );
+}

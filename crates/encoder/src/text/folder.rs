@@ -19,6 +19,7 @@ use super::settings::{self, Settings};
 use super::static_embedding::StaticEmbedding;
 use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
+use super::words::WordEmbeddings;
 use super::{SentenceEncoder, write_json};
 use crate::error::{Error, Result};
 use crate::layer::LayerNorm;
@@ -26,12 +27,15 @@ use crate::lora::Lora;
 use crate::parameters::{Parameters, Scope};
 use crate::stored::Stored;
 use crate::weights;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
 
 const MODULES: &str = "modules.json";
 const CONFIG: &str = "config.json";
+/// The settings of word vectors.
+const WORDS: &str = "wordembedding_config.json";
 const WEIGHTS: &str = "model.safetensors";
 /// The files that may hold weights, the preferred one first.
 const WEIGHT_FILES: [&str; 4] = [
@@ -76,7 +80,7 @@ pub struct Reading {
 }
 
 impl SentenceEncoder {
-    /// Reads a folder.
+    /// Reads a folder, or a text file of word vectors such as `GloVe`'s.
     ///
     /// # Errors
     /// A file is missing, damaged, of a module that is not known, or its tensors do not fit its settings.
@@ -89,6 +93,9 @@ impl SentenceEncoder {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_with(folder: &Path, reading: &Reading) -> Result<Self> {
+        if folder.is_file() {
+            return Self::of_words(folder, reading);
+        }
         let settings = Settings::read(folder)?;
         let entries = entries(folder)?;
         let first = folder.join(entries.first().map_or("", |entry| &entry.path));
@@ -116,6 +123,30 @@ impl SentenceEncoder {
             limit(&first, &mut tokenizer, t.architecture())?;
         }
         Self::new(tokenizer, modules, settings)
+    }
+
+    /// The mean of word vectors, from a text file of them.
+    fn of_words(path: &Path, reading: &Reading) -> Result<Self> {
+        let scope = Scope::new(reading.seed, DType::F32, &Device::Cpu);
+        let (words, file) = WordEmbeddings::read_text(path, &scope)?;
+        let pooling = reading
+            .pooling
+            .clone()
+            .unwrap_or_else(|| Pooling::mean(words.dim()));
+        let placed = |module, path: &str, parameters| Placed {
+            module,
+            path: path.into(),
+            parameters,
+        };
+        let modules = vec![
+            placed(Module::Words(words), "", scope.parameters()),
+            placed(Module::Pooling(pooling), "1_Pooling", Parameters::default()),
+        ];
+        Self::new(
+            Tokenizer::of_words(path, file)?,
+            modules,
+            Settings::default(),
+        )
     }
 
     /// Writes the encoder into an existing folder.
@@ -152,7 +183,12 @@ impl SentenceEncoder {
 }
 
 fn holds_tokenizer(folder: &Path) -> bool {
-    let files = ["tokenizer.json", "vocab.txt", "vocab.json"];
+    let files = [
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "whitespacetokenizer_config.json",
+    ];
     files.iter().any(|name| folder.join(name).exists())
 }
 
@@ -223,6 +259,15 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             let scope = open(true)?;
             (Module::Static(StaticEmbedding::new(&scope)?), Some(scope))
         }
+        "WordEmbeddings" => {
+            let settings = object(&path.join(WORDS))?;
+            let learned = settings.get("update_embeddings").and_then(Value::as_bool) == Some(true);
+            let scope = open(true)?;
+            (
+                Module::Words(WordEmbeddings::new(&scope, learned)?),
+                Some(scope),
+            )
+        }
         "Pooling" if !config.exists() && !folder.join(MODULES).exists() => {
             let width = Architecture::read(&folder.join(CONFIG))?.width;
             (Module::Pooling(Pooling::mean(width)), None)
@@ -254,8 +299,7 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             (Module::Dropout(rate.unwrap_or(0.2) as f32), None)
         }
         other => {
-            let known =
-                "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, StaticEmbedding";
+            let known = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, StaticEmbedding, WordEmbeddings";
             let reason = format!("the module \"{other}\" is not known, expected one of {known}");
             return Err(wrong(&folder.join(MODULES), &reason));
         }
@@ -322,6 +366,14 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
         Module::LayerNorm(_, width) => Some(json!({ "dimension": width })),
         Module::Dropout(rate) => Some(json!({ "dropout": rate })),
         Module::Static(_) => None,
+        Module::Words(words) => {
+            let settings = json!({
+                "tokenizer_class": "sentence_transformers.models.tokenizer.WhitespaceTokenizer",
+                "update_embeddings": words.learned(), "max_seq_length": 1_000_000,
+            });
+            write_json(&folder.join(WORDS), &settings)?;
+            None
+        }
         // Git keeps no empty folders.
         Module::Normalize => Some(json!({})),
     };
