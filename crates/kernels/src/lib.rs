@@ -76,7 +76,7 @@ pub use exp::{exp, exp_scalar};
 pub use gather::{gather_rows, scatter_add_rows};
 pub use gemm::{Beta, gemm, gemm_sequential};
 pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
-pub use linear::{LinearGradients, column_sums, linear, linear_backward};
+pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_new};
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
 pub use parallel::{ThreadsAlreadySet, set_threads, threads};

@@ -30,6 +30,24 @@ pub fn linear(x: Mat, w: Mat, bias: Option<&[f32]>, y: &mut [f32]) {
     gemm(MatMut::new(y, x.rows, w.rows), beta, 1.0, x, w.t());
 }
 
+/// [`linear`] into a new matrix, whose memory is written once before the product and not twice.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn linear_new(x: Mat, w: Mat, bias: &[f32]) -> Vec<f32> {
+    assert_eq!(bias.len(), w.rows, "one bias per output");
+    let mut y = Vec::with_capacity(x.rows * w.rows);
+    (0..x.rows).for_each(|_| y.extend_from_slice(bias));
+    gemm(
+        MatMut::new(&mut y, x.rows, w.rows),
+        Beta::Add,
+        1.0,
+        x,
+        w.t(),
+    );
+    y
+}
+
 /// Every row of `y` becomes `row`.
 fn fill_rows(row: &[f32], y: &mut [f32]) {
     for_rows(row.len(), y, |y| y.copy_from_slice(row));
@@ -182,6 +200,7 @@ mod tests {
             let mut y = vec![9.0; n * output];
             linear(xm, wm, Some(&b), &mut y);
             assert_close(&y, &reference(&x64, &w64, &b64, shape), 1e-5);
+            assert_eq!(linear_new(xm, wm, &b), y);
 
             let (mut dx, mut dw, mut db) =
                 (vec![9.0; x.len()], vec![9.0; w.len()], vec![9.0; b.len()]);

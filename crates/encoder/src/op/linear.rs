@@ -7,8 +7,8 @@ use crate::profile::span;
 use crate::tape::{apply3, tracked};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{
-    Activation, LinearGradients, Mat, activate, activate_backward, linear as kernel,
-    linear_backward,
+    Activation, LinearGradients, Mat, activate, activate_backward, activate_in_place,
+    linear_backward, linear_new,
 };
 
 /// Linear map of the rows.
@@ -76,17 +76,15 @@ impl CustomOp3 for Linear {
         let _span = span("linear forward");
         let x = mat(contiguous(x, xl)?, xl.shape())?;
         let w = mat(contiguous(w, wl)?, wl.shape())?;
-        let mut y = vec![0.0; x.rows * w.rows];
-        kernel(x, w, Some(contiguous(b, bl)?), &mut y);
+        let mut y = linear_new(x, w, contiguous(b, bl)?);
         let shape = (x.rows, w.rows);
-        if self.act == Activation::None {
+        if self.act == Activation::None || !self.wanted.contains(&true) {
+            activate_in_place(self.act, &mut y);
             return Ok(output(y, shape));
         }
         let mut activated = vec![0.0; y.len()];
         activate(self.act, &y, &mut activated);
-        if self.wanted.contains(&true) {
-            self.pre_activation.put(y);
-        }
+        self.pre_activation.put(y);
         Ok(output(activated, shape))
     }
 
