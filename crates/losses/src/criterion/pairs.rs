@@ -1,7 +1,7 @@
 //! Evaluation of losses of the pair matrix.
 
 use super::columns::{self, Learner, Others, Vectors};
-use super::{Part, Run, Seen};
+use super::{CHUNK, Part, Run, Seen, add};
 use crate::distance::{Distances, PairDistance};
 use crate::error::Error;
 use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, RowLoss, Rows};
@@ -94,6 +94,9 @@ impl Run<'_> {
         if let Others::Vectors(Vectors { learner, .. }) = &others {
             self.add_column_gradient(learner, &found.columns, part);
         }
+        [found.rows, found.columns]
+            .into_iter()
+            .for_each(scratch::keep);
         self.kept[0] += found.kept[0];
         self.kept[1] += found.kept[1];
         self.add(found.evaluation, part.weight);
@@ -156,7 +159,7 @@ impl Setting<'_> {
         for &first in &firsts {
             let distances = self.distances(others, self.block_of(first, block))?;
             let pairs = Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-            let mut g = zeros(distances.s().len());
+            let mut g = scratch::take(distances.s().len());
             let tuples = self.tuples(pairs, rng);
             let (terms, kept_pairs) = rows.terms(pairs, &tuples, &mut g);
             sums.extend(terms);
@@ -171,22 +174,22 @@ impl Setting<'_> {
         found.evaluation = reduced.evaluation;
         let rng = &mut draws.clone();
         for &first in &firsts {
-            let (distances, g) = if let Some((distances, tuples, mut g)) = kept.take() {
+            let (distances, g, factor) = if let Some((distances, tuples, mut g)) = kept.take() {
                 let pairs =
                     Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g)
+                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g, factor)
             } else {
                 let distances = self.distances(others, self.block_of(first, block))?;
                 let pairs =
                     Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                let mut g = zeros(distances.s().len());
+                let mut g = scratch::take(distances.s().len());
                 let tuples = self.tuples(pairs, rng);
                 rows.terms(pairs, &tuples, &mut g);
-                rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g)
+                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g, factor)
             };
-            found.add(distances, first * self.dim, &g);
+            found.add(distances, first * self.dim, (&g, factor));
             scratch::keep(g);
         }
         Ok(found)
@@ -244,7 +247,7 @@ impl Setting<'_> {
             norms: [&norms[0], &norms[1]],
         };
         found.evaluation = loss.value_and_grad(&matrix, &mut gradients);
-        found.add(distances, 0, &g);
+        found.add(distances, 0, (&g, 1.0));
         scratch::keep(g);
         through_norms(&mut found.rows, self.dense, [&norms[0], &of_norms[0]]);
         if !found.columns.is_empty() {
@@ -262,8 +265,8 @@ impl Found {
         };
         Self {
             evaluation: Evaluation::default(),
-            rows: vec![0.0; len],
-            columns: vec![0.0; columns],
+            rows: zeros(len),
+            columns: zeros(columns),
             parameters: Vec::new(),
             kept: [0; 2],
         }
@@ -275,14 +278,12 @@ impl Found {
         self.kept[1] += all;
     }
 
-    /// Adds the gradients of a block whose rows begin at number `at` of the batch.
-    fn add(&mut self, distances: Distances<'_>, at: usize, g: &[f32]) {
+    /// Adds the gradients of a block whose rows begin at number `at` of the batch, given `G` and what it is multiplied by.
+    fn add(&mut self, distances: Distances<'_>, at: usize, (g, factor): (&[f32], f32)) {
         let (rows, columns) = distances.gradients(g, !self.columns.is_empty());
-        self.rows[at..at + rows.len()].copy_from_slice(&rows);
-        self.columns
-            .iter_mut()
-            .zip(&columns)
-            .for_each(|(sum, g)| *sum += g);
+        add(&mut self.rows[at..at + rows.len()], &rows, factor);
+        add(&mut self.columns, &columns, factor);
+        [rows, columns].into_iter().for_each(scratch::keep);
     }
 }
 
@@ -314,6 +315,6 @@ fn own(others: &Others<'_>) -> Option<usize> {
 
 fn zeros(len: usize) -> Vec<f32> {
     let mut g = scratch::take(len);
-    g.par_chunks_mut(1 << 16).for_each(|chunk| chunk.fill(0.0));
+    g.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0));
     g
 }
