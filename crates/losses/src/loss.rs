@@ -82,6 +82,7 @@ mod quadruples;
 mod rank;
 mod row;
 mod view;
+mod walks;
 mod wrapper;
 
 pub use angle::Angle;
