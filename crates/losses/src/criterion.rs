@@ -63,6 +63,8 @@ pub struct Outcome {
     pub kept: f32,
     /// Tuples that took part; zero if the batch has no positives or no negatives to form one.
     pub tuples: usize,
+    /// Those of them with fewer negatives than the loss asks for, which are made of the negatives that there are.
+    pub short: usize,
     /// `∂L/∂p` of each learned parameter of the loss, in the order of [`Criterion::parameters`].
     pub parameters: Vec<Vec<f32>>,
     /// `∂L/∂E` of the references, if they were to learn; empty otherwise.

@@ -274,6 +274,11 @@ pub trait Definition: Described + Send + Sync {
         Tuples::All
     }
 
+    /// How many of the tuples that the loss formed have fewer negatives than it asks for.
+    fn short(&self, _tuples: &Tuples) -> usize {
+        0
+    }
+
     /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient
     /// added to `gradient`. Both are `[B, D]`, row-major; the embeddings are as they came, before any normalization.
     fn embedding_term(

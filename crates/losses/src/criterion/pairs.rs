@@ -41,6 +41,8 @@ struct Found {
     parameters: Vec<Vec<f32>>,
     /// Pairs that take part, and all pairs.
     kept: [usize; 2],
+    /// Tuples with fewer negatives than the loss asks for.
+    short: usize,
 }
 
 impl Run<'_> {
@@ -97,6 +99,7 @@ impl Run<'_> {
         [found.rows, found.columns]
             .into_iter()
             .for_each(scratch::keep);
+        self.outcome.short += found.short;
         self.kept[0] += found.kept[0];
         self.kept[1] += found.kept[1];
         self.add(found.evaluation, part.weight);
@@ -214,6 +217,7 @@ impl Setting<'_> {
         let pairs = Pairs::block(distances.s(), &classes, 0, own(others)).within(distances.space());
         let tuples = self.tuples(pairs, rng);
         found.keep(tuples.pairs(pairs).counts());
+        found.short = self.objective.loss.definition().short(&tuples);
         let (columns, column_labels) = match others {
             Others::Batch => (self.dense, self.labels),
             Others::Vectors(vectors) => (&*vectors.points, &*vectors.labels),
@@ -269,6 +273,7 @@ impl Found {
             columns: zeros(columns),
             parameters: Vec::new(),
             kept: [0; 2],
+            short: 0,
         }
     }
 

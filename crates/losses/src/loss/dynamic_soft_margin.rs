@@ -161,14 +161,13 @@ impl DynamicSoftMargin {
         let negatives = Ladder::new(&placed.steps, &placed.tallies);
         let mut bounds = Vec::new();
         for &p in &placed.positives {
-            // Every triplet weighs what those at the first edge do.
-            let of_edges = weights.iter().enumerate().map(|(k, &weight)| {
-                let first = k == 0;
-                let bound = self.bound(placed.d[p], k);
-                (if first { f32::INFINITY } else { bound }, weight)
-            });
             let mut pull = 0.0;
-            for (bound, weight) in of_edges {
+            for (k, &weight) in weights.iter().enumerate() {
+                // Every triplet weighs what those at the first edge do.
+                let bound = match k {
+                    0 => f32::INFINITY,
+                    _ => self.bound(placed.d[p], k),
+                };
                 pull += weight * negatives.below(bound).0 as f64;
                 bounds.push((bound, weight));
             }
