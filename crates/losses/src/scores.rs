@@ -96,7 +96,9 @@ impl Objective {
                 let (terms, kept) = rows.terms(pairs, &tuples, g);
                 let reduced = rows.reduce(&terms);
                 let factor = rows.weigh(&reduced, (pairs, &tuples), g);
-                g.iter_mut().for_each(|g| *g *= factor);
+                for g in g {
+                    *g *= factor;
+                }
                 Ok((reduced.evaluation, kept))
             }
             Form::Matrix(loss) => {

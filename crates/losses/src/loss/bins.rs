@@ -9,9 +9,9 @@ const TABLES: usize = 4;
 /// `bins + 1` nodes at equal steps from zero to `span`.
 #[derive(Clone, Copy)]
 pub(super) struct Bins {
-    bins: usize,
+    steps: usize,
     span: f32,
-    /// Steps of a distance.
+    /// Steps in a distance of one.
     scale: f32,
 }
 
@@ -26,12 +26,16 @@ pub(super) struct Tallies {
 impl Bins {
     pub fn new(bins: usize, span: f32) -> Self {
         let scale = (bins as f64 / f64::from(span)) as f32;
-        Self { bins, span, scale }
+        Self {
+            steps: bins,
+            span,
+            scale,
+        }
     }
 
     pub fn tallies(self) -> Tallies {
         Tallies {
-            tables: vec![[[0.0; 2]; TABLES]; self.bins],
+            tables: vec![[[0.0; 2]; TABLES]; self.steps],
             nodes: [0; BLOCK],
             shares: [0.0; BLOCK],
         }
@@ -39,8 +43,8 @@ impl Bins {
 
     /// The node below a distance, clamped to the range, and the share of the node above.
     fn place(self, d: f32) -> (i32, f32) {
-        let at = (d * self.scale).max(0.0).min(self.bins as f32);
-        let node = (at as i32).min(self.bins as i32 - 1);
+        let at = (d * self.scale).max(0.0).min(self.steps as f32);
+        let node = (at as i32).min(self.steps as i32 - 1);
         (node, at - node as f32)
     }
 
@@ -65,7 +69,7 @@ impl Bins {
 
     /// Writes the slopes of distances, from those of the nodes; none outside the range.
     pub fn slopes(self, nodes: &[f64]) -> impl Fn(&[f32], &mut [f32]) + use<> {
-        let scale = self.bins as f64 / f64::from(self.span);
+        let scale = self.steps as f64 / f64::from(self.span);
         // What is outside comes first.
         let mut slopes = vec![0.0];
         slopes.extend(

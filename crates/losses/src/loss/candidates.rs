@@ -202,9 +202,9 @@ impl Candidates {
         let each = d.iter().zip(&*extra);
         slopes.extend(each.map(|(d, extra)| scale * (own - d) + extra));
         let top = largest(slopes);
-        slopes
-            .iter_mut()
-            .for_each(|z| *z = (*z - top).max(SMALLEST));
+        for z in slopes.iter_mut() {
+            *z = (*z - top).max(SMALLEST);
+        }
         let sum = exp_in_place(slopes, 0.0);
         let factor = -weight * scale / sum as f32;
         for slope in slopes.iter_mut() {

@@ -44,7 +44,9 @@ pub(super) fn cross_entropy(
     };
     let total = own + others;
     let factor = of_slopes * total.recip() as f32;
-    z.iter_mut().for_each(|z| *z *= factor);
+    for z in z.iter_mut() {
+        *z *= factor;
+    }
     z[target] = 0.0;
     Odds {
         value: if own == 1.0 {

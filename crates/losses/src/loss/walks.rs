@@ -143,7 +143,9 @@ impl<'a> Walks<'a> {
             let x = self.inverse(first);
             let mut y = pull.joined(&x);
             self.system.solve(&mut y);
-            y.iter_mut().for_each(|y| *y = y.map(|y| (1.0 - alpha) * y));
+            for y in &mut y {
+                *y = y.map(|y| (1.0 - alpha) * y);
+            }
             pull.add_direct(&x, &mut y);
             self.system.solve(&mut y);
             for (lane, g) in g.chunks_exact_mut(n).enumerate() {
