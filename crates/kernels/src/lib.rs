@@ -54,6 +54,7 @@ mod linear;
 mod normalize;
 mod optimizer;
 mod parallel;
+mod places;
 mod pool;
 mod reduce;
 mod softmax;
@@ -80,6 +81,7 @@ pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_n
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
 pub use parallel::{ThreadsAlreadySet, set_threads, threads};
+pub use places::places;
 pub use pool::{Pool2d, global_average, global_average_backward};
 pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};
 pub use token_pool::{TokenPool, TokenPooling};

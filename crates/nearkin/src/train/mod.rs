@@ -76,7 +76,8 @@ struct Run<'a> {
     progress: Progress,
     journal: Journal,
     control: Control<'a>,
-    warned: bool,
+    warned_of_collapse: bool,
+    warned_of_short: bool,
 }
 
 /// Trains in a run folder, from its newest checkpoint if it has one, and writes the model.
@@ -144,7 +145,8 @@ impl<'a> Run<'a> {
             progress,
             journal,
             control,
-            warned: false,
+            warned_of_collapse: false,
+            warned_of_short: false,
         })
     }
 
@@ -201,6 +203,7 @@ impl<'a> Run<'a> {
             record.kept += measured.kept / f32::from(accumulate);
             record.spread += measured.spread / f32::from(accumulate);
             record.tuples += measured.tuples;
+            record.short += measured.short;
             match &sum {
                 Some(sum) => optimize::accumulate(sum, &measured.gradients)?,
                 None => sum = Some(measured.gradients),
@@ -231,6 +234,7 @@ impl<'a> Run<'a> {
         self.progress.step += 1;
         record.items_per_second = items as f32 / started.elapsed().as_secs_f32();
         self.warn_of_collapse(&record);
+        self.warn_of_short(&record);
         Ok(record)
     }
 
@@ -245,6 +249,7 @@ impl<'a> Run<'a> {
             active: 0.0,
             kept: 0.0,
             tuples: 0,
+            short: 0,
             spread: 0.0,
             gradient_norm: 0.0,
             rate: recipe.optimizer.rate() * factor,
@@ -292,11 +297,24 @@ impl<'a> Run<'a> {
     }
 
     fn warn_of_collapse(&mut self, record: &StepRecord) {
-        if record.spread < COLLAPSED && !self.warned {
-            self.warned = true;
+        if record.spread < COLLAPSED && !self.warned_of_collapse {
+            self.warned_of_collapse = true;
             (self.control.observer)(Event::Warning(format!(
                 "step {}: the embeddings have collapsed (spread {:.4}): the network answers nearly the same to every item; try a lower learning rate, another miner or a loss that uses all negatives",
                 record.step, record.spread
+            )));
+        }
+    }
+
+    fn warn_of_short(&mut self, record: &StepRecord) {
+        if record.short > 0 && !self.warned_of_short {
+            self.warned_of_short = true;
+            (self.control.observer)(Event::Warning(format!(
+                "step {}: {} of {} terms have fewer negatives than the loss {} asks for and take those there are; larger batches have more (`short` in metrics.jsonl counts them)",
+                record.step,
+                record.short,
+                record.tuples,
+                self.setup.recipe.loss.name()
             )));
         }
     }
