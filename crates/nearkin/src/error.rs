@@ -24,6 +24,9 @@ pub enum Error {
     /// The embeddings or labels cannot be measured.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// Embeddings of text cannot be measured, searched or clustered.
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
     /// A file of embeddings cannot be read or written.
     #[error(transparent)]
     Vectors(#[from] crate::vectors::VectorsError),

@@ -39,6 +39,7 @@ pub mod recipe;
 pub mod sampler;
 pub mod search;
 pub mod split;
+pub mod text;
 pub mod train;
 pub mod vectors;
 

@@ -96,6 +96,26 @@ pub enum DataError {
         /// What was there.
         found: String,
     },
+    /// More rows of a table cannot be used than its `damaged` allows.
+    #[error("{path}: {damage}, damaged = {allowed} allows {} of {rows} rows", (allowed * *rows as f64) as usize)]
+    DamagedRows {
+        /// The table.
+        path: PathBuf,
+        /// How many, and the first of them.
+        damage: crate::text::table::Damage,
+        /// The rows that were read.
+        rows: usize,
+        /// The share that may be damaged.
+        allowed: f64,
+    },
+    /// Rows of text that the recipe describes in a way that cannot be.
+    #[error("rows of {path}: {reason}")]
+    Rows {
+        /// The table.
+        path: PathBuf,
+        /// What was expected and what came.
+        reason: String,
+    },
     /// A feature that is NaN, infinite or an empty field.
     #[error(
         "{path}: {row}, column {column}: no finite value ({found:?}); set missing = \"skip\" to leave such rows out"

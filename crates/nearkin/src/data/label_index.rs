@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// Numbers the distinct labels: `(classes in order, class of each item)`.
 ///
 /// The order is numeric if every label is a whole number (so that class 10 follows class 9), otherwise alphabetical.
-pub(super) fn label_index(labels: &[String]) -> (Vec<String>, Vec<u32>) {
+pub(crate) fn label_index(labels: &[String]) -> (Vec<String>, Vec<u32>) {
     let mut classes: Vec<&str> = labels
         .iter()
         .map(String::as_str)

@@ -44,6 +44,9 @@ pub use summary::{Summary, summary};
 pub use table::Column;
 pub use zip::Zip;
 
+pub(crate) use label_index::label_index;
+pub(crate) use table::{LineFeeds, unknown_column};
+
 use serde::{Deserialize, Serialize};
 
 /// Where labeled data lies, as the recipe writes it.

@@ -69,7 +69,7 @@ pub(super) fn table_format(path: &Path) -> Option<(u8, bool)> {
 }
 
 /// A text without its carriage returns: with them the `csv` crate counts a line less for every row that ends in CR LF.
-struct LineFeeds(Box<dyn Read>);
+pub(crate) struct LineFeeds(pub(crate) Box<dyn Read>);
 
 impl Read for LineFeeds {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -182,22 +182,17 @@ impl Table {
                 }
             }
         };
-        found.ok_or_else(|| {
-            let near = match column {
-                Column::Name(name) => nearest(name, names.iter().map(String::as_str)),
-                Column::Number(_) => None,
-            };
-            DataError::UnknownColumn {
+        found.ok_or_else(|| match (&self.header, column) {
+            (Some(names), Column::Name(name)) => unknown_column(&self.path, name, names),
+            (header, column) => DataError::UnknownColumn {
                 path: self.path.clone(),
                 column: column.to_string(),
-                hint: near
-                    .map(|near| format!(" (did you mean {near:?}?)"))
-                    .unwrap_or_default(),
-                known: match &self.header {
-                    Some(_) => summarize(names),
+                hint: String::new(),
+                known: match header {
+                    Some(names) => summarize(names),
                     None => format!("{} columns and no header", self.width),
                 },
-            }
+            },
         })
     }
 
@@ -250,6 +245,18 @@ impl Table {
 /// The line that a row begins on, from 1.
 pub(super) fn line_of(row: &StringRecord) -> u64 {
     row.position().map_or(1, csv::Position::line)
+}
+
+/// The error for a column that `names` lacks, with the name that was probably meant.
+pub(crate) fn unknown_column(path: &Path, column: &str, names: &[String]) -> DataError {
+    DataError::UnknownColumn {
+        path: path.to_owned(),
+        column: format!("{column:?}"),
+        hint: nearest(column, names.iter().map(String::as_str))
+            .map(|near| format!(" (did you mean {near:?}?)"))
+            .unwrap_or_default(),
+        known: summarize(names),
+    }
 }
 
 /// The names, cut short where there are many.

@@ -1,0 +1,11 @@
+//! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
+//!
+//! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
+//! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
+
+mod error;
+pub mod table;
+
+pub use error::TextError;
+pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
+pub use table::TextTable;
