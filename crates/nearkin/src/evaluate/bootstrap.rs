@@ -28,6 +28,22 @@ impl fmt::Display for Estimate {
     }
 }
 
+impl Estimate {
+    /// A statistic with the 2.5th and 97.5th percentile of what resamples gave; without any, no interval.
+    pub(crate) fn percentiles(value: f64, mut resampled: Vec<f64>) -> Self {
+        resampled.sort_by(f64::total_cmp);
+        let at = |share: f64| match resampled.len() {
+            0 => value,
+            n => resampled[((n - 1) as f64 * share).round() as usize],
+        };
+        Self {
+            value,
+            low: at(0.025),
+            high: at(0.975),
+        }
+    }
+}
+
 /// Means of the columns with percentile intervals over resampled rows (Efron 1979).
 ///
 /// All columns share each resample, so that differences between them stay paired.
@@ -54,17 +70,7 @@ pub fn estimates<const COLUMNS: usize>(
         })
         .collect();
     std::array::from_fn(|column| {
-        let mut means: Vec<f64> = resampled.iter().map(|m| m[column]).collect();
-        means.sort_by(f64::total_cmp);
-        let at = |share: f64| match means.len() {
-            0 => value[column],
-            n => means[((n - 1) as f64 * share).round() as usize],
-        };
-        Estimate {
-            value: value[column],
-            low: at(0.025),
-            high: at(0.975),
-        }
+        Estimate::percentiles(value[column], resampled.iter().map(|m| m[column]).collect())
     })
 }
 

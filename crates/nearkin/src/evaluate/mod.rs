@@ -10,6 +10,7 @@ mod nmi;
 mod retrieval;
 
 pub use bootstrap::Estimate;
+pub(crate) use bootstrap::estimates;
 pub use kmeans::{Clusters, kmeans};
 pub use nmi::normalized_mutual_information;
 pub use retrieval::{Retrieval, retrieval};

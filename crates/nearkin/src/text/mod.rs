@@ -3,9 +3,14 @@
 //! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
 //! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
 
+pub mod correlation;
 mod error;
+mod resample;
+pub mod similarity;
+pub mod sts;
 pub mod table;
 
 pub use error::TextError;
 pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
+pub use resample::Bootstrap;
 pub use table::TextTable;
