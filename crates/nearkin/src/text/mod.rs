@@ -5,10 +5,13 @@
 
 pub mod correlation;
 mod error;
+pub mod information_retrieval;
+pub mod pairs;
 mod resample;
 pub mod similarity;
 pub mod sts;
 pub mod table;
+pub mod triplets;
 
 pub use error::TextError;
 pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
