@@ -5,9 +5,13 @@
 
 pub mod correlation;
 mod error;
+pub mod folds;
 pub mod information_retrieval;
+mod lbfgs;
+pub mod logistic_regression;
 pub mod pairs;
 mod resample;
+pub mod senteval;
 pub mod similarity;
 pub mod sts;
 pub mod table;
