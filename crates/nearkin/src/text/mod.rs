@@ -10,6 +10,7 @@ pub mod information_retrieval;
 mod lbfgs;
 pub mod logistic_regression;
 pub mod pairs;
+pub mod quantize;
 mod resample;
 pub mod senteval;
 pub mod similarity;
