@@ -3,6 +3,9 @@
 //! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
 //! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
 
+pub mod agglomerative;
+pub mod community;
+mod condensed;
 pub mod correlation;
 mod error;
 pub mod folds;
@@ -10,13 +13,16 @@ pub mod information_retrieval;
 mod lbfgs;
 pub mod logistic_regression;
 pub mod pairs;
+pub mod paraphrase;
 pub mod quantize;
 mod resample;
+pub mod semantic_search;
 pub mod senteval;
 pub mod similarity;
 pub mod sts;
 pub mod table;
 pub mod triplets;
+mod unit_rows;
 
 pub use error::TextError;
 pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
