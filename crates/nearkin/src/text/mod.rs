@@ -9,6 +9,7 @@ mod condensed;
 pub mod correlation;
 mod error;
 pub mod folds;
+pub mod hard_negatives;
 pub mod information_retrieval;
 mod lbfgs;
 pub mod logistic_regression;
