@@ -22,6 +22,7 @@ pub mod senteval;
 pub mod similarity;
 pub mod sts;
 pub mod table;
+pub mod tfidf;
 pub mod triplets;
 mod unit_rows;
 
