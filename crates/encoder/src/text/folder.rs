@@ -113,6 +113,20 @@ impl SentenceEncoder {
         Self::new(tokenizer, modules, settings)
     }
 
+    /// Takes the weights from a folder that [`save`](Self::save) wrote of the same encoder.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, or of another encoder.
+    pub fn restore(&self, folder: &Path) -> Result<()> {
+        for (idx, placed) in self.modules().iter().enumerate() {
+            if placed.parameters.iter().next().is_some() {
+                let path = folder.join(saved_path(idx, placed)).join(WEIGHTS);
+                weights::load(&placed.parameters, &path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the encoder into an existing folder.
     ///
     /// # Errors
@@ -121,10 +135,7 @@ impl SentenceEncoder {
         let mut entries = Vec::new();
         for (idx, placed) in self.modules().iter().enumerate() {
             let class = placed.module.class();
-            let path = match idx {
-                0 => String::new(),
-                idx => format!("{idx}_{class}"),
-            };
+            let path = saved_path(idx, placed);
             fs_err::create_dir_all(folder.join(&path))?;
             save_module(placed, &folder.join(&path))?;
             entries.push(Entry {
@@ -143,6 +154,14 @@ impl SentenceEncoder {
         }
         write_json(&folder.join(settings::FILE), &self.settings.config())?;
         write_json(&folder.join(MODULES), &entries)
+    }
+}
+
+/// The folder of a module that is written.
+fn saved_path(idx: usize, placed: &Placed) -> String {
+    match idx {
+        0 => String::new(),
+        idx => format!("{idx}_{}", placed.module.class()),
     }
 }
 
