@@ -1,7 +1,7 @@
 //! The arguments of every command, with the help that teaches them.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub struct Init {
 /// `nearkin train`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train --resume --out runs/recipe"
+    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train --resume --out runs/recipe"
 )]
 pub struct Train {
     /// A recipe (.toml), or data for which `nearkin init` would write one.
@@ -95,6 +95,10 @@ pub struct Train {
     /// number is kept in the run, so that --resume needs no budget.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "resume")]
     pub budget: Option<Duration>,
+    /// Trains with so many seeds, from the recipe's own on, and shows mean and standard deviation; given
+    /// again, what was stopped goes on.
+    #[arg(long, value_name = "N", conflicts_with_all = ["resume", "budget", "profile"])]
+    pub seeds: Option<NonZeroU16>,
     /// Shows at the end where the time went.
     #[arg(long)]
     pub profile: bool,

@@ -3,6 +3,7 @@
 use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use nearkin::Event;
+use nearkin::train::EvaluationRecord;
 
 /// A bar that follows a training run.
 pub struct TrainingBar {
@@ -41,11 +42,10 @@ impl TrainingBar {
                 ));
             }
             Event::Evaluated(record) => self.line(&format!(
-                "step {:>6}  {}  Recall@1 {:.3}  MAP@R {:.3}{}",
+                "step {:>6}  {}  {}{}",
                 record.step,
                 record.part,
-                record.recall_at_1,
-                record.map_at_r,
+                scores(record),
                 if record.best { "  best" } else { "" }
             )),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
@@ -66,6 +66,13 @@ impl TrainingBar {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The scores of an evaluation in one line.
+fn scores(record: &EvaluationRecord) -> String {
+    let scores = record.scores.iter();
+    let scores: Vec<String> = scores.map(|(name, x)| format!("{name} {x:.3}")).collect();
+    scores.join("  ")
 }
 
 /// A sign of life with the time that passes, for work whose length is not known.

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use nearkin::evaluate::{Estimate, Evaluation};
+use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 
 /// Columns of a terminal that everyone has.
@@ -33,6 +34,22 @@ pub fn report(report: &Report) -> String {
         .map(|row| (row.name, &row.evaluation))
         .collect();
     evaluations(&rows)
+}
+
+/// The table of a finished run on text: every score before and after.
+pub fn text_report(report: &TextReport) -> String {
+    let mut table = new(&["", "score", "items", "before", "after"]);
+    for row in &report.rows {
+        table.add_row([
+            row.name.clone(),
+            row.metric.to_owned(),
+            row.items.to_string(),
+            percent(&row.untrained),
+            percent(&row.trained),
+        ]);
+    }
+    numbers_right(&mut table);
+    table.to_string()
 }
 
 /// Some evaluations, one below the other, with 95% intervals.

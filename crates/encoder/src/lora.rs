@@ -9,6 +9,7 @@ use crate::weights::{self, Tensors};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::num::NonZeroU16;
 use std::path::Path;
 
 /// The files of PEFT.
@@ -29,7 +30,7 @@ const PREFIX: &str = "base_model.model.";
 #[serde(default, deny_unknown_fields)]
 pub struct Lora {
     /// r, the rank of a change.
-    pub rank: usize,
+    pub rank: NonZeroU16,
     /// α; a change is scaled by α / r.
     pub alpha: f64,
     /// The last parts of the names of the layers that are adapted, as weight files have them (`query`, `dense`); all linear
@@ -40,7 +41,7 @@ pub struct Lora {
 impl Default for Lora {
     fn default() -> Self {
         Self {
-            rank: 8,
+            rank: const { NonZeroU16::new(8).unwrap() },
             alpha: 16.0,
             targets: Vec::new(),
         }
@@ -54,7 +55,7 @@ impl Lora {
     }
 
     fn scale(&self) -> f64 {
-        self.alpha / self.rank.max(1) as f64
+        self.alpha / f64::from(self.rank.get())
     }
 
     /// The weights with their adapters worked in, `W + α/r · B A`, as a weight file has them.
@@ -128,7 +129,7 @@ impl Lora {
         };
         let targets = config["target_modules"].as_array().into_iter().flatten();
         Ok(Self {
-            rank: number("r")? as usize,
+            rank: NonZeroU16::new(number("r")? as u16).ok_or_else(|| wrong("r is 0".into()))?,
             alpha: number("lora_alpha")?,
             targets: targets
                 .filter_map(|name| Some(name.as_str()?.to_owned()))
@@ -199,8 +200,18 @@ impl Adapter {
         let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
         let zero = Init::Constant(0.0);
         Ok(Self {
-            down: scope.parameter("lora_A.weight", &[lora.rank, inputs], init, kind)?,
-            up: scope.parameter("lora_B.weight", &[outputs, lora.rank], zero, kind)?,
+            down: scope.parameter(
+                "lora_A.weight",
+                &[lora.rank.get().into(), inputs],
+                init,
+                kind,
+            )?,
+            up: scope.parameter(
+                "lora_B.weight",
+                &[outputs, lora.rank.get().into()],
+                zero,
+                kind,
+            )?,
             scale: lora.scale(),
         })
     }

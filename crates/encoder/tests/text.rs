@@ -412,7 +412,7 @@ fn adapters_learn_alone_and_are_merged_on_export() {
             (vec!["query".to_owned(), "q_lin".into(), "q".into()], 1),
         ] {
             let lora = Lora {
-                rank: 2,
+                rank: 2.try_into().unwrap(),
                 alpha: 6.0,
                 targets,
             };
@@ -447,7 +447,7 @@ fn adapters_learn_alone_and_are_merged_on_export() {
             assert_eq!(encode(&again, &TEXTS), changed);
             let read = Lora::read(alone.path()).unwrap();
             assert_eq!(
-                (read.rank, read.alpha, read.targets.is_empty()),
+                (read.rank.get(), read.alpha, read.targets.is_empty()),
                 (2, 6.0, false)
             );
         }

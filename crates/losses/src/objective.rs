@@ -5,7 +5,7 @@ use crate::criterion::{Criterion, Outcome, finite};
 use crate::distance::{Distance, Distances};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::loss::{Columns, Form, Loss, Shape, Twins};
+use crate::loss::{Columns, Form, Loss, Needs, Shape, Twins};
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::reducer::{Mean, Reducer, Term};
@@ -295,6 +295,24 @@ impl Objective {
                     .find_map(|part| part.objective.unlabeled_loss())
             }
             Form::Rows(_) | Form::Matrix(_) => None,
+        }
+    }
+
+    /// What losses over views, here or in what the loss wraps, need to know of each item of so many views.
+    #[must_use]
+    pub fn needs(&self, views: usize) -> Needs {
+        match self.loss.form() {
+            Form::Views(loss) => loss.needs(views),
+            Form::Wrapper(wrapper) => {
+                let parts = wrapper.parts(1);
+                let needs = parts.iter().map(|part| part.objective.needs(views));
+                needs.fold(Needs::default(), |all, one| Needs {
+                    scores: all.scores.max(one.scores),
+                    classes: all.classes || one.classes,
+                    teacher: all.teacher || one.teacher,
+                })
+            }
+            Form::Rows(_) | Form::Matrix(_) => Needs::default(),
         }
     }
 

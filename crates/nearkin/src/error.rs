@@ -66,6 +66,16 @@ pub enum Error {
     /// Loss, distance, miner, reducer and regularizers do not go together, or not with labels.
     #[error(transparent)]
     Objective(nearkin_losses::Error),
+    /// A loss does not fit the data set that it is for.
+    #[error("data set {data}: {source}")]
+    DataLoss {
+        /// The dotted key of the loss in the recipe.
+        key: String,
+        /// The data set's name.
+        data: String,
+        /// What does not fit.
+        source: nearkin_losses::Error,
+    },
     /// The loss refused the batch.
     #[error("step {step}, loss {loss}: {source}")]
     Loss {
@@ -105,7 +115,8 @@ impl Error {
     pub fn recipe_key(&self) -> Option<Cow<'_, str>> {
         use nearkin_losses::Error as Objective;
         Some(Cow::Borrowed(match self {
-            Self::Encoder(nearkin_encoder::Error::Setting { key, .. }) => key,
+            Self::Encoder(nearkin_encoder::Error::Setting { key, .. })
+            | Self::DataLoss { key, .. } => key,
             Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => "network",
             Self::Sampler(_) => "sampler",
             Self::Objective(

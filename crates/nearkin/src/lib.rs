@@ -45,6 +45,7 @@ pub mod vectors;
 
 pub use error::{Error, Result};
 pub use nearkin_encoder::Model;
+pub use nearkin_encoder::text::SentenceEncoder;
 pub use nearkin_encoder::{Error as EncoderError, InputShape, Network, profile};
 pub use nearkin_kernels::{Mat, set_threads, threads};
 pub use train::{Control, Event, Outcome};

@@ -1,7 +1,7 @@
 //! The optimizer at work: parameters, gradients, state.
 
 use crate::error::Result;
-use crate::recipe::Recipe;
+use crate::train::Course;
 use nearkin_encoder::Tensor;
 use nearkin_encoder::host::{Host, with_mut};
 use nearkin_encoder::op::{State, update};
@@ -30,8 +30,8 @@ impl Optimize {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn new(recipe: &Recipe, parameters: &Parameters) -> Result<Self> {
-        let rule = recipe.optimizer.rule(1, 0.0, false);
+    pub fn new(course: Course<'_>, parameters: &Parameters) -> Result<Self> {
+        let rule = course.optimizer.rule(1, 0.0, false);
         let states = parameters.learned().map(|p| State::new(&rule, &p.var));
         Ok(Self {
             states: states.collect::<std::result::Result<_, _>>()?,
@@ -44,20 +44,20 @@ impl Optimize {
     /// A gradient's shape is not its parameter's.
     pub fn step(
         &mut self,
-        recipe: &Recipe,
+        course: Course<'_>,
         step: u64,
         parameters: &Parameters,
         gradients: &Gradients,
     ) -> Result<()> {
-        let rate = recipe.optimizer.rate() * recipe.schedule.factor(step, recipe.train.steps.get());
+        let rate = course.rate(step);
         for ((parameter, state), gradient) in
             parameters.learned().zip(&mut self.states).zip(gradients)
         {
-            let rate = rate * recipe.train.rate_factor(&parameter.name);
+            let rate = rate * course.train.rate_factor(&parameter.name);
             if rate == 0.0 {
                 continue;
             }
-            let rule = recipe
+            let rule = course
                 .optimizer
                 .rule(step + 1, rate, parameter.kind == Kind::Weight);
             update(&parameter.var, gradient, &rule, state)?;
@@ -66,8 +66,8 @@ impl Optimize {
     }
 
     /// The state as named tensors, for a checkpoint.
-    pub fn tensors(&self, recipe: &Recipe, parameters: &Parameters) -> Tensors {
-        let names = recipe.optimizer.rule(1, 0.0, false).slots();
+    pub fn tensors(&self, course: Course<'_>, parameters: &Parameters) -> Tensors {
+        let names = course.optimizer.rule(1, 0.0, false).slots();
         let named = |(parameter, state): (&Parameter, &State)| -> Vec<(String, Tensor)> {
             let slots = names.iter().zip(&state.slots);
             slots
@@ -87,11 +87,11 @@ impl Optimize {
     /// Names the first tensor that is missing or of another shape.
     pub fn restore(
         &mut self,
-        recipe: &Recipe,
+        course: Course<'_>,
         parameters: &Parameters,
         tensors: &Tensors,
     ) -> std::result::Result<(), String> {
-        let names = recipe.optimizer.rule(1, 0.0, false).slots();
+        let names = course.optimizer.rule(1, 0.0, false).slots();
         for (parameter, state) in parameters.learned().zip(&mut self.states) {
             for (slot, name) in state.slots.iter_mut().zip(names) {
                 let name = format!("{}/{name}", parameter.name);

@@ -8,5 +8,6 @@ pub mod list;
 pub mod quickstart;
 pub mod recipe;
 pub mod search;
+mod seeds;
 mod subject;
 pub mod train;

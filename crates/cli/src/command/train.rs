@@ -6,42 +6,53 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::TrainingBar;
 use crate::table;
-use nearkin::recipe::{Document, Recipe};
-use nearkin::train::{Report, Setup, checkpoint, plan_steps, train};
+use nearkin::recipe::Document;
+use nearkin::text::train::{TextReport, TextSetup};
+use nearkin::train::{Report, Setup, Task, checkpoint, plan_steps, train};
 use nearkin::{Control, Event, Outcome};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Trains, prints the table, and says what to do next.
 pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     let folder = folder(arguments)?;
+    if let Some(count) = arguments.seeds {
+        return super::seeds::run(arguments, &folder, count, json);
+    }
     let document = if arguments.resume {
         stored(arguments, &folder)?
     } else {
         fresh(arguments, &folder)?
     };
-    let mut setup = setup(&document)?;
+    if document.is_text() {
+        print_text_report(&once(text_setup(&document)?, arguments, &folder)?, json)
+    } else {
+        print_report(&once(setup(&document)?, arguments, &folder)?, json)
+    }
+}
+
+/// One run, within its budget and profiled where asked.
+fn once<T: Task>(mut task: T, arguments: &Train, folder: &Path) -> Result<T::Report, Failure> {
     if let Some(budget) = arguments.budget {
-        let steps = plan_steps(&setup, budget)?;
-        fit(&mut setup.recipe, steps);
+        let steps = plan_steps(&task, budget)?;
+        fit(&mut task, steps);
     }
     if arguments.profile {
         nearkin::profile::start();
     }
-    let report = supervised(&setup, &folder)?;
+    let report = supervised(&task, folder)?;
     if arguments.profile {
         profile();
     }
-    print_report(&report, json)
+    Ok(report)
 }
 
 /// Shortens a run to so many steps, its schedule in proportion, and says so.
-fn fit(recipe: &mut Recipe, steps: NonZeroU64) {
-    let full = recipe.train.steps;
-    recipe.schedule = recipe.schedule.fitted(full.get(), steps.get());
-    recipe.train.steps = steps;
+fn fit(task: &mut impl Task, steps: NonZeroU64) {
+    let full = task.course().train.steps;
+    task.shorten(steps);
     output::note(if steps < full {
         format!("{steps} of {full} steps fit the budget")
     } else {
@@ -50,27 +61,17 @@ fn fit(recipe: &mut Recipe, steps: NonZeroU64) {
 }
 
 /// Trains with a progress bar until done or stopped by Ctrl-C.
-pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
-    create(folder, &setup.recipe)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = stop.clone();
-    // A second Ctrl-C ends the process at once: the newest checkpoint is whole in any case.
-    let installed = ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    if installed.is_err() {
-        output::note("warning: Ctrl-C will end the run without a checkpoint of its last steps");
-    }
+pub fn supervised<T: Task>(task: &T, folder: &Path) -> Result<T::Report, Failure> {
+    create(folder, &task.recipe()?)?;
+    let stop = stop_on_ctrl_c();
     let bar = TrainingBar::new();
     let mut observer = |event: Event| bar.show(&event);
     let outcome = train(
-        setup,
+        task,
         folder,
         Control {
             observer: &mut observer,
-            stop: &stop,
+            stop,
         },
     );
     bar.finish();
@@ -81,6 +82,23 @@ pub fn supervised(setup: &Setup, folder: &Path) -> Result<Report, Failure> {
             folder.display()
         ))),
     }
+}
+
+/// What Ctrl-C sets; a second Ctrl-C ends the process at once: the newest checkpoint is whole in any case.
+fn stop_on_ctrl_c() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let installed = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        if installed.is_err() {
+            output::note("warning: Ctrl-C will end the run without a checkpoint of its last steps");
+        }
+    });
+    &STOP
 }
 
 /// The table of a finished run for people, or the report for machines.
@@ -108,11 +126,51 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The same of a run on text.
+fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(report)?;
+        return Ok(());
+    }
+    if !report.rows.is_empty() {
+        output::line("In percent, with half the 95% bootstrap interval:")?;
+        output::line(table::text_report(report))?;
+    }
+    for (name, _, left_out) in report.data.iter().filter(|(.., left_out)| *left_out > 0) {
+        output::line(format_args!("{name}: {left_out} damaged rows left out"))?;
+    }
+    let model = report.model.display();
+    output::line(format_args!(
+        "model ({} weights, step {}): {model}",
+        report.selected, report.step
+    ))?;
+    Ok(())
+}
+
 /// Opens what a recipe names; what does not fit is placed in the recipe.
 pub fn setup(document: &Document) -> Result<Setup, Failure> {
-    Setup::new(document.recipe()?).map_err(|error| match error.recipe_key() {
+    Setup::new(document.recipe()?).map_err(|error| placed(document, error))
+}
+
+/// The same for a recipe on text.
+pub fn text_setup(document: &Document) -> Result<TextSetup, Failure> {
+    TextSetup::new(document.text_recipe()?).map_err(|error| placed(document, error))
+}
+
+/// An error about a key of the recipe, at that key.
+fn placed(document: &Document, error: nearkin::Error) -> Failure {
+    match error.recipe_key() {
         Some(key) => document.error_at(&key, &error.to_string()).into(),
         None => error.into(),
+    }
+}
+
+/// The recipe of a document with every default written out.
+pub fn resolved(document: &Document) -> Result<String, Failure> {
+    Ok(if document.is_text() {
+        document.text_recipe()?.to_toml()?
+    } else {
+        document.recipe()?.to_toml()?
     })
 }
 
@@ -169,9 +227,8 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
         )));
     }
     let document = Document::read(&path)?;
-    let recipe = document.recipe()?;
     if let Some(given) = &arguments.recipe {
-        if read(given, &arguments.set)?.recipe()?.to_toml()? != recipe.to_toml()? {
+        if resolved(&read(given, &arguments.set)?)? != resolved(&document)? {
             return Err(Failure::usage(format!(
                 "{} is not the recipe that the run began with ({}); leave it out to go on, or name another --out",
                 given.display(),
@@ -190,11 +247,11 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
 }
 
 /// Makes the run folder and writes the recipe, which stays the same from the first checkpoint on.
-fn create(folder: &Path, recipe: &Recipe) -> Result<(), Failure> {
+fn create(folder: &Path, recipe: &str) -> Result<(), Failure> {
     let path = folder.join("recipe.toml");
     if !path.exists() || checkpoint::newest(folder)?.is_none() {
         nearkin::create_folder(folder)?;
-        nearkin::write_beside(&path, recipe.to_toml()?.as_bytes())?;
+        nearkin::write_beside(&path, recipe.as_bytes())?;
     }
     Ok(())
 }

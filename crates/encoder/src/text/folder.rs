@@ -32,6 +32,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
 
+/// The folder of the adapters that were merged into the weights.
+const ADAPTER: &str = "adapter";
 const MODULES: &str = "modules.json";
 const CONFIG: &str = "config.json";
 /// The settings of word vectors.
@@ -149,6 +151,22 @@ impl SentenceEncoder {
         )
     }
 
+    /// Takes the weights from a folder that [`save`](Self::save) wrote of the same encoder.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, or of another encoder.
+    pub fn restore(&self, folder: &Path) -> Result<()> {
+        for (idx, placed) in self.modules().iter().enumerate() {
+            let path = folder.join(saved_path(idx, placed));
+            if placed.module.lora().is_some() {
+                Lora::load(&placed.parameters, &path.join(ADAPTER))?;
+            } else if placed.parameters.iter().next().is_some() {
+                weights::load(&placed.parameters, &path.join(WEIGHTS))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the encoder into an existing folder.
     ///
     /// # Errors
@@ -157,10 +175,7 @@ impl SentenceEncoder {
         let mut entries = Vec::new();
         for (idx, placed) in self.modules().iter().enumerate() {
             let class = placed.module.class();
-            let path = match idx {
-                0 => String::new(),
-                idx => format!("{idx}_{class}"),
-            };
+            let path = saved_path(idx, placed);
             fs_err::create_dir_all(folder.join(&path))?;
             save_module(placed, &folder.join(&path))?;
             entries.push(Entry {
@@ -179,6 +194,14 @@ impl SentenceEncoder {
         }
         write_json(&folder.join(settings::FILE), &self.settings.config())?;
         write_json(&folder.join(MODULES), &entries)
+    }
+}
+
+/// The folder of a module that is written.
+fn saved_path(idx: usize, placed: &Placed) -> String {
+    match idx {
+        0 => String::new(),
+        idx => format!("{idx}_{}", placed.module.class()),
     }
 }
 
@@ -380,14 +403,15 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     if let Some(config) = config {
         write_json(&folder.join(CONFIG), &config)?;
     }
-    let lora = match &placed.module {
-        Module::Transformer(t) => t.lora(),
-        _ => None,
-    };
-    match lora {
-        Some(lora) => weights::write(&lora.merged(&placed.parameters)?, &folder.join(WEIGHTS))?,
-        None if placed.parameters.iter().next().is_none() => {}
-        None => weights::save(&placed.parameters, &folder.join(WEIGHTS))?,
+    let weights = folder.join(WEIGHTS);
+    if let Some(lora) = placed.module.lora() {
+        weights::write(&lora.merged(&placed.parameters)?, &weights)?;
+        // In a folder of its own: beside merged weights it would be worked in twice.
+        let adapter = folder.join(ADAPTER);
+        fs_err::create_dir_all(&adapter)?;
+        lora.save(&placed.parameters, "..", &adapter)?;
+    } else if placed.parameters.iter().next().is_some() {
+        weights::save(&placed.parameters, &weights)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::paired::add;
 use super::view::view_definition;
 use super::{Evaluation, Needs, Shape, Target, ViewGradients, ViewLoss, Views};
+use crate::criterion::finite;
 use crate::described::described;
 use crate::error::Error;
 use crate::parameter::{ParameterSpec, Start};
@@ -76,6 +77,59 @@ impl SoftmaxClassification {
     /// A classifier needs something to look at.
     fn shows_embeddings(&self) -> bool {
         self.embeddings || !self.difference && !self.product
+    }
+
+    /// The likeliest class of each pair, the first of several; `parameters` are `W` and, where it is learned, `b`.
+    ///
+    /// # Errors
+    /// The two views differ in shape, are not finite, or `W` is of another width.
+    ///
+    /// ```
+    /// use nearkin_losses::{Mat, loss::SoftmaxClassification};
+    /// let loss = SoftmaxClassification { embeddings: false, bias: false, ..SoftmaxClassification::default() };
+    /// // Two classes: pairs that are alike, and pairs that are not.
+    /// let views = [Mat::new(&[1.0, 5.0], 2, 1), Mat::new(&[1.5, 1.0], 2, 1)];
+    /// assert_eq!(loss.classify(views, &[&[-1.0, 1.0]])?, [1, 1]);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
+    pub fn classify(
+        &self,
+        [first, second]: [Mat<'_>; 2],
+        parameters: &[&[f32]],
+    ) -> Result<Vec<u32>, Error> {
+        let (n, dim) = (first.rows, first.cols);
+        let (u, v) = (finite(first)?, finite(second)?);
+        if u.len() != v.len() || second.cols != dim {
+            return Err(Error::Width {
+                found: second.cols,
+                expected: dim,
+            });
+        }
+        let (weight, bias) = (
+            parameters.first().copied().unwrap_or(&[]),
+            parameters.get(1).copied(),
+        );
+        let mut classes = Vec::with_capacity(n);
+        for (u, v) in u.chunks_exact(dim.max(1)).zip(v.chunks_exact(dim.max(1))) {
+            let features = self.features(u, v);
+            if weight.is_empty() || !weight.len().is_multiple_of(features.len()) {
+                return Err(Error::Width {
+                    found: weight.len(),
+                    expected: features.len(),
+                });
+            }
+            let rows = weight.chunks_exact(features.len()).enumerate();
+            let logit = |(class, row): (usize, &[f32])| {
+                let products = row.iter().zip(&features).map(|(w, x)| w * x);
+                products.sum::<f32>() + bias.map_or(0.0, |bias| bias[class])
+            };
+            let logits: Vec<f32> = rows.map(logit).collect();
+            let best = (0..logits.len())
+                .rev()
+                .max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            classes.push(best.unwrap_or(0) as u32);
+        }
+        Ok(classes)
     }
 
     /// What `W` sees of a pair.

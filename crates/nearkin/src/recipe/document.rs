@@ -2,6 +2,8 @@
 
 use super::Recipe;
 use crate::nearest::nearest;
+use crate::text::recipe::TextRecipe;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml_edit::{Document as Parsed, DocumentMut, Item, Table, Value};
 
@@ -64,7 +66,8 @@ impl Document {
     }
 
     /// Changes one key: `path.to.key=value`, the value as TOML or, where it is none, as a string.
-    /// Setting `[loss.x]`, `[network.x]` and the like replaces the variant that was there.
+    /// Setting `[loss.x]`, `[network.x]` and the like replaces the variant that was there; items of a list go by their
+    /// numbers, as in `data.0.table.limit=1000`.
     ///
     /// # Errors
     /// The text has no `=`, or a part of the path is a value.
@@ -101,7 +104,24 @@ impl Document {
     /// An unknown key (with the nearest known one), a wrong type, or a number out of range: with
     /// file, line and column.
     pub fn recipe(&self) -> Result<Recipe, RecipeError> {
-        let parsed: Result<Recipe, toml::de::Error> = toml::from_str(&self.text);
+        self.read_as()
+    }
+
+    /// Turns the document into a recipe on text.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe).
+    pub fn text_recipe(&self) -> Result<TextRecipe, RecipeError> {
+        self.read_as()
+    }
+
+    /// Whether it is a recipe on text: one with a table `[encoder]`.
+    pub fn is_text(&self) -> bool {
+        Parsed::parse(self.text.as_str()).is_ok_and(|document| document.contains_key("encoder"))
+    }
+
+    fn read_as<R: DeserializeOwned>(&self) -> Result<R, RecipeError> {
+        let parsed: Result<R, toml::de::Error> = toml::from_str(&self.text);
         parsed.map_err(|error| self.at(error.span(), &with_suggestion(error.message())))
     }
 
@@ -147,7 +167,7 @@ impl Document {
 }
 
 /// Tables of which a recipe holds one variant: `[loss.x]`, …
-const VARIANTS: [&str; 9] = [
+const VARIANTS: [&str; 12] = [
     "loss",
     "distance",
     "miner",
@@ -157,13 +177,17 @@ const VARIANTS: [&str; 9] = [
     "sampler",
     "data.source",
     "data.split",
+    "data.rows",
+    "data.loss",
+    "evaluate.rows",
 ];
 
 fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
     let (last, parents) = keys.split_last()?;
     let mut table = table;
     let mut path = String::new();
-    for key in parents {
+    let mut parents = parents.iter().peekable();
+    while let Some(key) = parents.next() {
         if VARIANTS.contains(&path.as_str()) && !table.contains_key(key) {
             table.clear();
         }
@@ -181,6 +205,10 @@ fn insert(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
             new.set_implicit(true);
             Item::Table(new)
         });
+        if let Item::ArrayOfTables(list) = item {
+            table = list.get_mut(parents.next()?.parse().ok()?)?;
+            continue;
+        }
         if let Item::Value(Value::InlineTable(inline)) = item {
             *item = Item::Table(inline.clone().into_table());
         }

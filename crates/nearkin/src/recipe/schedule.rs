@@ -14,6 +14,9 @@ use std::num::NonZeroU64;
 pub struct Schedule {
     /// Steps over which the rate rises linearly to its base.
     pub warmup: u64,
+    /// The share of the run in place of `warmup`, rounded up to steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_share: Option<Fraction>,
     /// What follows.
     pub decay: Decay,
 }
@@ -48,7 +51,7 @@ impl Schedule {
     ///
     /// ```
     /// use nearkin::recipe::{Decay, Schedule};
-    /// let schedule = Schedule { warmup: 50, decay: Decay::Cosine };
+    /// let schedule = Schedule { warmup: 50, ..Schedule::default() };
     /// assert_eq!(schedule.fitted(2000, 400).warmup, 10);
     /// ```
     #[must_use]
@@ -67,16 +70,20 @@ impl Schedule {
     ///
     /// ```
     /// use nearkin::recipe::{Decay, Schedule};
-    /// let schedule = Schedule { warmup: 4, decay: Decay::Linear };
+    /// let schedule = Schedule { warmup: 4, decay: Decay::Linear, ..Schedule::default() };
     /// assert_eq!(schedule.factor(1, 104), 0.5);
     /// assert_eq!(schedule.factor(54, 104), 0.5);
     /// ```
     pub fn factor(&self, step: u64, steps: u64) -> f32 {
-        if step < self.warmup {
-            return (step + 1) as f32 / self.warmup as f32;
+        let warmup = match self.warmup_share {
+            Some(share) => (share.exact() * steps as f64).ceil() as u64,
+            None => self.warmup,
+        };
+        if step < warmup {
+            return (step + 1) as f32 / warmup as f32;
         }
-        let span = steps.saturating_sub(self.warmup).max(1) as f64;
-        let progress = ((step - self.warmup) as f64 / span).min(1.0);
+        let span = steps.saturating_sub(warmup).max(1) as f64;
+        let progress = ((step - warmup) as f64 / span).min(1.0);
         let factor = match &self.decay {
             Decay::Constant => 1.0,
             Decay::Linear => 1.0 - progress,
@@ -84,7 +91,7 @@ impl Schedule {
             Decay::Step(decay) => decay
                 .factor
                 .exact()
-                .powf(((step - self.warmup) / decay.every) as f64),
+                .powf(((step - warmup) / decay.every) as f64),
         };
         factor as f32
     }
@@ -106,7 +113,11 @@ mod tests {
             Decay::Cosine,
             Decay::Step(step),
         ] {
-            let schedule = Schedule { warmup: 5, decay };
+            let schedule = Schedule {
+                warmup: 5,
+                decay,
+                warmup_share: None,
+            };
             assert_eq!(schedule.factor(4, 100), 1.0);
             assert_eq!(schedule.factor(5, 100), 1.0);
             assert!(schedule.factor(0, 100) < 0.21);
@@ -114,10 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_the_run_warms_up() {
+        let schedule: Schedule = toml::from_str("warmup_share = 0.1\ndecay = \"linear\"").unwrap();
+        assert_eq!([1, 9, 10].map(|t| schedule.factor(t, 95)), [0.2, 1.0, 1.0]);
+    }
+
+    #[test]
     fn cosine_passes_half_in_the_middle_and_ends_at_zero() {
         let schedule = Schedule {
-            warmup: 0,
             decay: Decay::Cosine,
+            ..Schedule::default()
         };
         assert!((schedule.factor(50, 100) - 0.5).abs() < 1e-6);
         assert!(schedule.factor(100, 100).abs() < 1e-6);
@@ -130,8 +147,8 @@ mod tests {
             factor: Fraction::literal(0.5),
         };
         let schedule = Schedule {
-            warmup: 0,
             decay: Decay::Step(step),
+            ..Schedule::default()
         };
         assert_eq!(
             [9, 10, 29].map(|t| schedule.factor(t, 100)),

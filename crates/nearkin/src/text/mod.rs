@@ -1,6 +1,7 @@
 //! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
 //!
-//! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
+//! Text comes in through a [`TextTable`]. Training is a [`recipe::TextRecipe`] that [`train::TextSetup`] opens and
+//! [`crate::train::train`] runs. Everything else holds no network: it works on embeddings, row-major
 //! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
 
 pub mod agglomerative;
@@ -10,12 +11,14 @@ pub mod correlation;
 mod error;
 pub mod folds;
 pub mod hard_negatives;
+pub mod head;
 pub mod information_retrieval;
 mod lbfgs;
 pub mod logistic_regression;
 pub mod pairs;
 pub mod paraphrase;
 pub mod quantize;
+pub mod recipe;
 mod resample;
 pub mod semantic_search;
 pub mod senteval;
@@ -23,6 +26,7 @@ pub mod similarity;
 pub mod sts;
 pub mod table;
 pub mod tfidf;
+pub mod train;
 pub mod triplets;
 mod unit_rows;
 

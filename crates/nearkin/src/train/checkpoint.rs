@@ -13,9 +13,8 @@
 //! to the disk before an older checkpoint is removed. Sampling and every random draw are functions of the seed and the
 //! step, so that the step's number is all of their state.
 
-use super::Learner;
+use super::{Learner, Trained};
 use crate::error::{Error, Result};
-use nearkin_encoder::Model;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::weights::{self, Tensors};
 use serde::{Deserialize, Serialize};
@@ -45,16 +44,14 @@ pub struct Progress {
 pub struct Best {
     /// Steps made when it was measured.
     pub step: u64,
-    /// MAP@R on the validation items.
-    pub map_at_r: f64,
+    /// The score that chooses: MAP@R of labeled items, for texts that of the first evaluation.
+    pub score: f64,
 }
 
 /// The state of a run beside its progress.
-pub struct State<'a> {
-    /// The network that learns.
-    pub model: &'a Model,
-    /// What the loss learned and remembers.
-    pub loss: Tensors,
+pub struct State<'a, M> {
+    /// The model that learns, with what its losses learned and remember.
+    pub learner: &'a Learner<M>,
     /// The optimizer's memory.
     pub optimizer: Tensors,
     /// Running averages of the weights, where the recipe asks for them.
@@ -80,20 +77,19 @@ pub fn best_folder(run: &Path, step: u64) -> PathBuf {
 ///
 /// # Errors
 /// A file cannot be written; the older checkpoint is then still there.
-pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
+pub fn save<M: Trained>(run: &Path, state: &State<'_, M>, progress: &Progress) -> Result<PathBuf> {
     let target = folder(run).join(format!("step-{}", progress.step));
     if target.exists() {
         // Stopped where it stood: the state of a step is always the same, and what is whole stays whole.
         return Ok(target);
     }
     whole_folder(&target, |partial| {
-        state.model.save(partial)?;
+        save_model(&state.learner.model, state.learner, partial)?;
         weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;
-        if !state.loss.is_empty() {
-            weights::write(&state.loss, &partial.join(LOSS))?;
-        }
         if let Some(averages) = state.averages {
-            weights::save(averages, &partial.join(AVERAGES))?;
+            let tensors = averages.iter();
+            let tensors = tensors.map(|p| (p.name.clone(), p.var.as_detached_tensor()));
+            weights::write(&tensors.collect(), &partial.join(AVERAGES))?;
         }
         write_json(&partial.join(STATE), progress)
     })?;
@@ -102,6 +98,25 @@ pub fn save(run: &Path, state: &State, progress: &Progress) -> Result<PathBuf> {
         remove_except(run, "best-", best.step)?;
     }
     Ok(target)
+}
+
+/// Writes the model with the best evaluation so far, and its losses.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn save_best<M: Trained>(run: &Path, step: u64, model: &M, learner: &Learner<M>) -> Result<()> {
+    whole_folder(&best_folder(run, step), |partial| {
+        save_model(model, learner, partial)
+    })
+}
+
+fn save_model<M: Trained>(model: &M, learner: &Learner<M>, folder: &Path) -> Result<()> {
+    model.save(folder)?;
+    let losses = learner.loss_tensors()?;
+    if losses.is_empty() {
+        return Ok(());
+    }
+    Ok(weights::write(&losses, &folder.join(LOSS))?)
 }
 
 /// The newest checkpoint of a run, if there is one.
@@ -126,28 +141,40 @@ pub fn newest(run: &Path) -> Result<Option<(PathBuf, Progress)>> {
 /// tensors.
 ///
 /// # Errors
-/// A file is missing, damaged, or of another network.
-pub fn restore(
+/// A file is missing, damaged, or of another model.
+pub fn restore<M: Trained>(
     path: &Path,
-    learner: &mut Learner,
+    learner: &mut Learner<M>,
     averages: Option<&Parameters>,
 ) -> Result<Tensors> {
-    weights::load(
-        learner.model.embedder.parameters(),
-        &path.join(nearkin_encoder::model::WEIGHTS),
-    )?;
-    if !learner.loss_tensors()?.is_empty() {
-        let stored = weights::read(&path.join(LOSS))?;
-        let restored = learner.restore_loss(&stored);
-        restored.map_err(|reason| Error::Run {
-            path: path.join(LOSS),
-            reason,
-        })?;
-    }
+    learner.model.restore(path)?;
+    restore_losses(path, learner)?;
     if let Some(averages) = averages {
-        weights::load(averages, &path.join(AVERAGES))?;
+        let path = path.join(AVERAGES);
+        let stored = weights::read(&path)?;
+        for p in averages {
+            let found = stored.get(&p.name);
+            let found = found.ok_or_else(|| Error::Run {
+                path: path.clone(),
+                reason: format!("tensor \"{}\" is missing", p.name),
+            })?;
+            p.var.set(found).map_err(nearkin_encoder::Error::from)?;
+        }
     }
     Ok(weights::read(&path.join(OPTIMIZER))?)
+}
+
+/// Reads what the losses learned and remember from a folder of a model.
+///
+/// # Errors
+/// The file is missing, damaged, or of other losses.
+pub fn restore_losses<M: Trained>(path: &Path, learner: &mut Learner<M>) -> Result<()> {
+    if learner.loss_tensors()?.is_empty() {
+        return Ok(());
+    }
+    let path = path.join(LOSS);
+    let restored = learner.restore_losses(&weights::read(&path)?);
+    restored.map_err(|reason| Error::Run { path, reason })
 }
 
 /// Makes a folder in whole: `fill` writes into a folder of another name, which is then renamed.

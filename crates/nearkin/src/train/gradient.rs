@@ -1,21 +1,22 @@
 //! One batch: embeddings, loss, and the gradient of every weight.
 
 use super::Learner;
+use super::task::Trained;
 use crate::error::Result;
 use crate::evaluate::spread;
-use crate::feed::Batch;
 use crate::optimize::Gradients;
-use crate::recipe::Recipe;
 use nearkin_encoder::host::Host;
-use nearkin_encoder::tape::{self, Tape};
-use nearkin_encoder::{Embedder, Error as EncoderError, Mode, Tensor, profile};
+use nearkin_encoder::tape;
+use nearkin_encoder::{Error as EncoderError, Mode, Tensor, profile};
 use nearkin_kernels::Mat;
-use std::ops::Range;
+use nearkin_losses::Outcome;
 
 /// What one batch says.
 pub struct Measured {
     /// Gradients of the learned parameters.
     pub gradients: Gradients,
+    /// Items of the batch.
+    pub items: usize,
     /// The loss.
     pub value: f32,
     /// Share of the tuples that push.
@@ -30,57 +31,52 @@ pub struct Measured {
     pub spread: f32,
 }
 
+/// The loss of all embeddings of a batch, with the number of the loss that was asked.
+pub type LossOf<'a, M> = dyn Fn(&mut Learner<M>, Mat<'_>) -> Result<(usize, Outcome)> + 'a;
+
 /// Embeds a batch, takes the loss over all of it, and carries its gradient back to the weights.
 ///
-/// With `train.chunk` below the batch this is gradient caching: the chunks are embedded one by one,
-/// the loss sees all embeddings, and each chunk is passed again with its rows of ∂L/∂E. The gradient
-/// is that of the whole batch; memory is that of one chunk.
+/// `parts[k]` are the rows of the batch that `forward(k, mode)` embeds. With several parts this is gradient caching: they are
+/// embedded one by one, the loss sees all embeddings, and each part is passed again with its rows of ∂L/∂E. The gradient
+/// is that of the whole batch; memory is that of one part.
 ///
 /// # Errors
 /// The loss refuses the batch, or a tensor operation fails.
-pub fn gradient(
-    learner: &mut Learner,
-    recipe: &Recipe,
-    batch: &Batch,
-    step: u64,
+pub fn gradient<M: Trained>(
+    learner: &mut Learner<M>,
+    parts: &[Vec<usize>],
+    forward: &dyn Fn(usize, Mode) -> Result<Tensor>,
+    loss: &LossOf<'_, M>,
 ) -> Result<Measured> {
-    let count = batch.items.len();
-    let chunk = recipe
-        .train
-        .chunk
-        .map_or(count, std::num::NonZeroUsize::get)
-        .min(count)
-        .max(1);
-    let parts: Vec<Range<usize>> = (0..count)
-        .step_by(chunk)
-        .map(|at| at..(at + chunk).min(count))
-        .collect();
-    let model = learner.model.clone();
-    let embedder = &model.embedder;
-    let forward = |part: &Range<usize>, mode: Mode| -> Result<Tensor> {
-        Ok(embedder.forward(&batch.tensor(&model.config.input, part.clone())?, mode)?)
-    };
-    let mut embeddings = Vec::with_capacity(count * embedder.dim());
+    let count = parts.iter().map(Vec::len).sum();
+    let (mut embeddings, mut dim) = (Vec::new(), 0);
     let mut single = None;
-    for part in &parts {
-        let (embedded, tape) = tape::record(|| forward(part, Mode::Train))?;
-        embeddings.extend_from_slice(&Host::new(&embedded)?);
+    for (k, rows) in parts.iter().enumerate() {
+        let (embedded, tape) = tape::record(|| forward(k, Mode::Train))?;
+        dim = embedded.dim(1).map_err(EncoderError::from)?;
+        embeddings.resize(count * dim, 0.0);
+        let numbers = Host::new(&embedded)?;
+        for (&row, numbers) in rows.iter().zip(numbers.chunks_exact(dim.max(1))) {
+            embeddings[row * dim..][..dim].copy_from_slice(numbers);
+        }
+        drop(numbers);
         single = (parts.len() == 1).then_some((embedded, tape));
     }
-    let matrix = Mat::new(&embeddings, count, embedder.dim());
-    let outcome = {
+    let matrix = Mat::new(&embeddings, count, dim);
+    let (which, outcome) = {
         let _span = profile::span("loss");
-        learner.loss(matrix, &batch.labels, step)?
+        loss(learner, matrix)?
     };
     let mut gradients: Option<Gradients> = None;
-    for part in &parts {
+    for (k, rows) in parts.iter().enumerate() {
         let (embedded, tape) = match single.take() {
             Some(recorded) => recorded,
-            None => tape::record(|| forward(part, Mode::Replay))?,
+            None => tape::record(|| forward(k, Mode::Replay))?,
         };
-        let rows =
-            outcome.gradient[part.start * embedder.dim()..part.end * embedder.dim()].to_vec();
-        let new = of_parameters(embedder, tape, (&embedded, rows))?;
+        let of_rows = rows
+            .iter()
+            .flat_map(|row| &outcome.gradient[row * dim..][..dim]);
+        let new = learner.backward(tape, (&embedded, of_rows.copied().collect()))?;
         match &gradients {
             Some(sum) => crate::optimize::accumulate(sum, &new)?,
             None => gradients = Some(new),
@@ -88,6 +84,7 @@ pub fn gradient(
     }
     let mut measured = Measured {
         gradients: gradients.unwrap_or_default(),
+        items: count,
         value: outcome.value,
         active: outcome.active,
         kept: outcome.kept,
@@ -95,21 +92,6 @@ pub fn gradient(
         short: outcome.short,
         spread: spread(matrix),
     };
-    learner.extend(&mut measured.gradients, outcome)?;
+    learner.extend(&mut measured.gradients, which, outcome)?;
     Ok(measured)
-}
-
-/// Carries ∂L/∂E through the tape of some embeddings to the weights.
-fn of_parameters(
-    embedder: &Embedder,
-    tape: Tape,
-    (embedded, rows): (&Tensor, Vec<f32>),
-) -> std::result::Result<Gradients, EncoderError> {
-    let mut gradients = tape.backward(embedded, rows)?;
-    let learned = embedder.parameters().learned();
-    let taken = learned.map(|p| match gradients.remove(&p.var) {
-        Some(gradient) => gradient.contiguous(),
-        None => p.var.zeros_like(),
-    });
-    Ok(taken.collect::<std::result::Result<_, _>>()?)
 }

@@ -1,7 +1,7 @@
 //! The journal of a run: `metrics.jsonl`, one JSON object a line.
 
 use crate::error::{Error, Result};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,14 +36,20 @@ pub struct StepRecord {
 pub struct EvaluationRecord {
     /// Optimizer steps made.
     pub step: u64,
-    /// Which items were measured: `validation` or `test`.
-    pub part: &'static str,
-    /// Recall@1.
-    pub recall_at_1: f64,
-    /// MAP@R.
-    pub map_at_r: f64,
+    /// What was measured: `validation` or `test`, of texts the names of the evaluations.
+    pub part: String,
+    /// Scores by name.
+    #[serde(flatten, serialize_with = "by_name")]
+    pub scores: Vec<(String, f64)>,
     /// Whether it is the best so far.
     pub best: bool,
+}
+
+fn by_name<S: Serializer>(
+    scores: &[(String, f64)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(scores.iter().map(|(name, score)| (name, score)))
 }
 
 /// An open journal.

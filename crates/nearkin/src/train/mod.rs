@@ -1,27 +1,33 @@
 //! Training: one visible loop from batches to a model folder.
 
+mod budget;
 pub mod checkpoint;
 mod finish;
 mod gradient;
+mod items;
 mod journal;
 mod learner;
+mod loss;
 mod setup;
+mod task;
 
-pub use finish::{Report, Row};
+pub use budget::plan_steps;
+pub use gradient::{Measured, gradient};
+pub use items::{Report, Row, measure};
 pub use journal::{EvaluationRecord, StepRecord};
 pub use learner::Learner;
-pub use setup::{Setup, plan_steps};
+pub use loss::LearnedLoss;
+pub use setup::Setup;
+pub(crate) use setup::check_rates;
+pub use task::{Costs, Course, Kept, Task, Trained, Watched};
 
-use crate::embed::embed;
 use crate::error::{Error, Result};
-use crate::evaluate::{self, Evaluation};
 use crate::optimize::{self, Gradients, Optimize};
 use crate::prefetch::Prefetch;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
 use nearkin_encoder::host::Host;
-use nearkin_encoder::{Model, profile};
-use nearkin_kernels::Mat;
+use nearkin_encoder::profile;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -46,9 +52,9 @@ pub enum Event<'a> {
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<R> {
     /// With a model.
-    Finished(Box<Report>),
+    Finished(Box<R>),
     /// On request, with a checkpoint after so many steps.
     Stopped {
         /// Steps made.
@@ -67,11 +73,12 @@ pub struct Control<'a> {
 }
 
 /// A run under way.
-struct Run<'a> {
-    setup: &'a Setup,
+struct Run<'a, T: Task> {
+    task: &'a T,
+    course: Course<'a>,
     folder: PathBuf,
-    learner: Learner,
-    averages: Option<Model>,
+    learner: Learner<T::Model>,
+    averages: Option<T::Model>,
     optimizer: Optimize,
     progress: Progress,
     journal: Journal,
@@ -88,10 +95,14 @@ struct Run<'a> {
 /// # Errors
 /// Data, recipe or disk fail, or a number of training stops being finite; checkpoints written
 /// before then stay.
-pub fn train<'a>(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Result<Outcome> {
-    let mut run = Run::open(setup, folder, control)?;
+pub fn train<'a, T: Task>(
+    task: &'a T,
+    folder: &Path,
+    control: Control<'a>,
+) -> Result<Outcome<T::Report>> {
+    let mut run = Run::open(task, folder, control)?;
     if run.steps()? == Ended::OnRequest {
-        let steps = setup.recipe.train.steps.get();
+        let steps = run.course.train.steps.get();
         return Ok(Outcome::Stopped {
             step: run.progress.step,
             steps,
@@ -106,20 +117,21 @@ enum Ended {
     OnRequest,
 }
 
-impl<'a> Run<'a> {
-    fn open(setup: &'a Setup, folder: &Path, control: Control<'a>) -> Result<Self> {
-        let mut learner = Learner::new(setup)?;
-        let averages = setup.recipe.train.ema.map(|_| setup.model()).transpose()?;
-        let mut optimizer = Optimize::new(&setup.recipe, learner.parameters())?;
+impl<'a, T: Task> Run<'a, T> {
+    fn open(task: &'a T, folder: &Path, control: Control<'a>) -> Result<Self> {
+        let course = task.course();
+        let mut learner = Learner::new(task)?;
+        let averages = course.train.ema.map(|_| task.model()).transpose()?;
+        let mut optimizer = Optimize::new(course, learner.parameters())?;
         let threads = nearkin_kernels::threads();
         let mut progress = Progress {
             threads,
             ..Progress::default()
         };
         if let Some((path, stored)) = checkpoint::newest(folder)? {
-            let averages = averages.as_ref().map(|m| m.embedder.parameters());
+            let averages = averages.as_ref().map(Trained::parameters);
             let tensors = checkpoint::restore(&path, &mut learner, averages)?;
-            let restored = optimizer.restore(&setup.recipe, learner.parameters(), &tensors);
+            let restored = optimizer.restore(course, learner.parameters(), &tensors);
             restored.map_err(|reason| Error::Run {
                 path: path.clone(),
                 reason,
@@ -131,13 +143,14 @@ impl<'a> Run<'a> {
                 );
                 (control.observer)(Event::Warning(format!("{text}: last digits may differ")));
             }
-            setup.feed.recall(&stored.damaged);
+            task.recall(&stored.damaged);
             progress = stored;
         }
         let journal = Journal::open(folder, progress.step)?;
         let folder = folder.to_owned();
         Ok(Self {
-            setup,
+            task,
+            course,
             folder,
             learner,
             averages,
@@ -152,11 +165,9 @@ impl<'a> Run<'a> {
 
     /// The loop: batch → embed → mine → loss → backward → step.
     fn steps(&mut self) -> Result<Ended> {
-        let (recipe, steps) = (&self.setup.recipe, self.setup.recipe.train.steps.get());
-        let batches = Prefetch::start(
-            self.setup.plan()?,
-            self.progress.step * u64::from(recipe.train.accumulate.get()),
-        );
+        let (train, steps) = (self.course.train, self.course.train.steps.get());
+        let first = self.progress.step * u64::from(train.accumulate.get());
+        let batches = Prefetch::start(self.task.batches()?, first);
         while self.progress.step < steps && !self.has_waited_enough() {
             if self.control.stop.load(Ordering::Relaxed) {
                 self.checkpoint()?;
@@ -166,7 +177,7 @@ impl<'a> Run<'a> {
             self.journal.write(&record)?;
             (self.control.observer)(Event::Step(&record, steps));
             let step = self.progress.step;
-            if step.is_multiple_of(recipe.train.evaluate_every.get()) || step == steps {
+            if step.is_multiple_of(train.evaluate_every.get()) || step == steps {
                 self.evaluate().map_err(|e| self.blame(e))?;
                 self.checkpoint()?;
             }
@@ -177,16 +188,16 @@ impl<'a> Run<'a> {
     /// Whether so many evaluations brought nothing better that the run ends early. A matter of the
     /// checkpoint's state alone, so that a run killed after its last step does not go on when resumed.
     fn has_waited_enough(&self) -> bool {
-        let patience = self.setup.recipe.train.patience;
+        let patience = self.course.train.patience;
         patience.is_some_and(|p| self.progress.without_better >= p.get())
     }
 
     /// One optimizer step.
-    fn step(&mut self, batches: &Prefetch) -> Result<StepRecord> {
+    fn step(&mut self, batches: &Prefetch<T::Batch>) -> Result<StepRecord> {
         let started = Instant::now();
         let _step = profile::step();
-        let recipe = &self.setup.recipe;
-        let accumulate = recipe.train.accumulate.get();
+        let course = self.course;
+        let accumulate = course.train.accumulate.get();
         let mut record = self.blank_record();
         let mut sum: Option<Gradients> = None;
         let mut items = 0;
@@ -196,8 +207,8 @@ impl<'a> Run<'a> {
                 batches.next()?
             };
             let number = self.progress.step * u64::from(accumulate) + part;
-            let measured = gradient::gradient(&mut self.learner, recipe, &batch, number)?;
-            items += batch.items.len();
+            let measured = self.task.gradient(&mut self.learner, &batch, number)?;
+            items += measured.items;
             record.loss += measured.value / f32::from(accumulate);
             record.active += measured.active / f32::from(accumulate);
             record.kept += measured.kept / f32::from(accumulate);
@@ -215,7 +226,7 @@ impl<'a> Run<'a> {
         let norm =
             norm.map_err(|e| self.not_finite(&format!("the gradient of {}", e.name), e.value))?;
         record.gradient_norm = norm / f32::from(accumulate);
-        let clip = recipe.train.clip.map_or(1.0, |limit| {
+        let clip = course.train.clip.map_or(1.0, |limit| {
             (limit.get() / record.gradient_norm.max(1e-12)).min(1.0)
         });
         let factor = clip / f32::from(accumulate);
@@ -223,11 +234,11 @@ impl<'a> Run<'a> {
             optimize::scale(&gradients, factor)?;
         }
         self.optimizer
-            .step(recipe, self.progress.step, parameters, &gradients)?;
-        if let (Some(decay), Some(averages)) = (recipe.train.ema, &self.averages) {
+            .step(course, self.progress.step, parameters, &gradients)?;
+        if let (Some(decay), Some(averages)) = (course.train.ema, &self.averages) {
             optimize::average(
-                averages.embedder.parameters(),
-                self.learner.model.embedder.parameters(),
+                averages.parameters(),
+                self.learner.model.parameters(),
                 self.warm(decay.get()),
             )?;
         }
@@ -239,10 +250,6 @@ impl<'a> Run<'a> {
     }
 
     fn blank_record(&self) -> StepRecord {
-        let recipe = &self.setup.recipe;
-        let factor = recipe
-            .schedule
-            .factor(self.progress.step, recipe.train.steps.get());
         StepRecord {
             step: self.progress.step + 1,
             loss: 0.0,
@@ -252,7 +259,7 @@ impl<'a> Run<'a> {
             short: 0,
             spread: 0.0,
             gradient_norm: 0.0,
-            rate: recipe.optimizer.rate() * factor,
+            rate: self.course.rate(self.progress.step),
             items_per_second: 0.0,
         }
     }
@@ -268,7 +275,7 @@ impl<'a> Run<'a> {
         if !matches!(error, Error::Loss { .. } | Error::Evaluate(_)) {
             return error;
         }
-        for parameter in self.learner.model.embedder.parameters() {
+        for parameter in self.learner.model.parameters() {
             let tensor = parameter.var.as_tensor();
             let Ok(numbers) = Host::new(tensor) else {
                 continue;
@@ -277,7 +284,7 @@ impl<'a> Run<'a> {
                 return Error::NotFinite {
                     // The step that moved the weights; the one under way only saw it.
                     step: self.progress.step.max(1),
-                    loss: self.setup.recipe.loss.name().to_owned(),
+                    loss: self.learner.loss_names(),
                     tensor: format!("the weight {}", parameter.name),
                     value: numbers[at],
                 };
@@ -287,7 +294,7 @@ impl<'a> Run<'a> {
     }
 
     fn not_finite(&self, tensor: &str, value: f32) -> Error {
-        let loss = self.setup.recipe.loss.name().to_owned();
+        let loss = self.learner.loss_names();
         Error::NotFinite {
             step: self.progress.step + 1,
             loss,
@@ -320,38 +327,29 @@ impl<'a> Run<'a> {
     }
 
     /// The weights that are measured and kept.
-    fn kept(&self) -> &Model {
+    fn kept(&self) -> &T::Model {
         self.averages.as_ref().unwrap_or(&self.learner.model)
     }
 
-    /// Measures the held-out items and keeps the model if it is the best so far.
+    /// Measures what is held out and keeps the model if it is the best so far.
     fn evaluate(&mut self) -> Result<()> {
-        let (part, items) = self.setup.watched();
-        let measured = measure(self.setup, self.kept(), items, &evaluate::Options::quick())?;
-        let map_at_r = measured.retrieval.map_at_r.value;
-        let best = self
-            .progress
-            .best
-            .is_none_or(|best| map_at_r > best.map_at_r);
+        let Some(watched) = self.task.watch(self.kept(), &self.learner.losses)? else {
+            return Ok(());
+        };
+        let score = watched.chooses;
+        let best = self.progress.best.is_none_or(|best| score > best.score);
         if best {
             let step = self.progress.step;
-            self.progress.best = Some(Best { step, map_at_r });
+            self.progress.best = Some(Best { step, score });
             self.progress.without_better = 0;
-            let target = checkpoint::best_folder(&self.folder, step);
-            checkpoint::whole_folder(&target, |partial| Ok(self.kept().save(partial)?))?;
+            checkpoint::save_best(&self.folder, step, self.kept(), &self.learner)?;
         } else {
             self.progress.without_better += 1;
         }
-        let recall_at_1 = measured
-            .retrieval
-            .recall
-            .first()
-            .map_or(0.0, |(_, r)| r.value);
         let record = EvaluationRecord {
             step: self.progress.step,
-            part,
-            recall_at_1,
-            map_at_r,
+            part: watched.part,
+            scores: watched.scores,
             best,
         };
         self.journal.write(&record)?;
@@ -361,31 +359,16 @@ impl<'a> Run<'a> {
 
     fn checkpoint(&mut self) -> Result<()> {
         self.journal.sync()?;
-        self.progress.damaged = self.setup.feed.damaged().into_iter().collect();
-        let parameters = self.learner.parameters();
+        self.progress.damaged = self.task.damaged();
         let state = State {
-            model: &self.learner.model,
-            loss: self.learner.loss_tensors()?,
-            optimizer: self.optimizer.tensors(&self.setup.recipe, parameters),
-            averages: self.averages.as_ref().map(|m| m.embedder.parameters()),
+            learner: &self.learner,
+            optimizer: self
+                .optimizer
+                .tensors(self.course, self.learner.parameters()),
+            averages: self.averages.as_ref().map(Trained::parameters),
         };
         let path = checkpoint::save(&self.folder, &state, &self.progress)?;
         (self.control.observer)(Event::Checkpoint(&path));
         Ok(())
     }
-}
-
-/// Embeds items with a model and measures them.
-///
-/// # Errors
-/// An item cannot be read, or the items cannot be measured.
-pub fn measure(
-    setup: &Setup,
-    model: &Model,
-    items: &[usize],
-    options: &evaluate::Options,
-) -> Result<Evaluation> {
-    let embedded = embed(model, &setup.feed, items, &mut |_| {})?;
-    let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
-    Ok(evaluate::evaluate(matrix, &embedded.labels, options)?)
 }

@@ -1,0 +1,173 @@
+//! The encoder that training begins with, `[encoder]`.
+
+use crate::error::{Error, Result};
+use nearkin_encoder::Lora;
+use nearkin_encoder::op::TokenPooling;
+use nearkin_encoder::text::{Architecture, Module, Pooling, Reading, SentenceEncoder};
+use nearkin_losses::range::NonNegative;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// The encoder that training begins with, `[encoder]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoder {
+    /// Its folder, of sentence-transformers or transformers.
+    pub model: PathBuf,
+    /// The most tokens of a text, special tokens included; the model's own limit where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<NonZeroUsize>,
+    /// How token vectors become a sentence's, side by side where several; the model's own pooling where absent, and mean
+    /// pooling for a model that has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pooling: Vec<PoolingMode>,
+    /// Beginnings of the names of weights that start anew, such as `encoder.layer`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fresh: Vec<String>,
+    /// Beginnings of the names of weights that stay as they are, such as `embeddings`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// Low-rank adapters that learn in place of the Transformer's weights; they are merged when the model is written, and
+    /// also written by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    /// Whether layers keep only their inputs and are computed again for their gradients: less memory, more time.
+    #[serde(default)]
+    pub checkpoint: bool,
+    /// Factor on the dropout rates of the model: 1 as they are, 0 for none.
+    #[serde(default = "as_it_is")]
+    pub dropout: NonNegative,
+    /// The folder of a frozen encoder that the loss asks: the guide of `gist`, the teacher of a distillation.
+    #[serde(default, alias = "guide", skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+}
+
+fn as_it_is() -> NonNegative {
+    NonNegative::literal(1.0)
+}
+
+/// A way from token vectors to a sentence's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolingMode {
+    /// The vector of the first token.
+    Cls,
+    /// The largest number of each component.
+    Max,
+    /// The mean.
+    Mean,
+    /// The sum over the root of the count.
+    MeanSqrtLen,
+    /// The mean, weighted by the place.
+    WeightedMean,
+    /// The vector of the last token.
+    Last,
+}
+
+impl From<PoolingMode> for TokenPooling {
+    fn from(mode: PoolingMode) -> Self {
+        match mode {
+            PoolingMode::Cls => Self::Cls,
+            PoolingMode::Max => Self::Max,
+            PoolingMode::Mean => Self::Mean,
+            PoolingMode::MeanSqrtLen => Self::MeanSqrtLen,
+            PoolingMode::WeightedMean => Self::WeightedMean,
+            PoolingMode::Last => Self::Last,
+        }
+    }
+}
+
+impl Encoder {
+    /// Reads the encoder as training begins with it; `seed` is for weights that start anew.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a beginning of a name is none of any weight.
+    pub fn read(&self, seed: u64) -> Result<SentenceEncoder> {
+        let pooling = match &self.pooling[..] {
+            [] => None,
+            modes => Some(Pooling {
+                modes: modes.iter().map(|&mode| mode.into()).collect(),
+                ..Pooling::mean(self.width()?)
+            }),
+        };
+        let reading = Reading {
+            fresh: self.fresh.clone(),
+            freeze: self.freeze.clone(),
+            lora: self.lora.clone(),
+            seed,
+            pooling,
+        };
+        let mut encoder = SentenceEncoder::load_with(&self.model, &reading)?;
+        if let Some(most) = self.max_tokens {
+            let limit = encoder.tokenizer.limit();
+            if most.get() > limit {
+                let expected = format!("at most the model's limit of {limit}");
+                return Err(setting("encoder.max_tokens", expected, most.to_string()));
+            }
+            encoder.tokenizer.set_limit(most.get())?;
+        }
+        if let Some(lora) = self
+            .lora
+            .as_ref()
+            .filter(|lora| !(lora.alpha > 0.0 && lora.alpha.is_finite()))
+        {
+            let expected = "a finite number above zero";
+            return Err(setting(
+                "encoder.lora.alpha",
+                expected,
+                lora.alpha.to_string(),
+            ));
+        }
+        if self.lora.is_some() && !self.freeze.is_empty() {
+            let expected = "nothing beside encoder.lora, which learns alone";
+            return Err(setting("encoder.freeze", expected, "a list"));
+        }
+        for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
+            check_names(key, names, &encoder)?;
+        }
+        Ok(encoder)
+    }
+
+    /// The width of the model's token vectors.
+    fn width(&self) -> Result<usize> {
+        let encoder = SentenceEncoder::load(&self.model)?;
+        match encoder.modules().first().map(|placed| &placed.module) {
+            Some(Module::Transformer(transformer)) => {
+                let architecture: &Architecture = transformer.architecture();
+                Ok(architecture.width)
+            }
+            _ => {
+                let expected = "none: the model has no Transformer whose tokens could be pooled";
+                Err(setting("encoder.pooling", expected, "a list"))
+            }
+        }
+    }
+}
+
+fn check_names(key: &str, names: &[String], encoder: &SentenceEncoder) -> Result<()> {
+    let known = |start: &&String| {
+        let mut parameters = encoder.parameters().iter();
+        !parameters.any(|p| p.name.starts_with(start.as_str()))
+    };
+    let Some(unknown) = names.iter().find(known) else {
+        return Ok(());
+    };
+    let some = encoder.parameters().iter().take(8);
+    let some: Vec<&str> = some.map(|p| p.name.as_str()).collect();
+    let expected = format!("the start of a weight's name ({}, …)", some.join(", "));
+    let found = format!("\"{unknown}\"");
+    Err(setting(&format!("encoder.{key}"), expected, found))
+}
+
+pub(in crate::text) fn setting(
+    key: &str,
+    expected: impl Into<String>,
+    found: impl Into<String>,
+) -> Error {
+    Error::Encoder(nearkin_encoder::Error::Setting {
+        key: key.into(),
+        expected: expected.into(),
+        found: found.into(),
+    })
+}

@@ -1,0 +1,84 @@
+//! How good a finished encoder is, beside the one that training began with.
+
+use super::TextSetup;
+use super::evaluate::heads;
+use crate::error::Result;
+use crate::evaluate::Estimate;
+use crate::text::Bootstrap;
+use crate::train::{Event, Kept, Task};
+use nearkin_encoder::text::SentenceEncoder;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How good a finished encoder is, beside the one that training began with.
+#[derive(Clone, Debug, Serialize)]
+pub struct TextReport {
+    /// The model folder.
+    pub model: PathBuf,
+    /// Steps behind the model.
+    pub step: u64,
+    /// Which weights became the model: `best` on the first evaluation or `last`.
+    pub selected: &'static str,
+    /// The data sets, with their items and the rows that could not be used.
+    pub data: Vec<(String, usize, usize)>,
+    /// Every score of every evaluation; those of the first chose the weights, where the best were kept.
+    pub rows: Vec<TextRow>,
+}
+
+/// One score before and after training.
+#[derive(Clone, Debug, Serialize)]
+pub struct TextRow {
+    /// The evaluation's name.
+    pub name: String,
+    /// Its items.
+    pub items: usize,
+    /// What was measured.
+    pub metric: &'static str,
+    /// Before training.
+    pub untrained: Estimate,
+    /// After training.
+    pub trained: Estimate,
+}
+
+/// Measures the finished encoder and the one that training began with.
+pub(super) fn report(
+    setup: &TextSetup,
+    kept: &Kept<SentenceEncoder>,
+    observer: &mut dyn FnMut(Event),
+) -> Result<TextReport> {
+    let bootstrap = Bootstrap::default();
+    let measured = |encoder: &SentenceEncoder, losses: &[_]| -> Result<Vec<_>> {
+        let heads = heads(&setup.sets, losses)?;
+        let evaluations = setup.evaluations.iter();
+        evaluations
+            .map(|evaluation| evaluation.measure(encoder, &heads, bootstrap))
+            .collect()
+    };
+    observer(Event::Measuring("untrained encoder"));
+    let untrained = {
+        let encoder = setup.model()?;
+        measured(&encoder, &setup.losses(&encoder)?)?
+    };
+    observer(Event::Measuring("trained encoder"));
+    let trained = measured(kept.model, kept.losses)?;
+    let mut rows = Vec::new();
+    for ((evaluation, before), after) in setup.evaluations.iter().zip(untrained).zip(trained) {
+        rows.extend(before.iter().zip(after).map(|(before, after)| TextRow {
+            name: evaluation.name.clone(),
+            items: evaluation.items(),
+            metric: after.metric,
+            untrained: before.estimate,
+            trained: after.estimate,
+        }));
+    }
+    let sets = setup.sets.iter();
+    Ok(TextReport {
+        model: kept.folder.clone(),
+        step: kept.step,
+        selected: kept.selected,
+        data: sets
+            .map(|set| (set.name.clone(), set.len(), set.left_out))
+            .collect(),
+        rows,
+    })
+}

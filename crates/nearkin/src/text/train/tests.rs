@@ -1,0 +1,455 @@
+//! Training of a tiny encoder: every loss, resuming, freezing, gradient caching, bad recipes.
+
+use super::batch::parts;
+use super::tiny::Tiny;
+use super::{TextReport, TextSetup};
+use crate::text::head::Head;
+use crate::text::recipe::TextRecipe;
+use crate::train::{Learner, Task, checkpoint, train};
+use crate::{Control, Event, Outcome};
+use nearkin_encoder::text::{Packed, SentenceEncoder};
+use nearkin_encoder::{Mode, Tensor, tape};
+use nearkin_kernels::Mat;
+use nearkin_losses::loss::{Loss, Target};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SCORED: &str = "scored = { first = 'a', second = 'b', score = 'score' }";
+const PAIRS: &str = "pairs = { first = 'a', second = 'b' }";
+const BINARY: &str = "pairs = { first = 'a', second = 'b', label = 'binary' }";
+const CLASSIFIED: &str = "pairs = { first = 'a', second = 'b', label = 'class' }";
+const TRIPLETS: &str = "triplets = { anchor = 'a', positive = 'b', negative = 'c' }";
+const LABELED: &str = "labeled = { text = 'a', label = 'class' }";
+const PK: &str = "[batches]\npk = { classes = 3, per_class = 4 }";
+
+fn run(setup: &TextSetup, folder: &Path, stop_after: u64) -> Option<TextReport> {
+    let stop = AtomicBool::new(false);
+    let mut observer = |event: Event| {
+        if let Event::Step(record, _) = event {
+            assert!(record.loss.is_finite() && record.gradient_norm.is_finite());
+            stop.fetch_or(record.step == stop_after, Ordering::Relaxed);
+        }
+    };
+    let control = Control {
+        observer: &mut observer,
+        stop: &stop,
+    };
+    match train(setup, folder, control).unwrap() {
+        Outcome::Finished(report) => Some(*report),
+        Outcome::Stopped { step, .. } => {
+            assert_eq!(step, stop_after);
+            None
+        }
+    }
+}
+
+fn trained(recipe: TextRecipe) -> (tempfile::TempDir, TextReport) {
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(&TextSetup::new(recipe).unwrap(), folder.path(), 0).unwrap();
+    (folder, report)
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The weights of two encoders whose names start so are the same.
+fn same_weights(one: &SentenceEncoder, other: &SentenceEncoder, start: &str) -> bool {
+    let pairs = one.parameters().iter().zip(other.parameters());
+    let mut pairs = pairs.filter(|(p, _)| p.name.starts_with(start)).peekable();
+    assert!(pairs.peek().is_some(), "no weight starts with {start}");
+    pairs.all(|(p, q)| numbers(&p.var) == numbers(&q.var))
+}
+
+/// Rows that a loss over such targets can learn from.
+fn rows_for(loss: &Loss, target: Target) -> &'static str {
+    let views = match loss.form() {
+        nearkin_losses::loss::Form::Views(loss) => loss.views().0,
+        _ => 2,
+    };
+    let objective = nearkin_losses::Objective::from(loss.clone());
+    match target {
+        Target::Labels if objective.needs(2).classes => CLASSIFIED,
+        Target::Labels => LABELED,
+        Target::Triplets => TRIPLETS,
+        _ if views > 2 => TRIPLETS,
+        Target::Scores => SCORED,
+        Target::Pairs | Target::Teacher => PAIRS,
+    }
+}
+
+#[test]
+fn every_loss_of_the_catalogue_trains_on_text() {
+    let tiny = Tiny::new();
+    let start = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    for loss in Loss::defaults() {
+        for &target in loss.definition().targets() {
+            let what = format!("{} on {target}", loss.name());
+            let rows = rows_for(&loss, target);
+            let mut recipe = tiny.recipe(rows, &format!("{PK}\n[train]\nsteps = 3"));
+            recipe.encoder.teacher = Some(tiny.path("teacher"));
+            recipe.loss = Some(fitted(loss.clone()));
+            let setup = TextSetup::new(recipe).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let mut learner = Learner::new(&setup).unwrap();
+            let mut batches = setup.batches().unwrap();
+            let measured = setup.gradient(&mut learner, &batches(0).unwrap(), 0);
+            let measured = measured.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let folder = tempfile::tempdir().unwrap();
+            let report = run(&setup, folder.path(), 0).unwrap();
+            let model = SentenceEncoder::load(&report.model).unwrap();
+            let moved = !same_weights(&start, &model, "encoder.layer.0");
+            assert!(moved || measured.tuples == 0, "{what}: no weight moved");
+        }
+    }
+}
+
+/// Defaults that are of the width of the tiny encoder.
+fn fitted(mut loss: Loss) -> Loss {
+    if let Loss::Matryoshka(matryoshka) = &mut loss {
+        *matryoshka = toml::from_str("widths = [16, 8]").unwrap();
+    }
+    for objective in loss.objectives_mut() {
+        objective.loss = fitted(objective.loss.clone());
+    }
+    loss
+}
+
+#[test]
+fn a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    let tiny = Tiny::new();
+    let more = format!(
+        "{PK}\ntokens = 60\n[loss.softmax_classification]\n[train]\nsteps = 9\nevaluate_every = 4\naccumulate = 2\nchunk = 20\nema = 0.9\nselect = 'last'\n\
+         [[data]]\nname = 'two'\ntable.path = 'table.tsv'\nrows.{SCORED}\nloss.cosent = {{}}\n\
+         [[evaluate]]\nname = 'scored'\ntable.path = 'table.tsv'\nrows.{SCORED}\n\
+         [[evaluate]]\nname = 'classes'\ntable.path = 'table.tsv'\nrows.{CLASSIFIED}"
+    );
+    let setup = TextSetup::new(tiny.recipe(CLASSIFIED, &more)).unwrap();
+    let [whole, stopped] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let report = run(&setup, whole.path(), 0).unwrap();
+    assert_eq!(
+        report.rows.iter().map(|row| row.metric).collect::<Vec<_>>(),
+        ["spearman", "pearson", "accuracy of the head"]
+    );
+    for stop in [3, 6] {
+        assert!(run(&setup, stopped.path(), stop).is_none());
+    }
+    run(&setup, stopped.path(), 0).unwrap();
+    for file in ["model.safetensors", "head.safetensors", "recipe.toml"] {
+        let read = |run: &Path| std::fs::read(run.join("model").join(file)).unwrap();
+        assert!(read(whole.path()) == read(stopped.path()), "{file} differs");
+    }
+    let head = Head::load(&whole.path().join("model"), "head").unwrap();
+    assert_eq!(head.classes, ["maybe", "no", "yes"]);
+    let card = std::fs::read_to_string(whole.path().join("model/README.md")).unwrap();
+    assert!(card.contains("accuracy of the head") && card.contains("SentenceTransformer"));
+}
+
+#[test]
+fn frozen_weights_stay_and_have_no_state_and_fresh_ones_start_anew() {
+    let tiny = Tiny::new();
+    let mut recipe = tiny.recipe(SCORED, "[loss.cosine_regression]\n[train]\nsteps = 2");
+    recipe.encoder.freeze = vec!["embeddings".into()];
+    recipe.encoder.fresh = vec!["encoder.layer.1".into()];
+    let start = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    let setup = TextSetup::new(recipe).unwrap();
+    let begun = setup.model().unwrap();
+    assert!(same_weights(&start, &begun, "encoder.layer.0"));
+    assert!(!same_weights(
+        &start,
+        &begun,
+        "encoder.layer.1.attention.self"
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(&setup, folder.path(), 0).unwrap();
+    let model = SentenceEncoder::load(&report.model).unwrap();
+    assert!(same_weights(&start, &model, "embeddings"));
+    assert!(!same_weights(&begun, &model, "encoder.layer.0"));
+    let (newest, _) = checkpoint::newest(folder.path()).unwrap().unwrap();
+    let state = nearkin_encoder::weights::read(&newest.join("optimizer.safetensors")).unwrap();
+    assert!(state.keys().all(|name| !name.starts_with("embeddings")));
+    assert!(state.keys().any(|name| name.starts_with("encoder.layer.0")));
+}
+
+/// The largest difference between gradients, relative to the largest number of each.
+fn difference(one: &[Tensor], other: &[Tensor]) -> f32 {
+    assert_eq!(one.len(), other.len());
+    let of_tensor = |(a, b): (&Tensor, &Tensor)| {
+        let (a, b) = (numbers(a), numbers(b));
+        let largest = a.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let gap = a
+            .iter()
+            .zip(&b)
+            .fold(0.0f32, |m, (x, y)| m.max((x - y).abs()));
+        // A gradient that is zero but for rounding, such as that of the keys' bias, has no scale of its own.
+        gap / largest.max(1e-3)
+    };
+    one.iter().zip(other).map(of_tensor).fold(0.0, f32::max)
+}
+
+#[test]
+fn gradient_caching_gives_the_gradient_of_the_full_batch() {
+    let tiny = Tiny::new();
+    let setup = |more: &str| {
+        let more = format!("{more}\n[loss.multiple_negatives_ranking]");
+        TextSetup::new(tiny.recipe(TRIPLETS, &more)).unwrap()
+    };
+    let gradients = |setup: &TextSetup| {
+        let mut learner = Learner::new(setup).unwrap();
+        let batch = setup.batches().unwrap()(5).unwrap();
+        setup.gradient(&mut learner, &batch, 5).unwrap().gradients
+    };
+    // Without dropout the parts are the whole batch.
+    let whole = gradients(&setup("dropout = 0.0"));
+    let cached = gradients(&setup("dropout = 0.0\n[train]\nchunk = 30"));
+    assert!(
+        difference(&whole, &cached) < 1e-5,
+        "{}",
+        difference(&whole, &cached)
+    );
+    // With dropout: every part passed once, its tape kept until the loss of all is known.
+    let setup = setup("[train]\nchunk = 30");
+    let cached = gradients(&setup);
+    let mut learner = Learner::new(&setup).unwrap();
+    let batch = setup.batches().unwrap()(5).unwrap();
+    let parts = parts(&batch.tokens, Some(30));
+    assert!(parts.len() > 5);
+    let encoder = learner.model.clone();
+    let mut passed = Vec::new();
+    let mut embeddings = vec![0.0; batch.rows() * 16];
+    for (k, rows) in parts.iter().enumerate() {
+        let packed = Packed::new(rows.iter().map(|&row| &batch.tokens[row]));
+        let forward = || encoder.forward(&packed, setup.pass(5, k, Mode::Train));
+        let (embedded, tape) = tape::record(forward).unwrap();
+        for (row, numbers) in rows.iter().zip(numbers(&embedded).chunks(16)) {
+            embeddings[row * 16..][..16].copy_from_slice(numbers);
+        }
+        passed.push((embedded, tape));
+    }
+    let taught = setup.ask(&batch).unwrap();
+    let asked = nearkin_losses::Batch {
+        embeddings: Mat::new(&embeddings, batch.rows(), 16),
+        targets: batch.targets(&taught),
+    };
+    let outcome = learner.losses[0].value_and_grad(asked, 5).unwrap();
+    let mut kept: Option<Vec<Tensor>> = None;
+    for ((embedded, tape), rows) in passed.into_iter().zip(&parts) {
+        let of_rows = rows
+            .iter()
+            .flat_map(|row| &outcome.gradient[row * 16..][..16]);
+        let new = learner
+            .backward(tape, (&embedded, of_rows.copied().collect()))
+            .unwrap();
+        match &kept {
+            Some(sum) => crate::optimize::accumulate(sum, &new).unwrap(),
+            None => kept = Some(new),
+        }
+    }
+    assert!(difference(&kept.unwrap(), &cached) < 1e-5);
+    assert!(difference(&whole, &cached) > 1e-3, "dropout drops nothing");
+}
+
+#[test]
+fn a_batch_of_4096_pairs_is_embedded_in_chunks() {
+    let tiny = Tiny::new();
+    let rows: Vec<String> = (0..4096)
+        .map(|row| {
+            format!(
+                "cat {} dog\tdog {} cat",
+                "a ".repeat(row % 5),
+                "the ".repeat(row % 7)
+            )
+        })
+        .collect();
+    std::fs::write(
+        tiny.path("table.tsv"),
+        format!("a\tb\n{}\n", rows.join("\n")),
+    )
+    .unwrap();
+    let more = "[batches]\nsize = 4096\n[loss.multiple_negatives_ranking]\n[train]\nsteps = 1\nchunk = 2048";
+    let setup = TextSetup::new(tiny.recipe(PAIRS, more)).unwrap();
+    let mut learner = Learner::new(&setup).unwrap();
+    let batch = setup.batches().unwrap()(0).unwrap();
+    assert_eq!(batch.rows(), 8192);
+    let parts = parts(&batch.tokens, Some(2048));
+    let most = parts.iter().map(|rows| {
+        rows.iter()
+            .map(|&row| batch.tokens[row].ids.len())
+            .sum::<usize>()
+    });
+    assert!(most.max().unwrap() <= 2048);
+    let measured = setup.gradient(&mut learner, &batch, 0).unwrap();
+    // Nothing learned yet: a guess among thousands.
+    assert!(
+        measured.value > 4.0 && measured.value < 12.0,
+        "{}",
+        measured.value
+    );
+}
+
+#[test]
+fn several_evaluations_and_classes_of_two_are_measured() {
+    let tiny = Tiny::new();
+    let evaluate = |name: &str, rows: &str| {
+        format!("\n[[evaluate]]\nname = '{name}'\ntable.path = 'table.tsv'\nrows.{rows}")
+    };
+    let more = [
+        "[loss.online_contrastive]\n[train]\nsteps = 2".to_owned(),
+        evaluate("pairs", BINARY),
+        evaluate("triplets", TRIPLETS),
+        evaluate("labeled", LABELED),
+    ];
+    let (folder, report) = trained(tiny.recipe(BINARY, &more.concat()));
+    let named: Vec<String> = report
+        .rows
+        .iter()
+        .map(|row| format!("{} {}", row.name, row.metric))
+        .collect();
+    for name in [
+        "pairs average precision",
+        "triplets accuracy",
+        "labeled MAP@R",
+    ] {
+        assert!(named.iter().any(|found| found == name), "{named:?}");
+    }
+    assert_eq!(report.selected, "best");
+    let journal = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert!(journal.contains("\"average precision\":"), "{journal}");
+}
+
+#[test]
+fn what_cannot_be_is_placed_in_the_recipe() {
+    let tiny = Tiny::new();
+    let error = |rows: &str, more: &str| {
+        let document = tiny.document(rows, more);
+        let opened = document
+            .text_recipe()
+            .map_err(crate::Error::from)
+            .and_then(TextSetup::new);
+        let error = opened.map(|_| ()).unwrap_err();
+        match error.recipe_key() {
+            Some(key) => document.error_at(&key, &error.to_string()).to_string(),
+            None => error.to_string(),
+        }
+    };
+    let loss = "[loss.cosine_regression]";
+    let mnr = "[loss.multiple_negatives_ranking]";
+    for (rows, more, place, part) in [
+        (
+            SCORED,
+            "modle = 1",
+            "4:1",
+            "unknown field `modle`, expected",
+        ),
+        (
+            SCORED,
+            "[loss.cosine_regresion]",
+            "4:7",
+            "did you mean `cosine_regression`?",
+        ),
+        (SCORED, "pooling = ['avg']", "4:12", "unknown variant `avg`"),
+        (SCORED, "dropout = -1", "4:11", "out of range"),
+        (SCORED, "[batches]\nsize = 0", "5:8", "nonzero"),
+        (
+            SCORED,
+            "[optimizer.adamw]\nrte = 1",
+            "5:1",
+            "did you mean `rate`?",
+        ),
+        (SCORED, "", "4:", "a loss, here or as [loss.NAME]"),
+        (
+            PAIRS,
+            loss,
+            "4:7",
+            "data set one: loss cosine_regression needs 1 scores",
+        ),
+        (PAIRS, "[loss.triplet_euclidean]", "4:7", "takes 3 to"),
+        (PAIRS, "[loss.gist]", "4:7", "needs a teacher's embeddings"),
+        (LABELED, mnr, "4:7", "needs pairs or triplets"),
+        (CLASSIFIED, mnr, "", "found the classes maybe, no, yes"),
+        (BINARY, mnr, "", "by table.filter, found the classes 0, 1"),
+        (SCORED, mnr, "", "by table.filter, found scores"),
+        (
+            PAIRS,
+            "[loss.matryoshka]\nwidths = [64]",
+            "4:7",
+            "at most 16",
+        ),
+        (
+            SCORED,
+            "freeze = ['bert.encoder']\n[loss.cosent]",
+            "4:10",
+            "the start of a weight's name",
+        ),
+        (
+            SCORED,
+            "max_tokens = 99\n[loss.cosent]",
+            "4:14",
+            "the model's limit of 24",
+        ),
+        (
+            SCORED,
+            "[loss.cosent]\n[train]\nrates = { head = 2.0 }",
+            "6:9",
+            "the start of a parameter's name",
+        ),
+        (
+            LABELED,
+            "[loss.contrastive]\n[batches]\npk = { classes = 9, per_class = 2 }",
+            "",
+            "asks for 9 classes",
+        ),
+        (
+            SCORED,
+            "[loss.cosent]\n[[evaluate]]\nname = 'x'\ntable.path = 'table.tsv'\nrows.pairs = { first = 'a', second = 'b' }",
+            "",
+            "texts of which nothing is known",
+        ),
+        (
+            SCORED,
+            "[loss.cosent]\n[[data]]\nname = 'one'\ntable.path = 'table.tsv'\nrows.scored = { first = 'a', second = 'b', score = 'score' }",
+            "",
+            "\"one\" twice",
+        ),
+    ] {
+        let message = error(rows, more);
+        let place = format!("tiny.toml:{place}");
+        assert!(
+            message.starts_with(&place) && message.contains(part),
+            "{more}: {message}"
+        );
+    }
+}
+
+#[test]
+fn settings_reach_items_of_lists() {
+    let tiny = Tiny::new();
+    let mut document = tiny.document(SCORED, "[loss.cosent]");
+    document.set("data.0.table.limit=7").unwrap();
+    document.set("data.0.rows.pairs.first=a").unwrap();
+    document.set("data.0.rows.pairs.second=c").unwrap();
+    document.set("loss.multiple_negatives_ranking={}").unwrap();
+    let setup = TextSetup::new(document.text_recipe().unwrap()).unwrap();
+    assert_eq!(setup.summary().unwrap().data, [("one".to_owned(), 7)]);
+    let error = document
+        .set("data.3.table.limit=7")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("data.3.table.limit=7"), "{error}");
+}
+
+#[test]
+fn the_resolved_recipe_reads_back_as_itself() {
+    let tiny = Tiny::new();
+    let more = "[loss.cosent]\n[optimizer.adamw]\nweight_decay = 0.1\n[schedule]\ndecay = 'cosine'\n[train]\nepochs = 2";
+    let text = tiny.recipe(SCORED, more).to_toml().unwrap();
+    for part in [
+        "rate = 2e-5",
+        "warmup_share = 0.1",
+        "decay = \"cosine\"",
+        "clip = 1.0",
+    ] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    let again = crate::recipe::Document::parse("r.toml", &text).unwrap();
+    assert_eq!(again.text_recipe().unwrap().to_toml().unwrap(), text);
+}

@@ -1,0 +1,251 @@
+//! The task of labeled items: images or features, measured by retrieval.
+
+use super::task::{Costs, Course, Kept, Task, Trained, Watched};
+use super::{Event, LearnedLoss, Learner, Measured, Setup, gradient};
+use crate::card;
+use crate::embed::{embed, pixels};
+use crate::error::{Error, Result};
+use crate::evaluate::{self, Evaluation};
+use crate::feed::{Batch, Changes};
+use nearkin_encoder::parameters::Parameters;
+use nearkin_encoder::{Mode, Model, weights};
+use nearkin_kernels::Mat;
+use nearkin_losses::Targets;
+use nearkin_losses::loss::Shape;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How good a finished model is, beside what it must beat.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The model folder.
+    pub model: PathBuf,
+    /// The part that was measured: `test`, or `validation` where no test is set apart.
+    pub part: &'static str,
+    /// Steps behind the model.
+    pub step: u64,
+    /// Which weights became the model: `best` on validation or `last`.
+    pub selected: &'static str,
+    /// Raw input, the untrained network, the trained model.
+    pub rows: Vec<Row>,
+    /// Names of damaged items that were left out.
+    pub damaged: Vec<String>,
+}
+
+/// One row of the table of a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was measured.
+    pub name: &'static str,
+    /// How good it is.
+    pub evaluation: Evaluation,
+}
+
+impl Trained for Model {
+    fn load(folder: &Path) -> Result<Self> {
+        Ok(Self::load(folder)?)
+    }
+
+    fn parameters(&self) -> &Parameters {
+        self.embedder.parameters()
+    }
+
+    fn save(&self, folder: &Path) -> Result<()> {
+        Ok(Self::save(self, folder)?)
+    }
+
+    fn restore(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(nearkin_encoder::model::WEIGHTS);
+        Ok(weights::load(self.embedder.parameters(), &path)?)
+    }
+}
+
+impl Task for Setup {
+    type Batch = Batch;
+    type Model = Model;
+    type Report = Report;
+
+    fn course(&self) -> Course<'_> {
+        Course {
+            optimizer: &self.recipe.optimizer,
+            schedule: &self.recipe.schedule,
+            train: &self.recipe.train,
+        }
+    }
+
+    fn model(&self) -> Result<Model> {
+        Self::model(self)
+    }
+
+    fn losses(&self, model: &Model) -> Result<Vec<LearnedLoss>> {
+        let objective = self.recipe.objective();
+        // Items of classes are all that training knows; better known now than at the first batch.
+        if let Some(loss) = objective.unlabeled_loss() {
+            return Err(Error::Objective(nearkin_losses::Error::NotAligned { loss }));
+        }
+        let numbers = self.classes.iter().filter(|&&class| class != u32::MAX);
+        let shape = Shape {
+            dim: model.embedder.dim(),
+            classes: numbers.count(),
+        };
+        let loss = LearnedLoss::new(objective, shape, self.recipe.seed, "loss")?;
+        Ok(vec![loss])
+    }
+
+    fn batches(&self) -> Result<impl FnMut(u64) -> Result<Batch> + Send + 'static> {
+        let mut draw = self.draw()?;
+        let (feed, augment) = (self.feed.clone(), self.recipe.augment.clone());
+        let (seed, classes) = (self.recipe.seed, self.classes.clone());
+        Ok(move |step| {
+            let items = draw.batch(step);
+            let changes = Changes {
+                augment: &augment,
+                seed,
+                step,
+            };
+            let mut batch = feed.batch(&items, Some(changes))?;
+            for label in &mut batch.labels {
+                *label = classes[*label as usize];
+            }
+            Ok(batch)
+        })
+    }
+
+    fn gradient(
+        &self,
+        learner: &mut Learner<Model>,
+        batch: &Batch,
+        number: u64,
+    ) -> Result<Measured> {
+        let count = batch.items.len();
+        let chunk = self.recipe.train.chunk.map_or(count, |chunk| chunk.get());
+        let chunk = chunk.min(count).max(1);
+        let parts: Vec<Vec<usize>> = (0..count)
+            .step_by(chunk)
+            .map(|at| (at..(at + chunk).min(count)).collect())
+            .collect();
+        let model = learner.model.clone();
+        let forward = |part: usize, mode: Mode| {
+            let rows = part * chunk..(part * chunk + chunk).min(count);
+            let input = batch.tensor(&model.config.input, rows)?;
+            Ok(model.embedder.forward(&input, mode)?)
+        };
+        gradient(learner, &parts, &forward, &|learner, embeddings| {
+            let targets = Targets::Labels(&batch.labels);
+            let batch = nearkin_losses::Batch {
+                embeddings,
+                targets,
+            };
+            Ok((0, learner.losses[0].value_and_grad(batch, number)?))
+        })
+    }
+
+    fn watch(&self, model: &Model, _losses: &[LearnedLoss]) -> Result<Option<Watched>> {
+        let (part, items) = self.watched();
+        let retrieval = measure(self, model, items, &evaluate::Options::quick())?.retrieval;
+        let map_at_r = retrieval.map_at_r.value;
+        let recall_at_1 = retrieval.recall.first().map_or(0.0, |(_, r)| r.value);
+        Ok(Some(Watched {
+            part: part.to_owned(),
+            scores: vec![
+                ("recall_at_1".to_owned(), recall_at_1),
+                ("map_at_r".to_owned(), map_at_r),
+            ],
+            chooses: map_at_r,
+        }))
+    }
+
+    /// Best needs classes set apart for the choice: choosing by the test classes would flatter the result.
+    fn is_watched_apart(&self) -> bool {
+        !self.parts.validation.is_empty()
+    }
+
+    fn costs(&self) -> Result<Costs> {
+        const ITEMS: usize = 128;
+        let items = self.measured().1;
+        let items = &items[..items.len().min(ITEMS)];
+        let started = Instant::now();
+        embed(&self.model()?, &self.feed, items, &mut |_| {})?;
+        let item = started.elapsed().as_secs_f64() / items.len().max(1) as f64;
+        Ok(Costs {
+            watch: item * self.watched().1.len() as f64,
+            // The untrained and the trained network embed the items of the report.
+            report: 2.0 * item * self.measured().1.len() as f64,
+        })
+    }
+
+    fn report(&self, kept: &Kept<Model>, observer: &mut dyn FnMut(Event)) -> Result<Report> {
+        let (part, items) = self.measured();
+        let options = evaluate::Options::default();
+        let raw = if self.feed.dataset().is_features().is_some() {
+            "raw features"
+        } else {
+            "raw pixels"
+        };
+        let mut rows = Vec::new();
+        for name in [raw, "untrained network", "trained model"] {
+            observer(Event::Measuring(name));
+            let evaluation = match name {
+                "untrained network" => measure(self, &self.model()?, items, &options)?,
+                "trained model" => measure(self, kept.model, items, &options)?,
+                _ => measure_raw(self, items, &options)?,
+            };
+            rows.push(Row { name, evaluation });
+        }
+        Ok(Report {
+            model: kept.folder.clone(),
+            part,
+            step: kept.step,
+            selected: kept.selected,
+            rows,
+            damaged: self.feed.damaged(),
+        })
+    }
+
+    fn card(&self, model: &Model, report: &Report) -> Result<String> {
+        card::markdown(self, model, report)
+    }
+
+    fn recipe(&self) -> Result<String> {
+        Ok(self.recipe.to_toml()?)
+    }
+
+    fn shorten(&mut self, steps: NonZeroU64) {
+        let full = self.recipe.train.steps;
+        self.recipe.schedule = self.recipe.schedule.fitted(full.get(), steps.get());
+        self.recipe.train.steps = steps;
+    }
+
+    fn damaged(&self) -> BTreeSet<String> {
+        self.feed.damaged().into_iter().collect()
+    }
+
+    fn recall(&self, damaged: &BTreeSet<String>) {
+        self.feed.recall(damaged);
+    }
+}
+
+/// Embeds items with a model and measures them.
+///
+/// # Errors
+/// An item cannot be read, or the items cannot be measured.
+pub fn measure(
+    setup: &Setup,
+    model: &Model,
+    items: &[usize],
+    options: &evaluate::Options,
+) -> Result<Evaluation> {
+    let embedded = embed(model, &setup.feed, items, &mut |_| {})?;
+    let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
+    Ok(evaluate::evaluate(matrix, &embedded.labels, options)?)
+}
+
+/// Measures the items' own numbers: the baseline.
+fn measure_raw(setup: &Setup, items: &[usize], options: &evaluate::Options) -> Result<Evaluation> {
+    let raw = pixels(&setup.feed, items)?;
+    let matrix = Mat::new(&raw.numbers, raw.items.len(), raw.dim);
+    Ok(evaluate::evaluate(matrix, &raw.labels, options)?)
+}
