@@ -321,7 +321,7 @@ impl<'a, T: Task> Run<'a, T> {
                 record.step,
                 record.short,
                 record.tuples,
-                self.setup.recipe.loss.name()
+                self.learner.loss_names()
             )));
         }
     }
