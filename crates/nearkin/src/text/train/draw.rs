@@ -166,8 +166,13 @@ impl Each {
         };
         let all: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
         let usual = (*most as u64 * self.count as u64 / all.max(1)) as usize;
-        for block in order.chunks_mut(SORTED * usual.max(1)) {
-            block.sort_by_key(|&item| std::cmp::Reverse(lengths[item]));
+        let blocks = order.chunks_mut(SORTED * usual.max(1));
+        for (number, block) in blocks.enumerate() {
+            block.sort_by_key(|&item| lengths[item]);
+            // Up and down by turns, so that a batch on the border of two is even too.
+            if number % 2 == 1 {
+                block.reverse();
+            }
         }
         let mut batches = self.fill(order);
         batches.shuffle(&mut rng);

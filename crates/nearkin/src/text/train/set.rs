@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::text::recipe::{Data, TextRecipe};
 use crate::text::table::{Rows, Target, TextRows};
 use nearkin_losses::Objective;
-use nearkin_losses::loss::{self, Loss};
+use nearkin_losses::loss::{self, Columns, Loss, Shape};
 use std::collections::HashMap;
 
 /// A data set to learn from.
@@ -154,8 +154,23 @@ fn known(data: &Data, number: usize, target: Target, objective: &Objective) -> R
             Known::Scores(scores.iter().map(|&score| score as f32).collect())
         }
         (Target::Scores(_), _) => return unusable("scores".to_owned()),
+        (Target::Nothing, _) if learns_proxies(&objective.loss) => {
+            let expected = format!(
+                "labeled texts for the loss {}, which learns a proxy of each class",
+                objective.loss.name()
+            );
+            let key = format!("data.{number}.rows");
+            return Err(super::setting(&key, expected, "no classes"));
+        }
         (Target::Nothing, _) => Known::Nothing,
     })
+}
+
+/// Whether a loss learns something of each class.
+pub(super) fn learns_proxies(loss: &Loss) -> bool {
+    let definition = loss.definition();
+    let of = |classes| definition.learned(Shape { dim: 1, classes });
+    matches!(definition.columns(), Columns::Proxies { .. }) || of(1) != of(2)
 }
 
 /// The error of a loss that does not fit a data set.

@@ -1,6 +1,7 @@
 //! Training of a tiny encoder: every loss, resuming, freezing, gradient caching, bad recipes.
 
 use super::batch::parts;
+use super::set::learns_proxies;
 use super::tiny::Tiny;
 use super::{TextReport, TextSetup};
 use crate::text::head::Head;
@@ -81,26 +82,46 @@ fn rows_for(loss: &Loss, target: Target) -> &'static str {
 #[test]
 fn every_loss_of_the_catalogue_trains_on_text() {
     let tiny = Tiny::new();
-    let start = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    let mut wrong = Vec::new();
     for loss in Loss::defaults() {
         for &target in loss.definition().targets() {
-            let what = format!("{} on {target}", loss.name());
-            let rows = rows_for(&loss, target);
-            let mut recipe = tiny.recipe(rows, &format!("{PK}\n[train]\nsteps = 3"));
-            recipe.encoder.teacher = Some(tiny.path("teacher"));
-            recipe.loss = Some(fitted(loss.clone()));
-            let setup = TextSetup::new(recipe).unwrap_or_else(|e| panic!("{what}: {e}"));
-            let mut learner = Learner::new(&setup).unwrap();
-            let mut batches = setup.batches().unwrap();
-            let measured = setup.gradient(&mut learner, &batches(0).unwrap(), 0);
-            let measured = measured.unwrap_or_else(|e| panic!("{what}: {e}"));
-            let folder = tempfile::tempdir().unwrap();
-            let report = run(&setup, folder.path(), 0).unwrap();
-            let model = SentenceEncoder::load(&report.model).unwrap();
-            let moved = !same_weights(&start, &model, "encoder.layer.0");
-            assert!(moved || measured.tuples == 0, "{what}: no weight moved");
+            if let Err(error) = three_steps(&tiny, &loss, target) {
+                wrong.push(format!("{} on {target}: {error}", loss.name()));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Trains with a loss on rows of a kind; a loss that learns proxies of classes has to refuse rows without them.
+fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
+    let more = format!("{PK}\n[train]\nsteps = 3");
+    let mut recipe = tiny.recipe(rows_for(loss, target), &more);
+    recipe.encoder.teacher = Some(tiny.path("teacher"));
+    recipe.loss = Some(fitted(loss.clone()));
+    let opened = TextSetup::new(recipe);
+    let setup = match opened {
+        Err(error) if learns_proxies(loss) && target != Target::Labels => {
+            let named = error.to_string().contains("learns a proxy of each class");
+            return if named {
+                Ok(())
+            } else {
+                Err(error.to_string())
+            };
+        }
+        opened => opened.map_err(|error| error.to_string())?,
+    };
+    let mut learner = Learner::new(&setup).unwrap();
+    let batch = setup.batches().unwrap()(0).unwrap();
+    let measured = setup.gradient(&mut learner, &batch, 0);
+    let measured = measured.map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(&setup, folder.path(), 0).unwrap();
+    let model = SentenceEncoder::load(&report.model).unwrap();
+    if measured.tuples > 0 && same_weights(&setup.model().unwrap(), &model, "encoder.layer.0") {
+        return Err("no weight moved".to_owned());
+    }
+    Ok(())
 }
 
 /// Defaults that are of the width of the tiny encoder.
@@ -333,6 +354,7 @@ fn what_cannot_be_is_placed_in_the_recipe() {
     };
     let loss = "[loss.cosine_regression]";
     let mnr = "[loss.multiple_negatives_ranking]";
+    let mut wrong = Vec::new();
     for (rows, more, place, part) in [
         (
             SCORED,
@@ -355,7 +377,7 @@ fn what_cannot_be_is_placed_in_the_recipe() {
             "5:1",
             "did you mean `rate`?",
         ),
-        (SCORED, "", "4:", "a loss, here or as [loss.NAME]"),
+        (SCORED, "", "5:1", "a loss, here or as [loss.NAME]"),
         (
             PAIRS,
             loss,
@@ -413,11 +435,11 @@ fn what_cannot_be_is_placed_in_the_recipe() {
     ] {
         let message = error(rows, more);
         let place = format!("tiny.toml:{place}");
-        assert!(
-            message.starts_with(&place) && message.contains(part),
-            "{more}: {message}"
-        );
+        if !(message.starts_with(&place) && message.contains(part)) {
+            wrong.push(format!("{more}: {message}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -443,7 +465,7 @@ fn the_resolved_recipe_reads_back_as_itself() {
     let more = "[loss.cosent]\n[optimizer.adamw]\nweight_decay = 0.1\n[schedule]\ndecay = 'cosine'\n[train]\nepochs = 2";
     let text = tiny.recipe(SCORED, more).to_toml().unwrap();
     for part in [
-        "rate = 2e-5",
+        "rate = 0.00002",
         "warmup_share = 0.1",
         "decay = \"cosine\"",
         "clip = 1.0",
