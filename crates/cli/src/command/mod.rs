@@ -9,4 +9,5 @@ pub mod quickstart;
 pub mod recipe;
 pub mod search;
 mod subject;
+pub mod text;
 pub mod train;

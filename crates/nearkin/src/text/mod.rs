@@ -1,12 +1,14 @@
 //! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
 //!
-//! Nothing here holds a network. Text comes in through a [`TextTable`]; everything else works on embeddings, row-major
-//! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
+//! Text comes in through a [`TextTable`], and [`embed`] makes a file of vectors of it; everything else holds no network and
+//! works on embeddings, row-major matrices that any encoder may have made, and on the gold scores, labels or relevant items
+//! that belong to their rows.
 
 pub mod agglomerative;
 pub mod community;
 mod condensed;
 pub mod correlation;
+pub mod embed;
 mod error;
 pub mod folds;
 pub mod hard_negatives;
@@ -22,10 +24,12 @@ pub mod senteval;
 pub mod similarity;
 pub mod sts;
 pub mod table;
+pub mod task;
 pub mod tfidf;
 pub mod triplets;
 mod unit_rows;
 
 pub use error::TextError;
+pub use nearkin_encoder::text as encoder;
 pub use resample::Bootstrap;
 pub use table::TextTable;
