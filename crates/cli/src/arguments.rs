@@ -1,5 +1,14 @@
 //! The arguments of every command, with the help that teaches them.
 
+mod mine;
+mod text;
+
+pub use mine::{
+    Clusters, Communities, Linkage, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases,
+    Tuples,
+};
+pub use text::{Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
@@ -36,10 +45,12 @@ pub enum Command {
     Train(Train),
     /// Measures a model on labeled data.
     Evaluate(Evaluate),
-    /// Turns images or features into vectors.
+    /// Turns images, features or texts into vectors.
     Embed(Embed),
     /// Finds the items of a gallery nearest to queries, exactly.
     Search(Search),
+    /// Finds hard negatives, paraphrases, communities or clusters in texts.
+    Mine(Mine),
     /// Lists what a recipe can name.
     List(List),
     /// Explains a loss, a miner, a distance, a reducer or a regularizer, with numbers.
@@ -107,25 +118,31 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n\nEvery item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
-    /// A model folder.
+    /// A model folder: of nearkin, or of a sentence encoder; tfidf for the baseline that compares words.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Labeled data, all of it measured; the test part of the model's own recipe where absent.
+    /// Labeled data, all of it measured; the test part of the model's own recipe where absent. Texts: a table.
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
     /// What may be damaged.
     #[command(flatten)]
     pub tolerance: Tolerance,
+    /// How texts are measured.
+    #[command(flatten)]
+    pub text: TextEvaluate,
+    /// How texts are embedded.
+    #[command(flatten)]
+    pub vectors: TextVectors,
 }
 
 /// What of the input may be damaged.
 #[derive(Clone, Debug, Args)]
 pub struct Tolerance {
-    /// Share of the images, from 0 to 1, that may be damaged and are then left out; as the model's recipe
-    /// says (data.damaged) where absent.
+    /// Share of the images or rows, from 0 to 1, that may be damaged and are then left out; as the model's recipe says
+    /// (data.damaged) where absent, and none for texts.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub damaged: Option<f64>,
 }
@@ -133,13 +150,14 @@ pub struct Tolerance {
 /// `nearkin embed`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line"
+    after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line\n  nearkin embed all-MiniLM-L6-v2/ texts.txt -o texts.npy   one text a line; the texts beside it\n  nearkin embed all-MiniLM-L6-v2/ quora.tsv --column question1 --quantize int8 -o quora.parquet\n\nA run over texts that was stopped goes on where it was when it is started again."
 )]
 pub struct Embed {
-    /// A model folder.
+    /// A model folder: of nearkin, or of a sentence encoder.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Images or features: a folder, one image, a zip, a table, a matrix, or a bundled set.
+    /// Images or features: a folder, one image, a zip, a table, a matrix, or a bundled set. For a sentence encoder a file with
+    /// a text on each line, a table, or - for lines of standard input.
     #[arg(value_name = "INPUT")]
     pub input: PathBuf,
     /// The file to write: .npy, .safetensors, .parquet or .jsonl.
@@ -148,21 +166,31 @@ pub struct Embed {
     /// What may be damaged.
     #[command(flatten)]
     pub tolerance: Tolerance,
+    /// Where the texts are.
+    #[command(flatten)]
+    pub text: TextInput,
+    /// How texts are embedded.
+    #[command(flatten)]
+    pub vectors: TextVectors,
+    /// Text: bytes or packed bits in place of floats, as sentence-transformers makes them; the ranges of bytes are those of
+    /// all the vectors written.
+    #[arg(long, value_enum, value_name = "TO", help_heading = "Text")]
+    pub quantize: Option<Quantize>,
 }
 
 /// `nearkin search`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries"
+    after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\"\n  nearkin search all-MiniLM-L6-v2/ quora.tsv questions.txt --column question1 --json"
 )]
 pub struct Search {
-    /// A model folder.
+    /// A model folder: of nearkin, or of a sentence encoder.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// What is searched: images, features, or a file that `nearkin embed` has written.
+    /// What is searched: images, features, texts, or a file that `nearkin embed` has written.
     #[arg(value_name = "GALLERY")]
     pub gallery: PathBuf,
-    /// What is looked for: likewise, or a single image.
+    /// What is looked for: likewise, or a single image. For a sentence encoder a file of texts, or else the text itself.
     #[arg(value_name = "QUERY")]
     pub query: PathBuf,
     /// Neighbors of each query.
@@ -171,6 +199,12 @@ pub struct Search {
     /// What may be damaged.
     #[command(flatten)]
     pub tolerance: Tolerance,
+    /// Where the texts are.
+    #[command(flatten)]
+    pub text: TextInput,
+    /// How texts are embedded.
+    #[command(flatten)]
+    pub vectors: TextVectors,
 }
 
 /// `nearkin list`

@@ -118,6 +118,8 @@ through_nearkin!(
     nearkin::data::DataError,
     nearkin::vectors::VectorsError,
     nearkin::evaluate::EvaluateError,
+    nearkin::hub::HubError,
+    nearkin::text::TextError,
     nearkin::EncoderError
 );
 

@@ -94,3 +94,13 @@ pub fn items(count: usize, what: &str) -> ProgressBar {
     }
     bar
 }
+
+/// A count with its rate, for items that nobody has counted before.
+pub fn uncounted(what: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let template = format!("{{spinner}} {what} {{pos}}  {{per_sec}}  {{elapsed}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}

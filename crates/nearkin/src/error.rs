@@ -27,6 +27,9 @@ pub enum Error {
     /// Embeddings of text cannot be measured, searched or clustered.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
+    /// A model is neither a folder nor on the hub.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     /// A file of embeddings cannot be read or written.
     #[error(transparent)]
     Vectors(#[from] crate::vectors::VectorsError),

@@ -30,6 +30,7 @@ pub mod embed;
 mod error;
 pub mod evaluate;
 pub mod feed;
+pub mod hub;
 pub mod init;
 mod nearest;
 pub use nearest::nearest;

@@ -1,6 +1,7 @@
 //! `nearkin embed`
 
 use super::subject::{Subject, left_out};
+use super::text::{self, is_text_model, resolve};
 use crate::arguments::Embed;
 use crate::failure::Failure;
 use crate::output;
@@ -9,7 +10,6 @@ use std::path::Path;
 
 /// Writes a file of vectors.
 pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
-    let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
     let known = vectors::check_extension(&arguments.output);
     known.map_err(|error| Failure::usage(error.to_string()))?;
     // Before the work, not after it.
@@ -20,6 +20,11 @@ pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
             folder.display()
         )));
     }
+    let model = resolve(&arguments.model)?;
+    if is_text_model(&model) {
+        return text::embed::run(arguments, &model, json);
+    }
+    let subject = Subject::load(&model, &arguments.tolerance)?;
     let (vectors, damaged) = subject.vectors(&arguments.input)?;
     vectors::write(&arguments.output, &vectors)?;
     let (rows, dim) = (vectors.rows, vectors.dim);

@@ -1,6 +1,7 @@
 //! `nearkin evaluate`
 
 use super::subject::{Subject, left_out, with_remedy};
+use super::text::{self, is_text_model, resolve};
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::output;
@@ -12,10 +13,15 @@ use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{Evaluation, Options, evaluate};
 use nearkin::feed::Feed;
 use nearkin::train::Setup;
+use std::path::Path;
 
 /// Measures a model beside the raw input.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
+    let model = resolve(&arguments.model)?;
+    if is_text_model(&model) || arguments.model == Path::new("tfidf") {
+        return text::evaluate::run(arguments, &model, json);
+    }
+    let subject = Subject::load(&model, &arguments.tolerance)?;
     let (feed, indices, what) = data(arguments, &subject)?;
     let embedded = subject.embed(&feed, &indices)?;
     let bar = activity("measuring the model");

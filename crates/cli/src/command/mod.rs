@@ -10,4 +10,5 @@ pub mod recipe;
 pub mod search;
 mod seeds;
 mod subject;
+pub mod text;
 pub mod train;

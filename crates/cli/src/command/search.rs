@@ -1,6 +1,7 @@
 //! `nearkin search`
 
 use super::subject::{Subject, left_out};
+use super::text::{self, is_text_model, resolve};
 use crate::arguments::Search;
 use crate::failure::Failure;
 use crate::output;
@@ -22,7 +23,11 @@ struct Hit<'a> {
 
 /// Prints the nearest items of each query.
 pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
-    let subject = Subject::load(&arguments.model, &arguments.tolerance)?;
+    let model = resolve(&arguments.model)?;
+    if is_text_model(&model) {
+        return text::search::run(arguments, &model, json);
+    }
+    let subject = Subject::load(&model, &arguments.tolerance)?;
     let gallery = load(&subject, &arguments.gallery)?;
     let query = load(&subject, &arguments.query)?;
     if gallery.dim != query.dim {

@@ -1,13 +1,15 @@
 //! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
 //!
 //! Text comes in through a [`TextTable`]. Training is a [`recipe::TextRecipe`] that [`train::TextSetup`] opens and
-//! [`crate::train::train`] runs. Everything else holds no network: it works on embeddings, row-major
-//! matrices that any encoder may have made, and on the gold scores, labels or relevant items that belong to their rows.
+//! [`crate::train::train`] runs; [`embed`] makes a file of vectors with the encoder. Everything else holds no network: it works
+//! on embeddings, row-major matrices that any encoder may have made, and on the gold scores, labels or relevant items that
+//! belong to their rows.
 
 pub mod agglomerative;
 pub mod community;
 mod condensed;
 pub mod correlation;
+pub mod embed;
 mod error;
 pub mod folds;
 pub mod hard_negatives;
@@ -25,12 +27,14 @@ pub mod senteval;
 pub mod similarity;
 pub mod sts;
 pub mod table;
+pub mod task;
 pub mod tfidf;
 pub mod train;
 pub mod triplets;
 mod unit_rows;
 
 pub use error::TextError;
+pub use nearkin_encoder::text as encoder;
 pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
 pub use resample::Bootstrap;
 pub use table::TextTable;

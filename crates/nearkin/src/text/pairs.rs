@@ -4,6 +4,7 @@ use nearkin_kernels::Mat;
 use serde::Serialize;
 
 use super::error::{TextError, check_count};
+use super::folds::Fold;
 use super::resample::Bootstrap;
 use super::similarity::{ByMeasure, pairwise};
 use crate::evaluate::Estimate;
@@ -68,15 +69,7 @@ pub fn binary_pairs(
     positive: &[bool],
     bootstrap: Bootstrap,
 ) -> Result<BinaryPairs, TextError> {
-    check_count("labels", "pair", first.rows, positive.len())?;
-    let positives = positive.iter().filter(|positive| **positive).count();
-    if positives == 0 {
-        return Err(TextError::TooFew {
-            what: "positive pairs",
-            least: 1,
-            found: 0,
-        });
-    }
+    let positives = check_positives(first.rows, positive)?;
     let likeness = pairwise(first, second)?;
     let scores: [PairScores; 4] = std::array::from_fn(|measure| {
         let own = likeness.iter().map(|row| row[measure]).collect();
@@ -86,6 +79,128 @@ pub fn binary_pairs(
         pairs: first.rows,
         positives,
         scores: ByMeasure::from_array(scores),
+    })
+}
+
+fn check_positives(pairs: usize, positive: &[bool]) -> Result<usize, TextError> {
+    check_count("labels", "pair", pairs, positive.len())?;
+    match positive.iter().filter(|positive| **positive).count() {
+        0 => Err(TextError::TooFew {
+            what: "positive pairs",
+            least: 1,
+            found: 0,
+        }),
+        positives => Ok(positives),
+    }
+}
+
+/// As [`binary_pairs`], of likenesses that come from anywhere, such as a cross-encoder or tf-idf.
+///
+/// # Errors
+/// Counts differ, a likeness is not finite, or there is no positive pair.
+///
+/// ```
+/// use nearkin::text::{Bootstrap, pairs::threshold_scores};
+/// let found = threshold_scores(&[0.9, 0.2, 0.4], &[true, false, false], Bootstrap::default())?;
+/// assert_eq!((found.f1.value, found.f1_threshold), (1.0, 0.65));
+/// # Ok::<(), nearkin::text::TextError>(())
+/// ```
+pub fn threshold_scores(
+    likeness: &[f64],
+    positive: &[bool],
+    bootstrap: Bootstrap,
+) -> Result<PairScores, TextError> {
+    check_positives(likeness.len(), positive)?;
+    check_likeness(likeness)?;
+    Ok(Ranking::new(likeness.to_vec(), positive).scores(bootstrap))
+}
+
+fn check_likeness(likeness: &[f64]) -> Result<(), TextError> {
+    match likeness.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(row) => Err(TextError::Setting {
+            setting: "likeness",
+            reason: format!("that of pair {row} is {}", likeness[row]),
+        }),
+    }
+}
+
+/// How well a threshold chosen on other pairs tells pairs apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HeldOut {
+    /// Pairs that were tested.
+    pub pairs: usize,
+    /// The share of pairs on the right side of the threshold that has the best accuracy on the other folds.
+    pub accuracy: Estimate,
+    /// F1 of the threshold that has the best F1 on the other folds, over the tested pairs of all folds.
+    pub f1: Estimate,
+}
+
+/// Tests each fold with the thresholds that are best on its training part, with 95% bootstrap intervals over pairs: the
+/// cross-topic protocol, where the folds are [topics](super::folds::leave_one_group_out).
+///
+/// # Errors
+/// Counts differ, a likeness is not finite, or a training part has no positive pair.
+///
+/// # Reference
+/// Reimers and Gurevych, Sentence-BERT, 2019, section 4.3.
+///
+/// ```
+/// use nearkin::text::{Bootstrap, folds::k_fold, pairs::held_out};
+/// let likeness: Vec<f64> = (0..40).map(f64::from).collect();
+/// let positive: Vec<bool> = (0..40).map(|i| i >= 20).collect();
+/// let found = held_out(&likeness, &positive, &k_fold(40, 4, 0)?, Bootstrap::default())?;
+/// assert!(found.accuracy.value >= 0.95);
+/// # Ok::<(), nearkin::text::TextError>(())
+/// ```
+pub fn held_out(
+    likeness: &[f64],
+    positive: &[bool],
+    folds: &[Fold],
+    bootstrap: Bootstrap,
+) -> Result<HeldOut, TextError> {
+    check_positives(likeness.len(), positive)?;
+    check_likeness(likeness)?;
+    // Of each tested pair: whether it is positive, and what either threshold takes it for.
+    let mut tested: Vec<[bool; 3]> = Vec::with_capacity(likeness.len());
+    for fold in folds {
+        let own: Vec<f64> = fold.train.iter().map(|&pair| likeness[pair]).collect();
+        let labels: Vec<bool> = fold.train.iter().map(|&pair| positive[pair]).collect();
+        check_positives(own.len(), &labels)?;
+        let (_, accuracy, f1) = Ranking::new(own, &labels).sweep(&vec![1; labels.len()]);
+        let takes = |pair: usize| [accuracy, f1].map(|best| likeness[pair] >= best.threshold);
+        tested.extend(fold.test.iter().map(|&pair| {
+            let [accuracy, f1] = takes(pair);
+            [positive[pair], accuracy, f1]
+        }));
+    }
+    let statistics = |counts: &[u32]| {
+        let (mut total, mut right, mut found, mut both) = (0.0, 0.0, 0.0, 0.0);
+        for (&count, [is, accuracy, f1]) in counts.iter().zip(&tested) {
+            let count = f64::from(count);
+            total += count;
+            right += count * f64::from(u8::from(is == accuracy));
+            found += count * f64::from(u8::from(*is && *f1));
+            both += count * f64::from(u8::from(*is) + u8::from(*f1));
+        }
+        [
+            (total > 0.0).then(|| right / total),
+            (both > 0.0).then(|| 2.0 * found / both),
+        ]
+    };
+    let [accuracy, f1] = bootstrap.estimates(&[tested.len()], statistics);
+    let (Some(accuracy), Some(f1)) = (accuracy, f1) else {
+        return Err(TextError::TooFew {
+            what: "pairs to test",
+            least: 1,
+            found: tested.len(),
+        });
+    };
+    let pairs = tested.len();
+    Ok(HeldOut {
+        pairs,
+        accuracy,
+        f1,
     })
 }
 

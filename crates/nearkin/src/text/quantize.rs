@@ -9,9 +9,24 @@
 //! These are the bytes that sentence-transformers' `quantize_embeddings` gives, which other programs read.
 
 use nearkin_kernels::Mat;
+use serde::{Deserialize, Serialize};
 
 use super::error::{TextError, check_count};
 use crate::evaluate::check_finite;
+
+/// How small embeddings are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// By [`int8`].
+    Int8,
+    /// By [`uint8`].
+    Uint8,
+    /// By [`binary`].
+    Binary,
+    /// By [`ubinary`].
+    Ubinary,
+}
 
 /// The range of each dimension, from which the 256 levels of a byte are made.
 ///
@@ -38,16 +53,38 @@ impl Ranges {
                 found: embeddings.rows,
             });
         }
+        let mut ranges = Self::none(embeddings.cols);
+        ranges.widen(embeddings)?;
+        Ok(ranges)
+    }
+
+    /// The range of nothing, to be [widened](Self::widen).
+    pub fn none(dim: usize) -> Self {
+        Self {
+            low: vec![f32::INFINITY; dim],
+            high: vec![f32::NEG_INFINITY; dim],
+        }
+    }
+
+    /// Takes in more `[N, D]` embeddings.
+    ///
+    /// # Errors
+    /// The width is another, or a number is not finite.
+    pub fn widen(&mut self, embeddings: Mat) -> Result<(), TextError> {
+        check_count(
+            "lowest values",
+            "dimension",
+            embeddings.cols,
+            self.low.len(),
+        )?;
         check_finite(embeddings)?;
-        let mut low = vec![f32::INFINITY; embeddings.cols];
-        let mut high = vec![f32::NEG_INFINITY; embeddings.cols];
         for row in embeddings.data.chunks_exact(embeddings.cols.max(1)) {
-            for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(row) {
+            for ((low, high), &x) in self.low.iter_mut().zip(&mut self.high).zip(row) {
                 *low = low.min(x);
                 *high = high.max(x);
             }
         }
-        Ok(Self { low, high })
+        Ok(())
     }
 }
 

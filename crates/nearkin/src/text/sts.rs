@@ -96,29 +96,58 @@ pub fn sts_of_subsets(
 ) -> Result<Sts, TextError> {
     check_count("gold scores", "pair", first.rows, scores.gold.len())?;
     check_count("subsets", "pair", first.rows, scores.subsets.len())?;
-    if let Some(row) = scores.gold.iter().position(|score| !score.is_finite()) {
-        let value = scores.gold[row];
-        return Err(TextError::GoldScore { row, value });
-    }
     let likeness = pairwise(first, second)?;
-    let groups = groups(scores.subsets, aggregation);
-    let columns: [[Option<Estimate>; 2]; 4] = std::array::from_fn(|measure| {
-        let tasks: Vec<Task> = groups
-            .iter()
-            .map(|rows| {
-                Task::new(
-                    rows.iter().map(|&row| likeness[row][measure]).collect(),
-                    rows.iter().map(|&row| scores.gold[row]).collect(),
-                )
-            })
-            .collect();
-        combined(&tasks, aggregation, bootstrap)
-    });
-    let correlations = columns.map(|[spearman, pearson]| Correlations { spearman, pearson });
+    let mut columns = Vec::with_capacity(4);
+    for measure in 0..4 {
+        let own: Vec<f64> = likeness.iter().map(|row| row[measure]).collect();
+        columns.push(correlate(&own, scores, aggregation, bootstrap)?);
+    }
+    let pairs = first.rows;
+    let nothing = Correlations {
+        spearman: None,
+        pearson: None,
+    };
+    let column = |at: usize| columns.get(at).copied().unwrap_or(nothing);
     Ok(Sts {
-        pairs: first.rows,
-        correlations: ByMeasure::from_array(correlations),
+        pairs,
+        correlations: ByMeasure::from_array(std::array::from_fn(column)),
     })
+}
+
+/// As [`sts_of_subsets`], of likenesses that come from anywhere, such as a cross-encoder or tf-idf.
+///
+/// # Errors
+/// Counts differ, or a number is not finite.
+///
+/// ```
+/// use nearkin::text::{Bootstrap, sts::{Aggregation, Scores, correlate}};
+/// let scores = Scores { gold: &[5.0, 3.0, 0.5], subsets: &[0, 0, 0] };
+/// let found = correlate(&[0.9, 0.1, 0.3], scores, Aggregation::All, Bootstrap::default())?;
+/// assert_eq!(found.spearman.map(|r| r.value), Some(0.5));
+/// # Ok::<(), nearkin::text::TextError>(())
+/// ```
+pub fn correlate(
+    likeness: &[f64],
+    scores: Scores,
+    aggregation: Aggregation,
+    bootstrap: Bootstrap,
+) -> Result<Correlations, TextError> {
+    check_count("gold scores", "pair", likeness.len(), scores.gold.len())?;
+    check_count("subsets", "pair", likeness.len(), scores.subsets.len())?;
+    for values in [likeness, scores.gold] {
+        if let Some(row) = values.iter().position(|score| !score.is_finite()) {
+            let value = values[row];
+            return Err(TextError::GoldScore { row, value });
+        }
+    }
+    let groups = groups(scores.subsets, aggregation);
+    let of = |values: &[f64], rows: &Vec<usize>| rows.iter().map(|&row| values[row]).collect();
+    let tasks = groups
+        .iter()
+        .map(|rows| Task::new(of(likeness, rows), of(scores.gold, rows)));
+    let tasks: Vec<Task> = tasks.collect();
+    let [spearman, pearson] = combined(&tasks, aggregation, bootstrap);
+    Ok(Correlations { spearman, pearson })
 }
 
 /// The rows of each subset that has a correlation of its own.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::rows::{Names, Row, Rows, blocks};
 use super::staged::Staged;
 use super::{Vectors, VectorsError};
 
@@ -14,7 +15,7 @@ struct LineOut<'a> {
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
-    embedding: &'a [f32],
+    embedding: Row<'a>,
 }
 
 #[derive(Deserialize)]
@@ -24,16 +25,22 @@ struct LineIn {
     embedding: Vec<f32>,
 }
 
-pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
+pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsError> {
     Staged::write(path, |file| {
-        for (row, embedding) in vectors.data.chunks_exact(vectors.dim).enumerate() {
-            let line = LineOut {
-                id: vectors.ids.as_ref().map(|ids| ids[row].as_str()),
-                label: vectors.labels.as_ref().map(|labels| labels[row].as_str()),
-                embedding,
-            };
-            serde_json::to_writer(&mut *file, &line).map_err(std::io::Error::from)?;
-            file.write_all(b"\n")?;
+        let dim = source.shape().1;
+        for rows in blocks(source.shape()) {
+            let ids = source.names(Names::Id, rows.clone())?;
+            let labels = source.names(Names::Label, rows.clone())?;
+            let numbers = source.numbers(rows.clone())?;
+            for row in 0..rows.len() {
+                let line = LineOut {
+                    id: ids.get(row).map(String::as_str),
+                    label: labels.get(row).map(String::as_str),
+                    embedding: numbers.row(row, dim),
+                };
+                serde_json::to_writer(&mut *file, &line).map_err(std::io::Error::from)?;
+                file.write_all(b"\n")?;
+            }
         }
         Ok(())
     })?

@@ -4,9 +4,9 @@
 //!
 //! | extension | matrix | ids and labels |
 //! |---|---|---|
-//! | `.npy` | `float32`, C order (reads `float64` and whole numbers too) | beside it, one a line: `name.ids.txt`, `name.labels.txt` |
-//! | `.safetensors` | tensor `embeddings`, F32 (reads F64 too) | metadata `nearkin`: `{"ids": […], "labels": […]}` |
-//! | `.parquet` | column `embedding`, list of float (reads double too) | columns `id`, `label` |
+//! | `.npy` | `float32` or bytes, C order (reads `float64` and whole numbers too) | beside it, one a line: `name.ids.txt`, `name.labels.txt` |
+//! | `.safetensors` | tensor `embeddings`, F32, I8 or U8 (reads F64 too) | metadata `nearkin`: `{"ids": […], "labels": […]}` |
+//! | `.parquet` | column `embedding`, list of float or whole numbers (reads double too) | columns `id`, `label` |
 //! | `.jsonl` | `"embedding": […]` on each line | `"id"`, `"label"` on each line |
 //!
 //! Files are written beside their place and renamed, so that a full disk or a kill leaves the old file as it was.
@@ -28,12 +28,16 @@ mod jsonl;
 pub(crate) mod npy;
 mod npy_header;
 mod parquet;
+mod rows;
 mod safetensors;
+mod spool;
 mod staged;
 
 use std::path::Path;
 
 pub use error::VectorsError;
+pub use rows::{Element, Numbers};
+pub use spool::Spool;
 
 /// Embeddings, row by row, and what each row is called.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +129,15 @@ impl Format {
             }),
         }
     }
+
+    fn write(self, path: &Path, source: &mut dyn rows::Rows) -> Result<(), VectorsError> {
+        match self {
+            Self::Npy => npy::write(path, source),
+            Self::Safetensors => safetensors::write(path, source),
+            Self::Parquet => parquet::write(path, source),
+            Self::Jsonl => jsonl::write(path, source),
+        }
+    }
 }
 
 /// Whether a file of this name can hold vectors.
@@ -143,12 +156,7 @@ pub fn check_extension(path: &Path) -> Result<(), VectorsError> {
 pub fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
     let format = Format::of(path)?;
     vectors.check(path)?;
-    match format {
-        Format::Npy => npy::write(path, vectors),
-        Format::Safetensors => safetensors::write(path, vectors),
-        Format::Parquet => parquet::write(path, vectors),
-        Format::Jsonl => jsonl::write(path, vectors),
-    }
+    format.write(path, &mut &*vectors)
 }
 
 /// Reads the vectors at `path` in the format of its extension.

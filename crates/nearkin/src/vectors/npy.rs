@@ -4,43 +4,51 @@ use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::npy_header::{Element, Header, matrix_header};
-use super::staged::{Staged, write_f32s};
+use super::rows::{Names, Rows, blocks};
+use super::staged::Staged;
 use super::{Vectors, VectorsError};
 
 /// `name.npy` with `name.ids.txt` and `name.labels.txt`; those left from an earlier file are removed if not written.
-pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
+pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsError> {
     let mut staged = Vec::new();
-    for (what, texts) in [("id", &vectors.ids), ("label", &vectors.labels)] {
-        if let Some(texts) = texts {
-            staged.push(stage_lines(&sidecar(path, what), what, texts)?);
+    for names in Names::BOTH {
+        if source.has(names) {
+            staged.push(stage_lines(path, names, source)?);
         }
     }
     staged.push(Staged::write(path, |file| {
-        file.write_all(&matrix_header(vectors.rows, vectors.dim))?;
-        Ok(write_f32s(file, &vectors.data)?)
+        file.write_all(&matrix_header(source.shape(), source.element()))?;
+        for rows in blocks(source.shape()) {
+            source.numbers(rows)?.write(file)?;
+        }
+        Ok(())
     })?);
     // Nothing is moved before everything is written.
     staged.into_iter().try_for_each(Staged::commit)?;
-    for (what, texts) in [("id", &vectors.ids), ("label", &vectors.labels)] {
-        let stale = sidecar(path, what);
-        if texts.is_none() && stale.exists() {
+    for names in Names::BOTH {
+        let stale = sidecar(path, names.column());
+        if !source.has(names) && stale.exists() {
             fs_err::remove_file(stale)?;
         }
     }
     Ok(())
 }
 
-fn stage_lines(path: &Path, what: &'static str, texts: &[String]) -> Result<Staged, VectorsError> {
-    if let Some(row) = texts.iter().position(|text| text.contains(['\n', '\r'])) {
-        return Err(VectorsError::LineBreak {
-            path: path.to_owned(),
-            what,
-            row,
-        });
-    }
-    Staged::write(path, |file| {
-        for text in texts {
-            writeln!(file, "{text}")?;
+fn stage_lines(path: &Path, names: Names, source: &mut dyn Rows) -> Result<Staged, VectorsError> {
+    let path = sidecar(path, names.column());
+    Staged::write(&path, |file| {
+        for rows in blocks(source.shape()) {
+            let first = rows.start;
+            for (row, text) in source.names(names, rows)?.iter().enumerate() {
+                if text.contains(['\n', '\r']) {
+                    return Err(VectorsError::LineBreak {
+                        path: path.clone(),
+                        what: names.column(),
+                        row: first + row,
+                    });
+                }
+                writeln!(file, "{text}")?;
+            }
         }
         Ok(())
     })

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use super::rows;
+
 /// The magic string that every `.npy` file begins with.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -147,8 +149,14 @@ impl Header {
 }
 
 /// The header of a `float32` matrix in C order, version 1, padded so that the data begins at a multiple of 64.
-pub(super) fn matrix_header(rows: usize, dim: usize) -> Vec<u8> {
-    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+pub(super) fn matrix_header((rows, dim): (usize, usize), element: rows::Element) -> Vec<u8> {
+    let descr = match element {
+        rows::Element::F32 => "<f4",
+        rows::Element::I8 => "|i1",
+        rows::Element::U8 => "|u1",
+    };
+    let text =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
     let padded = (MAGIC.len() + 4 + text.len() + 1).next_multiple_of(64);
     let len = padded - MAGIC.len() - 4;
     let mut header = MAGIC.to_vec();
@@ -235,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_written_header_is_read_back_and_aligned() {
-        let bytes = matrix_header(123, 456);
+        let bytes = matrix_header((123, 456), rows::Element::F32);
         assert_eq!(bytes.len() % 64, 0);
         let header = Header::read(&mut bytes.as_slice()).unwrap();
         assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parquet::basic::Compression;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -14,15 +14,13 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
+use super::rows::{Element, Names, Numbers, Rows, blocks};
 use super::staged::Staged;
 use super::{Vectors, VectorsError};
 
-/// Numbers in a row group: a reader that takes one group at a time needs 16 MiB.
-const GROUP_LEN: usize = 1 << 22;
-
-pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
+pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsError> {
     Staged::write(path, |file| {
-        write_to(file, vectors).map_err(|error| VectorsError::Write {
+        write_to(file, source).map_err(|error| VectorsError::Write {
             path: path.to_owned(),
             reason: error.to_string(),
         })
@@ -30,18 +28,21 @@ pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> 
     .commit()
 }
 
-fn write_to(file: impl std::io::Write + Send, vectors: &Vectors) -> Result<(), ParquetError> {
-    let text = |present: bool, name: &str| {
-        if present {
-            format!("REQUIRED BYTE_ARRAY {name} (UTF8);")
-        } else {
-            String::new()
-        }
+/// A block of rows is a row group: a reader that takes one group at a time needs 16 MiB.
+fn write_to(file: impl std::io::Write + Send, source: &mut dyn Rows) -> Result<(), ParquetError> {
+    let text = |names: Names| match source.has(names) {
+        true => format!("REQUIRED BYTE_ARRAY {} (UTF8);", names.column()),
+        false => String::new(),
+    };
+    let element = match source.element() {
+        Element::F32 => "FLOAT element",
+        Element::I8 => "INT32 element (INT_8)",
+        Element::U8 => "INT32 element (UINT_8)",
     };
     let schema = parse_message_type(&format!(
-        "message embeddings {{ {} {} REQUIRED GROUP embedding (LIST) {{ REPEATED GROUP list {{ REQUIRED FLOAT element; }} }} }}",
-        text(vectors.ids.is_some(), "id"),
-        text(vectors.labels.is_some(), "label"),
+        "message embeddings {{ {} {} REQUIRED GROUP embedding (LIST) {{ REPEATED GROUP list {{ REQUIRED {element}; }} }} }}",
+        text(Names::Id),
+        text(Names::Label),
     ))?;
     let numbers = ColumnPath::from(vec![
         "embedding".to_owned(),
@@ -54,21 +55,30 @@ fn write_to(file: impl std::io::Write + Send, vectors: &Vectors) -> Result<(), P
         .set_statistics_enabled(EnabledStatistics::None)
         .set_compression(Compression::SNAPPY)
         .set_column_compression(numbers.clone(), Compression::UNCOMPRESSED)
-        .set_column_dictionary_enabled(numbers, false)
+        .set_column_dictionary_enabled(numbers, source.element() != Element::F32)
         .build();
     let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))?;
-    let group_rows = (GROUP_LEN / vectors.dim).max(1);
-    for start in (0..vectors.rows).step_by(group_rows) {
-        let rows = start..vectors.rows.min(start + group_rows);
+    let dim = source.shape().1;
+    let external = |error: VectorsError| ParquetError::External(Box::new(error));
+    for rows in blocks(source.shape()) {
         let mut group = writer.next_row_group()?;
-        for texts in [&vectors.ids, &vectors.labels].into_iter().flatten() {
-            write_texts(&mut group, &texts[rows.clone()])?;
+        for names in Names::BOTH {
+            if source.has(names) {
+                let texts = source.names(names, rows.clone()).map_err(external)?;
+                write_texts(&mut group, &texts)?;
+            }
         }
-        write_lists(
-            &mut group,
-            &vectors.data[rows.start * vectors.dim..rows.end * vectors.dim],
-            vectors.dim,
-        )?;
+        match source.numbers(rows).map_err(external)? {
+            Numbers::F32(numbers) => write_lists::<FloatType, _>(&mut group, &numbers, dim)?,
+            Numbers::I8(numbers) => {
+                let wide: Vec<i32> = numbers.into_iter().map(i32::from).collect();
+                write_lists::<Int32Type, _>(&mut group, &wide, dim)?;
+            }
+            Numbers::U8(numbers) => {
+                let wide: Vec<i32> = numbers.into_iter().map(i32::from).collect();
+                write_lists::<Int32Type, _>(&mut group, &wide, dim)?;
+            }
+        }
         group.close()?;
     }
     writer.close()?;
@@ -92,9 +102,9 @@ fn write_texts<W: std::io::Write + Send>(
     Ok(())
 }
 
-fn write_lists<W: std::io::Write + Send>(
+fn write_lists<T: DataType, W: std::io::Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    data: &[f32],
+    data: &[T::T],
     dim: usize,
 ) -> Result<(), ParquetError> {
     // A repetition level of 0 starts a row; a definition level of 1 says that the number is there.
@@ -102,7 +112,7 @@ fn write_lists<W: std::io::Write + Send>(
     let definition = vec![1; data.len()];
     if let Some(mut column) = group.next_column()? {
         column
-            .typed::<FloatType>()
+            .typed::<T>()
             .write_batch(data, Some(&definition), Some(&repetition))?;
         column.close()?;
     }
@@ -159,7 +169,10 @@ fn read_from(file: std::fs::File) -> Result<Vectors, String> {
             ColumnReader::DoubleColumnReader(column) => {
                 lists.read(column, |value| *value as f32)?;
             }
-            _ => return Err("the column \"embedding\" holds no floats".to_owned()),
+            ColumnReader::Int32ColumnReader(column) => {
+                lists.read(column, |value| *value as f32)?;
+            }
+            _ => return Err("the column \"embedding\" holds no numbers".to_owned()),
         }
     }
     lists.end_row()?;
@@ -410,12 +423,12 @@ mod tests {
 
     #[test]
     fn several_row_groups_are_read_as_one_matrix() {
-        let dim = GROUP_LEN / 2; // two rows a group
+        let dim = super::super::rows::BLOCK / 2; // two rows a group
         let data = (0..5 * dim).map(|i| i as f32).collect();
         let mut vectors = Vectors::new(5, dim, data);
         vectors.ids = Some((0..5).map(|i| i.to_string()).collect());
         let mut file = tempfile::tempfile().unwrap();
-        write_to(&mut file, &vectors).unwrap();
+        write_to(&mut file, &mut &vectors).unwrap();
         assert!(read_from(file).unwrap() == vectors);
     }
 }

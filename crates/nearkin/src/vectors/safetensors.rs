@@ -6,7 +6,8 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::staged::{Staged, write_f32s};
+use super::rows::{self, Element, Rows, blocks};
+use super::staged::Staged;
 use super::{Vectors, VectorsError};
 
 const TENSOR: &str = "embeddings";
@@ -23,8 +24,8 @@ struct Names {
     labels: Option<Vec<String>>,
 }
 
-pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> {
-    let header = header(vectors).map_err(|error| write_error(path, error.to_string()))?;
+pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsError> {
+    let header = header(source)?.map_err(|error| write_error(path, error.to_string()))?;
     if header.len() > MAX_HEADER {
         let reason = format!(
             "ids and labels take {} bytes, more than the format's {MAX_HEADER}: use .parquet",
@@ -35,30 +36,47 @@ pub(super) fn write(path: &Path, vectors: &Vectors) -> Result<(), VectorsError> 
     Staged::write(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        Ok(write_f32s(file, &vectors.data)?)
+        for rows in blocks(source.shape()) {
+            source.numbers(rows)?.write(file)?;
+        }
+        Ok(())
     })?
     .commit()
 }
 
 /// The JSON header, padded so that the data is aligned to eight bytes.
-fn header(vectors: &Vectors) -> serde_json::Result<String> {
+fn header(source: &mut dyn Rows) -> Result<serde_json::Result<String>, VectorsError> {
+    let (rows, dim) = source.shape();
+    let mut all = |names: rows::Names| match source.has(names) {
+        true => source.names(names, 0..rows).map(Some),
+        false => Ok(None),
+    };
+    let names = Names {
+        ids: all(rows::Names::Id)?,
+        labels: all(rows::Names::Label)?,
+    };
+    let (dtype, size) = match source.element() {
+        Element::F32 => ("F32", 4),
+        Element::I8 => ("I8", 1),
+        Element::U8 => ("U8", 1),
+    };
+    let tensor = serde_json::json!({
+        "dtype": dtype,
+        "shape": [rows, dim],
+        "data_offsets": [0, size * rows * dim],
+    });
+    Ok(header_text(&names, tensor))
+}
+
+fn header_text(names: &Names, tensor: serde_json::Value) -> serde_json::Result<String> {
     let mut header = serde_json::Map::new();
-    if vectors.ids.is_some() || vectors.labels.is_some() {
-        let names = Names {
-            ids: vectors.ids.clone(),
-            labels: vectors.labels.clone(),
-        };
-        let names = serde_json::to_string(&names)?;
+    if names.ids.is_some() || names.labels.is_some() {
+        let names = serde_json::to_string(names)?;
         header.insert(
             "__metadata__".to_owned(),
             serde_json::json!({ METADATA: names }),
         );
     }
-    let tensor = serde_json::json!({
-        "dtype": "F32",
-        "shape": [vectors.rows, vectors.dim],
-        "data_offsets": [0, 4 * vectors.data.len()],
-    });
     header.insert(TENSOR.to_owned(), tensor);
     let mut text = serde_json::to_string(&header)?;
     let padding = text.len().next_multiple_of(8) - text.len();
@@ -98,9 +116,11 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
             .iter()
             .map(|b| f64::from_le_bytes(*b) as f32)
             .collect(),
+        Dtype::I8 => data.iter().map(|b| f32::from(b.cast_signed())).collect(),
+        Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
         other => {
             return Err(malformed(format!(
-                "expected {TENSOR:?} of type F32 or F64, found {other:?}"
+                "expected {TENSOR:?} of type F32, F64, I8 or U8, found {other:?}"
             )));
         }
     };

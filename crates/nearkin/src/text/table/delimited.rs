@@ -15,12 +15,15 @@ struct Columns {
     wanted: Vec<usize>,
 }
 
+/// The names that a header holds.
+fn names(header: &[&[u8]]) -> Vec<String> {
+    let name = |name: &&[u8]| String::from_utf8_lossy(name).trim().to_owned();
+    header.iter().map(name).collect()
+}
+
 impl Columns {
     fn new(path: &Path, header: &[&[u8]], wanted: &[&str]) -> Result<Self, DataError> {
-        let names = header
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim().to_owned())
-            .collect::<Vec<_>>();
+        let names = names(header);
         let position = |column: &&str| {
             names
                 .iter()
@@ -92,6 +95,14 @@ impl Tsv {
     }
 }
 
+/// The columns of a tab-separated table.
+pub(super) fn tsv_columns(table: &TextTable) -> Result<Vec<String>, DataError> {
+    let mut lines = Lines::open(table)?;
+    let header = lines.next_line()?;
+    let header = header.ok_or_else(|| no_header(&table.path))?;
+    Ok(names(&split(header)))
+}
+
 fn split(line: &[u8]) -> Vec<&[u8]> {
     line.split(|&byte| byte == b'\t').collect()
 }
@@ -106,15 +117,7 @@ pub(super) struct Csv {
 
 impl Csv {
     pub fn open(table: &TextTable, wanted: &[&str]) -> Result<Self, DataError> {
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(LineFeeds(open(table)?));
-        let mut header = ByteRecord::new();
-        let read = reader.read_byte_record(&mut header);
-        if !read.map_err(|error| broken(&table.path, &reader, &error))? {
-            return Err(no_header(&table.path));
-        }
+        let (reader, header) = csv_header(table)?;
         Ok(Self {
             columns: Columns::new(&table.path, &header.iter().collect::<Vec<_>>(), wanted)?,
             path: table.path.clone(),
@@ -135,6 +138,25 @@ impl Csv {
     pub fn line(&self) -> u64 {
         self.record.position().map_or(1, csv::Position::line)
     }
+}
+
+/// The columns of a comma-separated table.
+pub(super) fn csv_columns(table: &TextTable) -> Result<Vec<String>, DataError> {
+    let (_, header) = csv_header(table)?;
+    Ok(names(&header.iter().collect::<Vec<_>>()))
+}
+
+fn csv_header(table: &TextTable) -> Result<(csv::Reader<LineFeeds>, ByteRecord), DataError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(LineFeeds(open(table)?));
+    let mut header = ByteRecord::new();
+    let read = reader.read_byte_record(&mut header);
+    if !read.map_err(|error| broken(&table.path, &reader, &error))? {
+        return Err(no_header(&table.path));
+    }
+    Ok((reader, header))
 }
 
 /// The file cannot be read on: unlike a damaged row, this is always an error.

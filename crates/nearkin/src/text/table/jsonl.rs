@@ -18,6 +18,16 @@ pub(super) struct Jsonl {
     first: Option<Map<String, Value>>,
 }
 
+/// The keys of the first object; none where there is none to read.
+pub(super) fn columns(table: &TextTable) -> Result<Vec<String>, DataError> {
+    let mut jsonl = Jsonl::open(table, &[])?;
+    let first = jsonl.first.take();
+    Ok(first
+        .into_iter()
+        .flat_map(|object| object.into_iter().map(|(key, _)| key))
+        .collect())
+}
+
 impl Jsonl {
     pub fn open(table: &TextTable, wanted: &[&str]) -> Result<Self, DataError> {
         let mut jsonl = Self {

@@ -17,6 +17,9 @@ pub(super) struct Lines {
 
 /// The bytes of a table's file, decompressed.
 pub(super) fn open(table: &TextTable) -> Result<Box<dyn Read>, DataError> {
+    if table.is_standard_input() {
+        return Ok(Box::new(std::io::stdin()));
+    }
     let file = fs_err::File::open(&table.path)?;
     Ok(if table.is_gzipped() {
         Box::new(flate2::read::MultiGzDecoder::new(file))

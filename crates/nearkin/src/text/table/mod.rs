@@ -28,10 +28,12 @@ mod names;
 mod parquet;
 mod reader;
 mod rows;
+mod write;
 
 pub use names::Names;
 pub use reader::{Damage, RowReader};
 pub use rows::{Labeled, Pairs, Rows, Scored, Target, TextRows, Texts, Triplets};
+pub use write::table_bytes;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -46,7 +48,7 @@ use crate::data::DataError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTable {
-    /// The file; with the extension `.gz` it is gzipped.
+    /// The file; with the extension `.gz` it is gzipped. `-` is standard input, lines where `format` says nothing else.
     pub path: PathBuf,
     /// What the file holds; without it the extension says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,49 @@ impl TextTable {
         RowReader::open(self, columns)
     }
 
+    /// Keeps only rows of a filter `column=value`; the value may be a TOML list of several, or text without quotes.
+    ///
+    /// ```
+    /// use nearkin::text::TextTable;
+    /// let mut table = TextTable::new("sts.tsv");
+    /// table.filter_by("split=test")?;
+    /// table.filter_by("year=[2012, 2013]")?;
+    /// assert_eq!(table.filter["year"].0, ["2012", "2013"]);
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no `=` in it.
+    pub fn filter_by(&mut self, text: &str) -> Result<(), String> {
+        let (column, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("\"{text}\" is no filter, expected column=value"))?;
+        // Quotation marks and lists are TOML's; anything else is the value itself.
+        let names = match value.trim_start().starts_with(['[', '"', '\'']) {
+            true => toml::from_str::<BTreeMap<String, Names>>(&format!("value = {value}"))
+                .map_err(|error| format!("{text}: {}", error.message()))?
+                .remove("value")
+                .unwrap_or_default(),
+            false => Names(vec![value.to_owned()]),
+        };
+        self.filter.insert(column.trim().to_owned(), names);
+        Ok(())
+    }
+
+    /// The names of the columns; in JSON lines the keys of the first object.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or its format is unknown.
+    pub fn columns(&self) -> Result<Vec<String>, DataError> {
+        match self.format()? {
+            Format::Tsv => delimited::tsv_columns(self),
+            Format::Csv => delimited::csv_columns(self),
+            Format::Jsonl => jsonl::columns(self),
+            Format::Parquet => parquet::columns(self),
+            Format::Lines => Ok(vec!["text".to_owned()]),
+        }
+    }
+
     /// Reads the table whole.
     ///
     /// # Errors
@@ -113,10 +158,21 @@ impl TextTable {
     fn format(&self) -> Result<Format, DataError> {
         self.format
             .or_else(|| format_of(&self.path))
+            .or_else(|| self.is_standard_input().then_some(Format::Lines))
             .ok_or_else(|| DataError::UnknownFormat {
                 path: self.path.clone(),
                 expected: "tsv, csv, jsonl, parquet, txt (or these with .gz), or format must be set",
             })
+    }
+
+    /// Whether the extension says what the file holds.
+    pub fn has_known_extension(&self) -> bool {
+        format_of(&self.path).is_some()
+    }
+
+    /// Whether the table comes from standard input, which can be read once.
+    pub fn is_standard_input(&self) -> bool {
+        self.path == Path::new("-")
     }
 
     fn is_gzipped(&self) -> bool {

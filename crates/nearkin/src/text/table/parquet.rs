@@ -34,17 +34,34 @@ pub(super) struct Parquet {
     row: u64,
 }
 
+fn open(table: &TextTable) -> Result<SerializedFileReader<std::fs::File>, DataError> {
+    if table.is_gzipped() {
+        return Err(DataError::UnknownFormat {
+            path: table.path.clone(),
+            expected: "parquet without .gz: the format compresses by itself",
+        });
+    }
+    let (file, _) = fs_err::File::open(&table.path)?.into_parts();
+    guarded(|| SerializedFileReader::new(file)).map_err(|reason| damaged(&table.path, 1, reason))
+}
+
+/// The columns that are no lists or groups.
+pub(super) fn columns(table: &TextTable) -> Result<Vec<String>, DataError> {
+    Ok(names(&open(table)?))
+}
+
+fn names(file: &SerializedFileReader<std::fs::File>) -> Vec<String> {
+    let schema = file.metadata().file_metadata().schema_descr();
+    (0..schema.num_columns())
+        .map(|leaf| schema.column(leaf))
+        .filter(|column| column.path().parts().len() == 1)
+        .map(|column| column.name().to_owned())
+        .collect()
+}
+
 impl Parquet {
     pub fn open(table: &TextTable, wanted: &[&str]) -> Result<Self, DataError> {
-        if table.is_gzipped() {
-            return Err(DataError::UnknownFormat {
-                path: table.path.clone(),
-                expected: "parquet without .gz: the format compresses by itself",
-            });
-        }
-        let (file, _) = fs_err::File::open(&table.path)?.into_parts();
-        let file = guarded(|| SerializedFileReader::new(file))
-            .map_err(|reason| damaged(&table.path, 1, reason))?;
+        let file = open(table)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let leaf = |name: &str| {
             let is_it = |leaf: &usize| {
@@ -54,14 +71,8 @@ impl Parquet {
             (0..schema.num_columns()).find(is_it)
         };
         let position = |name: &&str| {
-            let names = || {
-                (0..schema.num_columns())
-                    .map(|leaf| schema.column(leaf))
-                    .filter(|column| column.path().parts().len() == 1)
-                    .map(|column| column.name().to_owned())
-            };
             let found = leaf(name).map(|leaf| (leaf, (*name).to_owned()));
-            found.ok_or_else(|| unknown_column(&table.path, name, &names().collect::<Vec<_>>()))
+            found.ok_or_else(|| unknown_column(&table.path, name, &names(&file)))
         };
         Ok(Self {
             path: table.path.clone(),

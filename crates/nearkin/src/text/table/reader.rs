@@ -203,6 +203,11 @@ impl<'t> RowReader<'t> {
         self.damage.add(self.source.line(), reason);
     }
 
+    /// What was damaged so far.
+    pub fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
     /// What was damaged, after the last row.
     ///
     /// # Errors

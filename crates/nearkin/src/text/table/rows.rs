@@ -148,6 +148,14 @@ enum Reading<'r> {
 }
 
 impl Rows {
+    /// Reads what a recipe would say, such as `scored={first="a",second="b",score="s"}`.
+    ///
+    /// # Errors
+    /// Says which key is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
     fn texts(&self) -> Vec<&str> {
         match self {
             Self::Pairs(rows) => vec![&rows.first, &rows.second],

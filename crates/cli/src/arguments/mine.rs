@@ -1,0 +1,199 @@
+//! Arguments of `nearkin mine`.
+
+use super::{TextInput, TextVectors, Tolerance};
+use clap::{Args, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// `nearkin mine`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100\n  nearkin mine communities texts.npy --threshold 0.8\n  nearkin mine clusters texts.npy --clusters 20 -o clusters.tsv"
+)]
+pub struct Mine {
+    /// What to find.
+    #[command(subcommand)]
+    pub action: MineAction,
+}
+
+/// What can be found in texts.
+#[derive(Debug, Subcommand)]
+pub enum MineAction {
+    /// Documents that a model takes for answers although they are none, to train on.
+    Negatives(Negatives),
+    /// The pairs of texts most alike.
+    Paraphrases(Paraphrases),
+    /// Groups of texts close to one of their own.
+    Communities(Communities),
+    /// Agglomerative clusters: every text is in one.
+    Clusters(Clusters),
+}
+
+/// Texts with their vectors.
+#[derive(Debug, Args)]
+pub struct MineInput {
+    /// Texts, one a line or a table; or a file that `nearkin embed` has written.
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// The sentence encoder of the texts.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Where to write.
+    #[command(flatten)]
+    pub out: Mined,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
+    /// Where the texts are.
+    #[command(flatten)]
+    pub text: TextInput,
+    /// How texts are embedded.
+    #[command(flatten)]
+    pub vectors: TextVectors,
+}
+
+/// Where what was found is written.
+#[derive(Debug, Args)]
+pub struct Mined {
+    /// The file to write, .jsonl or .tsv; JSON lines on standard output where absent.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `nearkin mine negatives`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nearkin mine negatives nq.tsv --columns query,answer --model all-MiniLM-L6-v2/ --absolute-margin 0.1 -o triplets.tsv\n\nTraining reads the result: rows = { triplets = { anchor = \"anchor\", positive = \"positive\", negative = \"negative\" } }"
+)]
+pub struct Negatives {
+    /// A table of queries and their answers; several rows may have one query.
+    #[arg(value_name = "PAIRS")]
+    pub pairs: PathBuf,
+    /// The sentence encoder that is to be misled.
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The columns of the query and of the answer; columns of well-known names where absent.
+    #[arg(long, value_name = "QUERY,ANSWER", value_delimiter = ',', num_args = 1)]
+    pub columns: Vec<String>,
+    /// Further documents: a file of lines, or a table.
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Option<PathBuf>,
+    /// How negatives are written.
+    #[arg(
+        long = "as",
+        value_enum,
+        value_name = "FORM",
+        default_value = "triplets"
+    )]
+    pub form: Tuples,
+    /// Negatives of each query, at most.
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub negatives: NonZeroUsize,
+    /// Ranks to pass over: the nearest documents may be answers that nobody marked.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub range_min: usize,
+    /// The rank to stop before.
+    #[arg(long, value_name = "N")]
+    pub range_max: Option<usize>,
+    /// The highest score of a negative.
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    pub max_score: Option<f64>,
+    /// The lowest score of a negative.
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    pub min_score: Option<f64>,
+    /// How far below the score of the query's lowest answer a negative's must be.
+    #[arg(long, value_name = "SCORE")]
+    pub absolute_margin: Option<f64>,
+    /// The same as a share of that score.
+    #[arg(long, value_name = "SHARE")]
+    pub relative_margin: Option<f64>,
+    /// Takes any of the candidates, drawn at random by this seed, not the nearest.
+    #[arg(long, value_name = "SEED")]
+    pub random: Option<u64>,
+    /// Where to write.
+    #[command(flatten)]
+    pub out: Mined,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
+    /// How texts are embedded.
+    #[command(flatten)]
+    pub vectors: TextVectors,
+}
+
+/// How hard negatives are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tuples {
+    /// A row for each negative: anchor, positive, negative.
+    Triplets,
+    /// A row for each positive: anchor, positive, negative_1, negative_2, …; without queries that have fewer.
+    Tuples,
+    /// A row for each document: sentence1, sentence2, label 1 for answers and 0 for negatives.
+    Pairs,
+}
+
+/// `nearkin mine paraphrases`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nearkin mine paraphrases texts.npy --max-pairs 1000 -o pairs.tsv"
+)]
+pub struct Paraphrases {
+    /// What is searched.
+    #[command(flatten)]
+    pub texts: MineInput,
+    /// Pairs to write, the most alike first.
+    #[arg(long, value_name = "N", default_value = "500")]
+    pub max_pairs: NonZeroUsize,
+    /// The lowest cosine similarity of a pair.
+    #[arg(long, value_name = "COSINE", default_value_t = -1.0, allow_hyphen_values = true)]
+    pub min_score: f32,
+}
+
+/// `nearkin mine communities`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nearkin mine communities texts.npy --threshold 0.8 --min-size 5 -o groups.jsonl"
+)]
+pub struct Communities {
+    /// What is searched.
+    #[command(flatten)]
+    pub texts: MineInput,
+    /// The cosine similarity to the center that a member has at least.
+    #[arg(long, value_name = "COSINE", default_value_t = 0.75)]
+    pub threshold: f64,
+    /// Members of a community at least.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub min_size: usize,
+}
+
+/// `nearkin mine clusters`
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("cut").required(true),
+    after_help = "Example:\n  nearkin mine clusters texts.npy --within 0.4 -o clusters.tsv\n\nMemory is 2 N² bytes: 200 MB for 10,000 texts."
+)]
+pub struct Clusters {
+    /// What is clustered.
+    #[command(flatten)]
+    pub texts: MineInput,
+    /// The number of clusters.
+    #[arg(long, value_name = "N", group = "cut")]
+    pub clusters: Option<NonZeroUsize>,
+    /// The largest distance, 1 − cosine, at which clusters are merged.
+    #[arg(long, value_name = "DISTANCE", group = "cut")]
+    pub within: Option<f32>,
+    /// The distance of two clusters, from those of their texts.
+    #[arg(long, value_enum, value_name = "LINKAGE", default_value = "average")]
+    pub linkage: Linkage,
+}
+
+/// The distance of two clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Linkage {
+    /// The mean over all pairs.
+    Average,
+    /// The largest.
+    Complete,
+    /// The smallest.
+    Single,
+}

@@ -1,0 +1,154 @@
+//! Arguments of the commands on text.
+
+use clap::{Args, ValueEnum};
+use nearkin::text::quantize::Precision;
+use nearkin::text::table::Format;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Where texts are in a table.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Text")]
+pub struct TextInput {
+    /// The column of a table that holds the texts; where absent, the one that is called text or sentence.
+    #[arg(long, value_name = "NAME")]
+    pub column: Option<String>,
+    /// The column that names the rows in what is written or shown; the text itself where absent.
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<String>,
+    /// What the file holds, where its extension does not say it.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<TextFormat>,
+}
+
+/// The formats of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TextFormat {
+    /// One text a line.
+    Lines,
+    /// Tab-separated with a header.
+    Tsv,
+    /// Comma-separated with a header.
+    Csv,
+    /// A JSON object on each line.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+}
+
+impl From<TextFormat> for Format {
+    fn from(format: TextFormat) -> Self {
+        match format {
+            TextFormat::Lines => Self::Lines,
+            TextFormat::Tsv => Self::Tsv,
+            TextFormat::Csv => Self::Csv,
+            TextFormat::Jsonl => Self::Jsonl,
+            TextFormat::Parquet => Self::Parquet,
+        }
+    }
+}
+
+/// How texts are embedded.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Text")]
+pub struct TextVectors {
+    /// The prompt of the model that is put before every text, by its name.
+    #[arg(long, value_name = "NAME")]
+    pub prompt: Option<String>,
+    /// A prompt of your own, put before every text as it is.
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
+    pub prompt_text: Option<String>,
+    /// Keeps only the first numbers of each vector.
+    #[arg(long, value_name = "N")]
+    pub dim: Option<NonZeroUsize>,
+    /// Scales vectors to unit length, after they were cut.
+    #[arg(long)]
+    pub normalize: bool,
+}
+
+/// What vectors may be made of in place of floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Quantize {
+    /// A signed byte a number.
+    Int8,
+    /// An unsigned byte a number.
+    Uint8,
+    /// A bit a number, eight in a signed byte.
+    Binary,
+    /// A bit a number, eight in an unsigned byte.
+    Ubinary,
+}
+
+impl From<Quantize> for Precision {
+    fn from(to: Quantize) -> Self {
+        match to {
+            Quantize::Int8 => Self::Int8,
+            Quantize::Uint8 => Self::Uint8,
+            Quantize::Binary => Self::Binary,
+            Quantize::Ubinary => Self::Ubinary,
+        }
+    }
+}
+
+/// How a sentence encoder is measured.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Text")]
+pub struct TextEvaluate {
+    /// What is measured; needed for texts.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub protocol: Option<Protocol>,
+    /// What the columns are, as a recipe says it, such as 'scored={first="a",second="b",score="s",high=5}'; where absent,
+    /// columns of well-known names are taken.
+    #[arg(long, value_name = "TOML")]
+    pub rows: Option<String>,
+    /// Only rows whose column has this value, or one of ["several", "values"]; may be repeated.
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub filter: Vec<String>,
+    /// sts: how the correlations of subsets become one.
+    #[arg(long, value_enum, value_name = "HOW", requires = "by")]
+    pub aggregate: Option<Aggregate>,
+    /// sts: the column that tells subsets apart.
+    #[arg(long, value_name = "COLUMN", requires = "aggregate")]
+    pub by: Option<String>,
+    /// pairs, senteval: folds; thresholds or classifiers are made on the others.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..), conflicts_with = "topics")]
+    pub folds: Option<u16>,
+    /// pairs, senteval: a fold for each value of this column.
+    #[arg(long, value_name = "COLUMN")]
+    pub topics: Option<String>,
+    /// ir: further texts among which answers are looked for, a file of lines or a table.
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Option<PathBuf>,
+    /// senteval: the table to fit classifiers to, in place of folds.
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["folds", "topics"])]
+    pub train: Option<PathBuf>,
+    /// senteval: the table to choose the penalty on, beside --train.
+    #[arg(long, value_name = "TABLE", requires = "train")]
+    pub validation: Option<PathBuf>,
+}
+
+/// What can be measured on texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// Semantic textual similarity: correlation with scores.
+    Sts,
+    /// Pairs of two classes: average precision, best F1 and accuracy.
+    Pairs,
+    /// Is the anchor closer to the positive?
+    Triplets,
+    /// Do the first texts of pairs find the second ones?
+    Ir,
+    /// Accuracy of a linear classifier on the vectors.
+    Senteval,
+}
+
+/// How subsets become one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Aggregate {
+    /// One correlation over all pairs together.
+    All,
+    /// The mean of the subsets' correlations.
+    Mean,
+    /// The mean weighted by the subsets' pairs.
+    Wmean,
+}

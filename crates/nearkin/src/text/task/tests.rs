@@ -1,0 +1,94 @@
+use super::*;
+
+fn table(text: &str) -> (tempfile::TempDir, TextTable) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.tsv");
+    fs_err::write(&path, text).unwrap();
+    (folder, TextTable::new(path))
+}
+
+const STS: &str = "year\tscore\tsentence1\tsentence2\n\
+    1\t5\ta b c\ta b c\n1\t3\ta b c\ta b d\n1\t0\ta b c\tx y z\n\
+    2\t4\tm n\tm n\n2\t1\tm n\tm o\n2\t2\tm n\tp q\n";
+
+#[test]
+fn subsets_are_told_apart_by_their_column() {
+    let (_folder, table) = table(STS);
+    let mut task = Task::guess(table, Protocol::Sts).unwrap();
+    let value = |task: &Task| match task.measure(Judge::TfIdf, &mut |_, _| {}).unwrap().scores {
+        Scores::Correlations(found) => found.spearman.unwrap().value,
+        other => panic!("{other:?}"),
+    };
+    task.aggregation = (Aggregation::Mean, Some("year".into()));
+    assert!((value(&task) - 0.75).abs() < 1e-12, "{}", value(&task));
+    task.aggregation.1 = None;
+    let error = task.measure(Judge::TfIdf, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("tells them apart"), "{error}");
+}
+
+#[test]
+fn a_damaged_row_does_not_shift_the_column_beside_it() {
+    let (_folder, mut table) = table(&STS.replace("1\t0\t", "9\tbad\t"));
+    table.damaged = nearkin_losses::range::Fraction::literal(0.5);
+    let mut task = Task::guess(table, Protocol::Sts).unwrap();
+    task.aggregation = (Aggregation::Mean, Some("year".into()));
+    let measured = task.measure(Judge::TfIdf, &mut |_, _| {}).unwrap();
+    assert_eq!((measured.rows, measured.damaged), (5, 1));
+    let read = task.table.read(&task.rows).unwrap();
+    assert_eq!(
+        task.column(&read, "year").unwrap(),
+        ["1", "1", "2", "2", "2"]
+    );
+}
+
+#[test]
+fn pairs_are_tested_by_thresholds_of_other_topics() {
+    let mut text = "topic\tlabel\tsentence1\tsentence2\n".to_owned();
+    for topic in ["s", "t"] {
+        for i in 0..6 {
+            let second = if i % 2 == 0 {
+                format!("w{i} z")
+            } else {
+                "other words".into()
+            };
+            text += &format!("{topic}\t{}\tw{i} z\t{second}\n", (i + 1) % 2);
+        }
+    }
+    let (_folder, table) = table(&text);
+    let mut task = Task::guess(table, Protocol::Pairs).unwrap();
+    task.folds = Folds::Topics("topic".into());
+    let Scores::HeldOut(found) = task.measure(Judge::TfIdf, &mut |_, _| {}).unwrap().scores else {
+        panic!()
+    };
+    assert_eq!(
+        (found.pairs, found.accuracy.value, found.f1.value),
+        (12, 1.0, 1.0)
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let (_folder, three) = table("label\tsentence1\tsentence2\nx\ta\tb\ny\ta\tb\nz\ta\tb\n");
+    let task = Task::guess(three.clone(), Protocol::Pairs).unwrap();
+    let error = task
+        .measure(Judge::TfIdf, &mut |_, _| {})
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("found 3 (x, y, z)"), "{error}");
+    let error = Task::guess(three.clone(), Protocol::Triplets)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("it has label, sentence1, sentence2"),
+        "{error}"
+    );
+    let task = Task::guess(three, Protocol::Ir).unwrap();
+    let error = task
+        .measure(Judge::TfIdf, &mut |_, _| {})
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("found 3") || error.contains("no vectors"),
+        "{error}"
+    );
+}
