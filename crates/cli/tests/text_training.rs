@@ -1,5 +1,6 @@
 //! Recipes on text from the command line: check, show, train, go on, several seeds.
 
+#[allow(dead_code, reason = "what other tests need")]
 mod workplace;
 
 use workplace::Workplace;

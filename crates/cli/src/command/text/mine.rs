@@ -13,11 +13,11 @@ use nearkin::Mat;
 use nearkin::text::agglomerative::{self, Agglomerative};
 use nearkin::text::community;
 use nearkin::text::embed::Role;
-use nearkin::text::hard_negatives::{self, HardNegatives, Margin, Pool, Sampling};
+use nearkin::text::hard_negatives::{self, HardNegatives, Pool, Sampling};
 use nearkin::text::paraphrase::paraphrases;
 use nearkin::text::table::{self, Pairs, Rows, table_bytes};
 use nearkin::text::task::{self, Protocol};
-use nearkin_losses::range::{Finite, OutOfRange};
+use nearkin_losses::range::{Finite, NonNegative, OutOfRange};
 use serde_json::Value;
 use std::path::Path;
 
@@ -252,8 +252,11 @@ fn passed_over(mined: &hard_negatives::Mined) {
 fn miner(arguments: &Negatives) -> Result<HardNegatives, Failure> {
     let finite =
         |name, number: Option<f64>| number.map(|x| in_range(name, Finite::new(x))).transpose();
-    let margin =
-        |name, number: Option<f64>| number.map(|x| in_range(name, Margin::new(x))).transpose();
+    let margin = |name, number: Option<f64>| {
+        number
+            .map(|x| in_range(name, NonNegative::new(x)))
+            .transpose()
+    };
     Ok(HardNegatives {
         negatives: arguments.negatives,
         range_min: arguments.range_min,
