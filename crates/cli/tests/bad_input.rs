@@ -643,6 +643,25 @@ fn a_damaged_checkpoint_is_named() {
 }
 
 #[test]
+fn terms_with_too_few_negatives_are_counted_and_said_once() {
+    let place = with_recipe();
+    let recipe = place
+        .read("recipe.toml")
+        .replace("[loss.multi_similarity]", "[loss.constellation]\nk = 1000");
+    place.write("short.toml", recipe.as_bytes());
+    let said = place.train("short.toml", &[]);
+    said.succeeds();
+    let warnings = said
+        .stderr
+        .matches("fewer negatives than the loss constellation");
+    assert_eq!(warnings.count(), 1, "{}", said.stderr);
+    let journal = place.read("runs/short/metrics.jsonl");
+    let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    assert!(first["short"].as_u64().unwrap() > 0, "{first}");
+    assert_eq!(first["short"], first["tuples"], "{first}");
+}
+
+#[test]
 fn ctrl_c_saves_a_checkpoint_and_says_how_to_go_on() {
     let place = with_recipe();
     let mut child = place

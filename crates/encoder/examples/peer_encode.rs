@@ -1,7 +1,7 @@
-//! The Rust side of `bench/peers/encode.py`: embeds the lines of a file with a sentence encoder.
+//! The Rust side of `bench/peers/{encode,modules}.py`: embeds the lines of a file with a sentence encoder.
 //!
-//! `peer_encode MODEL TEXTS ROUNDS [VECTORS]` prints seconds of each round, without loading, as JSON; the vectors of the last
-//! round are written as little-endian `f32`.
+//! `peer_encode MODEL TEXTS ROUNDS [VECTORS [FOLDER]]` prints seconds of each round, without loading, as JSON; the vectors of the last
+//! round are written as little-endian `f32`, and the model into an existing folder.
 
 use nearkin_encoder::text::{Options, SentenceEncoder};
 use std::error::Error;
@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, texts, rounds, vectors @ ..] = &arguments[..] else {
-        return Err("expected MODEL TEXTS ROUNDS [VECTORS]".into());
+        return Err("expected MODEL TEXTS ROUNDS [VECTORS [FOLDER]]".into());
     };
     nearkin_kernels::set_threads(2)?;
     let started = Instant::now();
@@ -33,6 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let [path, ..] = vectors {
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         std::fs::write(path, bytes)?;
+    }
+    if let [_, folder, ..] = vectors {
+        encoder.save(Path::new(folder))?;
     }
     println!(
         "{}",

@@ -1,6 +1,7 @@
 //! The named parameters of a network.
 
 use crate::error::{Error, Result};
+use crate::lora::Lora;
 use crate::stored::Stored;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng;
@@ -21,6 +22,8 @@ pub enum Kind {
     Offset,
     /// Not learned: running statistics.
     Buffer,
+    /// Not learned: held as it was read.
+    Frozen,
 }
 
 /// How a tensor lies in a weight file.
@@ -96,7 +99,9 @@ impl Parameters {
 
     /// The parameters that the optimizer changes.
     pub fn learned(&self) -> impl Iterator<Item = &Parameter> {
-        self.0.iter().filter(|p| p.kind != Kind::Buffer)
+        self.0
+            .iter()
+            .filter(|p| matches!(p.kind, Kind::Weight | Kind::Offset))
     }
 
     /// The count of learned numbers.
@@ -131,6 +136,9 @@ pub struct Scope {
     prefix: String,
     seed: u64,
     stored: Option<Rc<Stored>>,
+    /// Beginnings of the names of parameters that are not learned.
+    frozen: Rc<[String]>,
+    lora: Option<Rc<Lora>>,
     dtype: DType,
     device: Device,
     made: Rc<RefCell<Vec<Parameter>>>,
@@ -144,6 +152,8 @@ impl Scope {
             prefix: String::new(),
             seed,
             stored: None,
+            frozen: Rc::default(),
+            lora: None,
             dtype,
             device: device.clone(),
             made: Rc::default(),
@@ -156,6 +166,39 @@ impl Scope {
         Self {
             stored: Some(Rc::new(stored)),
             ..Self::new(seed, DType::F32, &Device::Cpu)
+        }
+    }
+
+    /// The same with parameters that are not learned, by the beginnings of their names.
+    #[must_use]
+    pub fn freezing(self, beginnings: &[String]) -> Self {
+        Self {
+            frozen: beginnings.into(),
+            ..self
+        }
+    }
+
+    /// The same with adapters beside some of the linear layers; nothing else is learned.
+    #[must_use]
+    pub fn adapted(self, lora: &Lora) -> Self {
+        Self {
+            frozen: [String::new()].into(),
+            lora: Some(Rc::new(lora.clone())),
+            ..self
+        }
+    }
+
+    /// The adapters to be made here.
+    pub(crate) fn lora(&self) -> Option<&Lora> {
+        self.lora.as_deref()
+    }
+
+    /// The same place for what is new: learned and not stored.
+    pub(crate) fn anew(&self) -> Self {
+        Self {
+            stored: None,
+            frozen: Rc::default(),
+            ..self.clone()
         }
     }
 
@@ -236,15 +279,13 @@ impl Scope {
                 self.var(numbers, shape)?
             }
         };
-        let shared = var.as_tensor().clone();
-        self.made.borrow_mut().push(Parameter {
+        Ok(self.made(Parameter {
             name,
             var,
             kind,
             storage,
             stored,
-        });
-        Ok(shared)
+        }))
     }
 
     /// Makes a parameter here of numbers that are at hand.
@@ -252,16 +293,27 @@ impl Scope {
     /// # Errors
     /// The count of numbers does not fit the shape.
     pub fn given(&self, name: &str, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
-        let var = self.var(numbers, shape)?;
-        let shared = var.as_tensor().clone();
-        self.made.borrow_mut().push(Parameter {
+        Ok(self.made(Parameter {
             name: format!("{}{}{name}", self.label, self.prefix),
-            var,
+            var: self.var(numbers, shape)?,
             kind: Kind::Weight,
             storage: Storage::Plain,
             stored: vec![format!("{}{name}", self.prefix)],
-        });
-        Ok(shared)
+        }))
+    }
+
+    /// Notes a parameter, frozen where its name says so, and returns the tensor that layers use.
+    fn made(&self, mut parameter: Parameter) -> Tensor {
+        let frozen = |start: &String| parameter.name.starts_with(start.as_str());
+        let shared = if self.frozen.iter().any(frozen) {
+            parameter.kind = Kind::Frozen;
+            // No variable to the tapes: its gradient is not computed.
+            parameter.var.as_detached_tensor()
+        } else {
+            parameter.var.as_tensor().clone()
+        };
+        self.made.borrow_mut().push(parameter);
+        shared
     }
 
     /// The stored weights, of which layers may read tensors that are no parameters.

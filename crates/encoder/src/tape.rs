@@ -55,6 +55,14 @@ type Backward = dyn FnOnce(&Tensor) -> Result<Vec<Option<Tensor>>>;
 pub fn record<T, E>(
     forward: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<(T, Tape), E> {
+    record_knowing(HashSet::new(), forward)
+}
+
+/// The same, with results of another pass whose gradients are wanted.
+fn record_knowing<T, E>(
+    made: HashSet<TensorId>,
+    forward: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<(T, Tape), E> {
     /// Puts the tape that was active before back, also when `forward` fails or panics.
     struct Restore(Option<Tape>);
     impl Drop for Restore {
@@ -62,9 +70,33 @@ pub fn record<T, E>(
             ACTIVE.set(self.0.take());
         }
     }
-    let _outer = Restore(ACTIVE.replace(Some(Tape::default())));
+    let nodes = Vec::new();
+    let _outer = Restore(ACTIVE.replace(Some(Tape { nodes, made })));
     let output = forward()?;
     Ok((output, ACTIVE.take().unwrap_or_default()))
+}
+
+/// Runs a part of a forward pass that keeps nothing but its inputs: the backward pass runs it again (Chen et al. 2016).
+///
+/// `forward` must give the same result each time, and use no variable or result of the pass beside `inputs`.
+///
+/// # Errors
+/// Those of `forward`.
+pub fn checkpoint(
+    inputs: &[Tensor],
+    forward: impl Fn(&[Tensor]) -> Result<Tensor> + 'static,
+) -> Result<Tensor> {
+    if !is_recording() {
+        return forward(inputs);
+    }
+    let (y, _) = record(|| forward(inputs))?;
+    let again = move |inputs: &[Tensor], _: &Tensor, dy: &Tensor| {
+        let known = inputs.iter().map(Tensor::id).collect();
+        let (y, tape) = record_knowing(known, || forward(inputs))?;
+        let mut gradients = tape.backward_from(&y, dy.clone())?;
+        Ok(inputs.iter().map(|x| gradients.remove(x)).collect())
+    };
+    push_all("checkpoint", inputs.to_vec(), y, again)
 }
 
 impl Tape {
@@ -72,12 +104,16 @@ impl Tape {
     ///
     /// # Errors
     /// A result of the pass does not lead to `output`: no gradient is dropped in silence.
-    pub fn backward(mut self, output: &Tensor, gradient: Vec<f32>) -> Result<Gradients> {
+    pub fn backward(self, output: &Tensor, gradient: Vec<f32>) -> Result<Gradients> {
         if self.nodes.is_empty() {
             return composed(output, gradient);
         }
+        self.backward_from(output, tensor(gradient, output.shape())?)
+    }
+
+    fn backward_from(mut self, output: &Tensor, gradient: Tensor) -> Result<Gradients> {
         let mut gradients = Gradients::default();
-        gradients.add(output.id(), tensor(gradient, output.shape())?)?;
+        gradients.add(output.id(), gradient)?;
         while let Some(node) = self.nodes.pop() {
             let Some(upstream) = gradients.0.remove(&node.output) else {
                 candle_core::bail!("{}: its result has no gradient", node.name)
@@ -192,6 +228,21 @@ pub(crate) fn push<const N: usize>(
     inputs: [Tensor; N],
     y: Tensor,
     backward: impl FnOnce(&[Tensor; N], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
+) -> Result<Tensor> {
+    push_all(name, inputs.into(), y, move |inputs, y, dy| {
+        let Ok(inputs) = inputs.try_into() else {
+            candle_core::bail!("{name}: {} inputs, expected {N}", inputs.len())
+        };
+        backward(inputs, y, dy)
+    })
+}
+
+/// The same for any number of inputs.
+fn push_all(
+    name: &'static str,
+    inputs: Vec<Tensor>,
+    y: Tensor,
+    backward: impl FnOnce(&[Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
 ) -> Result<Tensor> {
     ACTIVE.with_borrow_mut(|active| {
         // Where operations are composed, candle's tape has them all.

@@ -2,9 +2,9 @@
 
 use nearkin_encoder::parameters::{Parameter, Scope};
 use nearkin_encoder::text::{
-    Architecture, Options, Packed, Pass, SentenceEncoder, Tokens, Transformer,
+    Architecture, Options, Packed, Pass, Reading, SentenceEncoder, Tokens, Transformer,
 };
-use nearkin_encoder::{DType, Device, Tensor, tape, weights};
+use nearkin_encoder::{DType, Device, Lora, Tensor, tape, weights};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -325,4 +325,155 @@ fn damaged_folders_are_refused_with_what_is_wrong() {
     ] {
         assert!(error.contains(expected), "{error} lacks {expected}");
     }
+}
+
+/// The gradients of the learned parameters of a pass, by name.
+fn gradients(encoder: &SentenceEncoder, pass: Pass) -> Vec<(String, Vec<f32>)> {
+    let tokens = encoder.tokenize(&TEXTS).unwrap();
+    let (y, tape) = tape::record(|| encoder.forward(&Packed::new(&tokens), pass)).unwrap();
+    let upstream = wave(y.elem_count(), WEIGHTS_PHASE, [1.0, 0.0]);
+    let upstream = upstream.iter().map(|&x| x as f32).collect();
+    let gradients = tape.backward(&y, upstream).unwrap();
+    let learned = encoder.parameters().learned();
+    let of = |p: &Parameter| {
+        let gradient = gradients.get(&p.var);
+        let gradient = gradient.unwrap_or_else(|| panic!("no gradient of {}", p.name));
+        (
+            p.name.clone(),
+            gradient.flatten_all().unwrap().to_vec1().unwrap(),
+        )
+    };
+    learned.map(of).collect()
+}
+
+#[test]
+fn checkpointed_layers_give_the_same_gradients_dropout_included() {
+    let golden = Golden::read();
+    // MPNet's layers share a bias, which must gather the gradients of all of them.
+    for (family, seed) in [(0, 1), (2, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let family = &golden.families[family];
+        write_folder(family, folder.path(), "");
+        let encoder = SentenceEncoder::load(folder.path()).unwrap();
+        let pass = Pass::train(seed);
+        let again = Pass {
+            checkpoint: true,
+            ..pass
+        };
+        assert_eq!(
+            gradients(&encoder, pass),
+            gradients(&encoder, again),
+            "{}",
+            family.name
+        );
+    }
+}
+
+#[test]
+fn frozen_parameters_get_no_gradient_and_fresh_ones_no_stored_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&Golden::read().families[0], folder.path(), "");
+    let reading = Reading {
+        freeze: vec!["embeddings".into(), "encoder.layer.0".into()],
+        fresh: vec!["encoder.layer.1".into()],
+        ..Reading::default()
+    };
+    let encoder = SentenceEncoder::load_with(folder.path(), &reading).unwrap();
+    let names: Vec<String> = gradients(&encoder, Pass::train(1))
+        .into_iter()
+        .map(|g| g.0)
+        .collect();
+    assert_eq!(names.len(), 10);
+    assert!(
+        names.iter().all(|name| name.starts_with("encoder.layer.1")),
+        "{names:?}"
+    );
+    let read = SentenceEncoder::load(folder.path()).unwrap();
+    for (one, other) in encoder.parameters().iter().zip(read.parameters().iter()) {
+        let numbers = |p: &Parameter| p.var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let same = numbers(one) == numbers(other);
+        assert_eq!(
+            same,
+            !one.name.starts_with("encoder.layer.1"),
+            "{}",
+            one.name
+        );
+    }
+}
+
+#[test]
+fn adapters_learn_alone_and_are_merged_on_export() {
+    let golden = Golden::read();
+    for family in &golden.families {
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(family, folder.path(), "");
+        for (targets, layers) in [
+            (vec![], 6),
+            (vec!["query".to_owned(), "q_lin".into(), "q".into()], 1),
+        ] {
+            let lora = Lora {
+                rank: 2,
+                alpha: 6.0,
+                targets,
+            };
+            let reading = Reading {
+                lora: Some(lora.clone()),
+                ..Reading::default()
+            };
+            let adapted = SentenceEncoder::load_with(folder.path(), &reading).unwrap();
+            let plain = SentenceEncoder::load(folder.path()).unwrap();
+            // Changes start at zero.
+            assert_eq!(encode(&adapted, &TEXTS), encode(&plain, &TEXTS));
+            let found = gradients(&adapted, Pass::train(1));
+            assert_eq!(found.len(), 2 * 2 * layers, "{}", family.name);
+            for p in adapted.parameters().learned() {
+                let numbers = wave(p.var.elem_count(), 7, [0.3, 0.0]);
+                let values = Tensor::from_vec(numbers, p.var.shape(), &Device::Cpu).unwrap();
+                p.var.set(&values.to_dtype(DType::F32).unwrap()).unwrap();
+            }
+            let changed = encode(&adapted, &TEXTS);
+            assert_ne!(changed, encode(&plain, &TEXTS));
+
+            let [merged, alone] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            adapted.save(merged.path()).unwrap();
+            let loaded = encode(&SentenceEncoder::load(merged.path()).unwrap(), &TEXTS);
+            let apart = changed.iter().zip(&loaded).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) < 1e-5);
+
+            lora.save(adapted.parameters(), "base", alone.path())
+                .unwrap();
+            let again = SentenceEncoder::load_with(folder.path(), &reading).unwrap();
+            Lora::load(again.parameters(), alone.path()).unwrap();
+            assert_eq!(encode(&again, &TEXTS), changed);
+            let read = Lora::read(alone.path()).unwrap();
+            assert_eq!(
+                (read.rank, read.alpha, read.targets.is_empty()),
+                (2, 6.0, false)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_text_file_of_word_vectors_is_an_encoder_and_survives_saving() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("glove.txt");
+    // A word2vec header, a line of another length and one that is no vector are left out.
+    fs_err::write(&path, "3 2\nthe 1 2\ncat -1 0\nbroken 1\n? x y\nThe 9 9\n").unwrap();
+    let one = SentenceEncoder::load(&path).unwrap();
+    assert_eq!(
+        encode(&one, &["the cat", "The (CAT)!", "dog", ""]),
+        [0., 1., 4., 4.5, 0., 0., 0., 0.]
+    );
+    let saved = tempfile::tempdir().unwrap();
+    one.save(saved.path()).unwrap();
+    let other = SentenceEncoder::load(saved.path()).unwrap();
+    assert_eq!(encode(&other, &["the cat"]), [0., 1.]);
+    assert_eq!(other.parameters().learned().count(), 0);
+    fs_err::write(&path, "nothing here\n").unwrap();
+    let error = SentenceEncoder::load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("no line holds a word and its vector"),
+        "{error}"
+    );
 }

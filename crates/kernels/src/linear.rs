@@ -30,6 +30,24 @@ pub fn linear(x: Mat, w: Mat, bias: Option<&[f32]>, y: &mut [f32]) {
     gemm(MatMut::new(y, x.rows, w.rows), beta, 1.0, x, w.t());
 }
 
+/// [`linear`] into a new matrix, whose memory is written once before the product and not twice.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn linear_new(x: Mat, w: Mat, bias: &[f32]) -> Vec<f32> {
+    assert_eq!(bias.len(), w.rows, "one bias per output");
+    let mut y = Vec::with_capacity(x.rows * w.rows);
+    (0..x.rows).for_each(|_| y.extend_from_slice(bias));
+    gemm(
+        MatMut::new(&mut y, x.rows, w.rows),
+        Beta::Add,
+        1.0,
+        x,
+        w.t(),
+    );
+    y
+}
+
 /// Every row of `y` becomes `row`.
 fn fill_rows(row: &[f32], y: &mut [f32]) {
     for_rows(row.len(), y, |y| y.copy_from_slice(row));
@@ -48,30 +66,33 @@ fn for_rows(cols: usize, y: &mut [f32], f: impl Fn(&mut [f32]) + Sync + Send) {
     for_pieces_in_place(y, piece, |y| y.chunks_exact_mut(cols).for_each(&f));
 }
 
+/// Where [`linear_backward`] writes; what is absent is not computed.
+#[derive(Debug, Default)]
+pub struct LinearGradients<'a> {
+    /// `[n, in]`
+    pub dx: Option<&'a mut [f32]>,
+    /// `[out, in]`
+    pub dw: Option<&'a mut [f32]>,
+    /// `[out]`
+    pub db: Option<&'a mut [f32]>,
+}
+
 /// dx = dy w, dw = dyᵀ x, db = Σ rows of dy; all overwritten.
 ///
 /// # Shapes
-/// - `x`, `dx`: `[n, in]`; `w`, `dw`: `[out, in]`; `dy`: `[n, out]`; `db`: `[out]`
+/// - `x`: `[n, in]`; `w`: `[out, in]`; `dy`: `[n, out]`
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn linear_backward(
-    x: Mat,
-    w: Mat,
-    dy: Mat,
-    dx: &mut [f32],
-    dw: &mut [f32],
-    db: Option<&mut [f32]>,
-) {
-    gemm(MatMut::new(dx, x.rows, x.cols), Beta::Overwrite, 1.0, dy, w);
-    gemm(
-        MatMut::new(dw, w.rows, w.cols),
-        Beta::Overwrite,
-        1.0,
-        dy.t(),
-        x,
-    );
-    if let Some(db) = db {
+pub fn linear_backward(x: Mat, w: Mat, dy: Mat, gradients: LinearGradients) {
+    if let Some(dx) = gradients.dx {
+        gemm(MatMut::new(dx, x.rows, x.cols), Beta::Overwrite, 1.0, dy, w);
+    }
+    if let Some(dw) = gradients.dw {
+        let dw = MatMut::new(dw, w.rows, w.cols);
+        gemm(dw, Beta::Overwrite, 1.0, dy.t(), x);
+    }
+    if let Some(db) = gradients.db {
         column_sums(dy, db);
     }
 }
@@ -179,6 +200,7 @@ mod tests {
             let mut y = vec![9.0; n * output];
             linear(xm, wm, Some(&b), &mut y);
             assert_close(&y, &reference(&x64, &w64, &b64, shape), 1e-5);
+            assert_eq!(linear_new(xm, wm, &b), y);
 
             let (mut dx, mut dw, mut db) =
                 (vec![9.0; x.len()], vec![9.0; w.len()], vec![9.0; b.len()]);
@@ -186,9 +208,11 @@ mod tests {
                 xm,
                 wm,
                 Mat::new(&dy, n, output),
-                &mut dx,
-                &mut dw,
-                Some(&mut db),
+                LinearGradients {
+                    dx: Some(&mut dx),
+                    dw: Some(&mut dw),
+                    db: Some(&mut db),
+                },
             );
             assert_close(
                 &dx,

@@ -14,13 +14,17 @@ use crate::loss::{Columns, Evaluation, Form, Shape, Twins, Wrapper};
 use crate::objective::Objective;
 use crate::parameter::{Parameter, ParameterSpec, Start};
 use crate::regularizer::On;
-use nearkin_kernels::Mat;
+use nearkin_kernels::{Mat, first_non_finite};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Entries of `S` beyond which references and proxies are passed in blocks of rows: 128 MiB each for `S` and `G`.
 const HELD: usize = 1 << 25;
+
+/// Numbers that one task passes over.
+const CHUNK: usize = 1 << 14;
 
 /// An objective at work.
 ///
@@ -59,6 +63,8 @@ pub struct Outcome {
     pub kept: f32,
     /// Tuples that took part; zero if the batch has no positives or no negatives to form one.
     pub tuples: usize,
+    /// Those of them with fewer negatives than the loss asks for, which are made of the negatives that there are.
+    pub short: usize,
     /// `∂L/∂p` of each learned parameter of the loss, in the order of [`Criterion::parameters`].
     pub parameters: Vec<Vec<f32>>,
     /// `∂L/∂E` of the references, if they were to learn; empty otherwise.
@@ -254,12 +260,9 @@ impl Criterion {
         outcome.kept = share(kept);
         outcome.tuples = total.tuples;
         outcome.active = total.active as f32 / total.tuples.max(1) as f32;
-        let numbers = outcome
-            .gradient
-            .iter()
-            .chain(outcome.parameters.iter().flatten());
-        if !outcome.value.is_finite() || numbers.chain(&outcome.references).any(|g| !g.is_finite())
-        {
+        let gradients = [&outcome.gradient, &outcome.references];
+        let mut gradients = gradients.iter().copied().chain(&outcome.parameters);
+        if !outcome.value.is_finite() || gradients.any(|g| first_non_finite(g).is_some()) {
             return Err(Error::overflow(&dense));
         }
         Ok(outcome)
@@ -464,11 +467,22 @@ impl<'a> Run<'a> {
     }
 
     fn add_parameter_gradient(&mut self, parameter: usize, gradient: &[f32], weight: f64) {
-        let sum = &mut self.outcome.parameters[parameter];
-        sum.iter_mut()
-            .zip(gradient)
-            .for_each(|(s, g)| *s += weight as f32 * g);
+        add(
+            &mut self.outcome.parameters[parameter],
+            gradient,
+            weight as f32,
+        );
     }
+}
+
+/// Adds numbers times a factor.
+fn add(sum: &mut [f32], part: &[f32], factor: f32) {
+    sum.par_chunks_mut(CHUNK)
+        .zip(part.par_chunks(CHUNK))
+        .for_each(|(sum, part)| {
+            let each = sum.iter_mut().zip(part);
+            each.for_each(|(s, g)| *s += factor * g);
+        });
 }
 
 /// Adds rows of the width of a part to rows of `width`.
@@ -509,7 +523,7 @@ pub(crate) fn finite(embeddings: Mat<'_>) -> Result<Cow<'_, [f32]>, Error> {
         },
         Cow::Borrowed,
     );
-    match dense.iter().position(|value| !value.is_finite()) {
+    match first_non_finite(&dense) {
         None => Ok(dense),
         Some(k) => Err(Error::NonFinite {
             row: k / cols,

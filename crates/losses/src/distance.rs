@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::pairs::Space;
 use crate::scratch;
 use nearkin_kernels::{Mat, normalize_rows, normalize_rows_backward};
+use rayon::prelude::*;
 
 family! {
     /// How far apart two embeddings are: smaller is closer, always.
@@ -89,6 +90,11 @@ pub trait PairDistance: Described + Send + Sync {
         None
     }
 
+    /// Whether the distance of a pair does not depend on its order.
+    fn symmetric(&self) -> bool {
+        true
+    }
+
     /// The distance of a single pair of points.
     fn pair(&self, x: &[f32], y: &[f32]) -> f32;
 
@@ -116,11 +122,16 @@ struct Side {
 impl Side {
     fn new(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<Self, Error> {
         check_range(distance, embeddings, cols)?;
-        let (mut points, mut norms) = (embeddings.to_vec(), Vec::new());
-        if distance.normalize() {
-            norms.resize(embeddings.len() / cols, 0.0);
-            normalize_rows(embeddings, cols, &mut points, &mut norms);
+        if !distance.normalize() {
+            return Ok(Self {
+                points: embeddings.to_vec(),
+                norms: Vec::new(),
+                cols,
+            });
         }
+        let mut points = scratch::take(embeddings.len());
+        let mut norms = vec![0.0; embeddings.len() / cols];
+        normalize_rows(embeddings, cols, &mut points, &mut norms);
         Ok(Self {
             points,
             norms,
@@ -137,7 +148,7 @@ impl Side {
         if self.norms.is_empty() {
             return gradient;
         }
-        let mut through = vec![0.0; gradient.len()];
+        let mut through = scratch::take(gradient.len());
         normalize_rows_backward(
             &self.points,
             &self.norms,
@@ -145,6 +156,7 @@ impl Side {
             &gradient,
             &mut through,
         );
+        scratch::keep(gradient);
         through
     }
 }
@@ -153,9 +165,10 @@ impl Side {
 fn check_range(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<(), Error> {
     let square = |row: &[f32]| row.iter().map(|&e| f64::from(e).powi(2)).sum::<f64>();
     let largest = embeddings
-        .chunks_exact(cols)
+        .par_chunks_exact(cols)
+        .with_min_len(64)
         .map(square)
-        .fold(0.0, f64::max);
+        .reduce(|| 0.0, f64::max);
     let range = f64::from(f32::MAX);
     let bound = if distance.normalize() {
         range * range
@@ -230,12 +243,13 @@ impl<'a> Distances<'a> {
         &self.s
     }
 
-    /// What a miner may ask about the space.
+    /// What is known of the space.
     #[must_use]
     pub fn space(&self) -> Space {
         Space {
             dim: self.x.cols,
             euclidean: self.distance.euclidean(),
+            symmetric: self.y.is_none() && self.distance.symmetric(),
         }
     }
 
@@ -250,9 +264,9 @@ impl<'a> Distances<'a> {
     /// `∂L/∂E` of the rows and of the columns; the second is empty among one set, or if not asked for.
     #[must_use]
     pub fn gradients(mut self, g: &[f32], of_columns: bool) -> (Vec<f32>, Vec<f32>) {
-        let mut dx = vec![0.0; self.x.points.len()];
+        let mut dx = scratch::take(self.x.points.len());
         let columns = self.y.as_ref().filter(|_| of_columns);
-        let mut dy = vec![0.0; columns.map_or(0, |y| y.points.len())];
+        let mut dy = scratch::take(columns.map_or(0, |y| y.points.len()));
         let points = match &self.y {
             None => Points::among(self.x.mat()),
             Some(y) => Points::between(self.x.mat(), y.mat()),
@@ -262,9 +276,17 @@ impl<'a> Distances<'a> {
             y: columns.is_some().then_some(dy.as_mut_slice()),
         };
         self.distance.gradient(points, &mut self.s, g, out);
-        scratch::keep(self.s);
         let dy = columns.map_or(Vec::new(), |y| y.through_norm(dy));
-        (self.x.through_norm(dx), dy)
+        let dx = self.x.through_norm(dx);
+        self.release();
+        (dx, dy)
+    }
+
+    /// Gives the memory back for the next batch.
+    pub(crate) fn release(self) {
+        scratch::keep(self.s);
+        scratch::keep(self.x.points);
+        self.y.into_iter().for_each(|y| scratch::keep(y.points));
     }
 }
 

@@ -82,6 +82,7 @@ mod quadruples;
 mod rank;
 mod row;
 mod view;
+mod walks;
 mod wrapper;
 
 pub use angle::Angle;
@@ -271,6 +272,11 @@ pub trait Definition: Described + Send + Sync {
     /// The tuples of a loss that forms its own. Only a random choice draws from `rng`.
     fn form(&self, _pairs: Pairs<'_>, _rng: &mut ChaCha8Rng) -> Tuples {
         Tuples::All
+    }
+
+    /// How many of the tuples that the loss formed have fewer negatives than it asks for.
+    fn short(&self, _tuples: &Tuples) -> usize {
+        0
     }
 
     /// The part of the loss on the embeddings themselves, such as a penalty of their norms: its value, with its gradient

@@ -109,13 +109,16 @@ pub struct Pairs<'a> {
     space: Space,
 }
 
-/// The space that the points of a pair matrix lie in, for miners that go by more than the order of the distances.
+/// The space that the points of a pair matrix lie in, for miners that go by more than the order of the distances and for
+/// losses that need to visit each pair only once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Space {
     /// `D`, the width of an embedding.
     pub dim: usize,
     /// The Euclidean distance of two points from their distance, where it follows from that.
     pub euclidean: Option<fn(f32) -> f32>,
+    /// Whether rows and columns are the same points and a pair has one distance, so that `S` is its transpose.
+    pub symmetric: bool,
 }
 
 impl<'a> Pairs<'a> {

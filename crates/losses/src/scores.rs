@@ -95,7 +95,10 @@ impl Objective {
                 };
                 let (terms, kept) = rows.terms(pairs, &tuples, g);
                 let reduced = rows.reduce(&terms);
-                rows.weigh(&reduced, (pairs, &tuples), g);
+                let factor = rows.weigh(&reduced, (pairs, &tuples), g);
+                for g in g {
+                    *g *= factor;
+                }
                 Ok((reduced.evaluation, kept))
             }
             Form::Matrix(loss) => {

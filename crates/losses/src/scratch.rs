@@ -1,9 +1,10 @@
-//! Memory of pair matrices, kept from one batch to the next: fresh pages would cost more than the passes over them.
+//! Memory of pair matrices and points, kept from one batch to the next: fresh pages would cost more than the passes over
+//! them.
 
 use std::cell::RefCell;
 
-/// `S` and `G`.
-const KEPT: usize = 2;
+/// `S`, `G` and points of rows and columns with their gradients; of losses over views, those of several pairs of views.
+const KEPT: usize = 12;
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
@@ -11,11 +12,16 @@ thread_local! {
 
 /// `len` numbers of any value.
 pub(crate) fn take(len: usize) -> Vec<f32> {
-    let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.capacity() < len {
-        // Not `resize`, which would copy what nobody needs.
-        buffer = vec![0.0; len];
-    }
+    let fitting = SPARE.with_borrow_mut(|spare| {
+        let fitting = (0..spare.len()).filter(|&k| spare[k].capacity() >= len);
+        let smallest = fitting.min_by_key(|&k| spare[k].capacity());
+        if smallest.is_none() && spare.len() == KEPT {
+            // The one that has been missed the least makes room.
+            spare.remove(0);
+        }
+        smallest.map(|k| spare.remove(k))
+    });
+    let mut buffer = fitting.unwrap_or_else(|| vec![0.0; len]);
     buffer.resize(len, 0.0);
     buffer
 }

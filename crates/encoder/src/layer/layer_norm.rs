@@ -25,6 +25,11 @@ impl LayerNorm {
         Ok(Self { affine, epsilon })
     }
 
+    /// The tensor that a forward pass uses.
+    pub(crate) fn tensor(&self) -> &Tensor {
+        &self.affine
+    }
+
     /// Normalizes the rows of `x + residual`, `[N, C]`.
     ///
     /// # Errors

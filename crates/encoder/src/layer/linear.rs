@@ -2,6 +2,7 @@
 
 use super::Mode;
 use crate::error::Result;
+use crate::lora::Adapter;
 use crate::op::{self, Activation};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
@@ -12,6 +13,8 @@ pub struct Linear {
     weight: Tensor,
     bias: Tensor,
     activation: Activation,
+    /// One for each block of rows, if any of them is adapted.
+    adapters: Vec<Option<Adapter>>,
 }
 
 /// The names in files of the layers that one layer is made of; none for a layer of its own.
@@ -46,6 +49,7 @@ impl Linear {
             weight,
             bias,
             activation,
+            adapters: Vec::new(),
         })
     }
 
@@ -71,7 +75,14 @@ impl Linear {
             weight: scope.parameter("weight", &[outputs, inputs], normal, weights)?,
             bias: scope.parameter("bias", &[outputs], zero, biases)?,
             activation,
+            adapters: Adapter::of_blocks(scope, [inputs, outputs], blocks.weights)?,
         })
+    }
+
+    /// The tensors that a forward pass uses.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let adapters = self.adapters.iter().flatten().flat_map(Adapter::tensors);
+        [&self.weight, &self.bias].into_iter().chain(adapters)
     }
 
     /// `[N, in]` to `[N, out]`.
@@ -79,10 +90,19 @@ impl Linear {
     /// # Errors
     /// The width of `x` is not `in`.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        Ok(op::linear(
-            x,
-            &mode.parameter(&self.weight),
-            &mode.parameter(&self.bias),
+        let (weight, bias) = (mode.parameter(&self.weight), mode.parameter(&self.bias));
+        if self.adapters.is_empty() {
+            return Ok(op::linear(x, &weight, &bias, self.activation)?);
+        }
+        let plain = op::linear(x, &weight, &bias, Activation::None)?;
+        let rows = self.weight.dims()[0] / self.adapters.len();
+        let changes = self.adapters.iter().map(|adapter| match adapter {
+            Some(adapter) => adapter.forward(x, mode),
+            None => Ok(Tensor::zeros((x.dims()[0], rows), x.dtype(), x.device())?),
+        });
+        let changes = op::concat(&changes.collect::<Result<Vec<_>>>()?)?;
+        Ok(op::activation(
+            &op::sum(&plain, &changes)?,
             self.activation,
         )?)
     }

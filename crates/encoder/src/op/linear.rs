@@ -7,7 +7,8 @@ use crate::profile::span;
 use crate::tape::{apply3, tracked};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{
-    Activation, Mat, activate, activate_backward, linear as kernel, linear_backward,
+    Activation, LinearGradients, Mat, activate, activate_backward, activate_in_place,
+    linear_backward, linear_new,
 };
 
 /// Linear map of the rows.
@@ -41,7 +42,7 @@ pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor, act: Activation) -> Result<Ten
     let op = Linear {
         act,
         pre_activation: Saved::empty(),
-        tracked: tracked(&[x, w, b]),
+        wanted: [x, w, b].map(|input| tracked(&[input])),
     };
     apply3(&x.contiguous()?, &w.contiguous()?, &b.contiguous()?, op)
 }
@@ -49,7 +50,8 @@ pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor, act: Activation) -> Result<Ten
 struct Linear {
     act: Activation,
     pre_activation: Saved<Vec<f32>>,
-    tracked: bool,
+    /// Whether anyone asks for the gradient of x, w and b.
+    wanted: [bool; 3],
 }
 
 fn mat<'a>(data: &'a [f32], shape: &Shape) -> Result<Mat<'a>> {
@@ -74,17 +76,15 @@ impl CustomOp3 for Linear {
         let _span = span("linear forward");
         let x = mat(contiguous(x, xl)?, xl.shape())?;
         let w = mat(contiguous(w, wl)?, wl.shape())?;
-        let mut y = vec![0.0; x.rows * w.rows];
-        kernel(x, w, Some(contiguous(b, bl)?), &mut y);
+        let mut y = linear_new(x, w, contiguous(b, bl)?);
         let shape = (x.rows, w.rows);
-        if self.act == Activation::None {
+        if self.act == Activation::None || !self.wanted.contains(&true) {
+            activate_in_place(self.act, &mut y);
             return Ok(output(y, shape));
         }
         let mut activated = vec![0.0; y.len()];
         activate(self.act, &y, &mut activated);
-        if self.tracked {
-            self.pre_activation.put(y);
-        }
+        self.pre_activation.put(y);
         Ok(output(activated, shape))
     }
 
@@ -112,20 +112,20 @@ impl CustomOp3 for Linear {
             dy.shape(),
         )?;
         let (xs, ws) = (Host::new(x)?, Host::new(w)?);
-        let (mut dx, mut dw) = (vec![0.0; xs.len()], vec![0.0; ws.len()]);
-        let mut db = vec![0.0; b.elem_count()];
+        let [mut dx, mut dw, mut db] = [(0, x), (1, w), (2, b)]
+            .map(|(i, input)| self.wanted[i].then(|| vec![0.0; input.elem_count()]));
         linear_backward(
             mat(&xs, x.shape())?,
             mat(&ws, w.shape())?,
             dz,
-            &mut dx,
-            &mut dw,
-            Some(&mut db),
+            LinearGradients {
+                dx: dx.as_deref_mut(),
+                dw: dw.as_deref_mut(),
+                db: db.as_deref_mut(),
+            },
         );
-        Ok((
-            Some(tensor(dx, x.shape())?),
-            Some(tensor(dw, w.shape())?),
-            Some(tensor(db, b.shape())?),
-        ))
+        let of =
+            |d: Option<Vec<f32>>, input: &Tensor| d.map(|d| tensor(d, input.shape())).transpose();
+        Ok((of(dx, x)?, of(dw, w)?, of(db, b)?))
     }
 }

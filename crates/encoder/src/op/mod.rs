@@ -33,7 +33,7 @@ pub use linear::linear;
 pub use nearkin_kernels::{Activation, Dropout, TokenPooling};
 pub use normalize::normalize;
 pub use pool::{Pooling, global_average, pool2d};
-pub use shape::{concat, flatten, pair, sum};
+pub use shape::{concat, flatten, pair, scale, sum};
 pub use softmax_cross_entropy::softmax_cross_entropy;
 pub use token_pool::token_pool;
 pub use update::{Rule, State, ema, update};

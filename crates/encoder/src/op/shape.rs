@@ -46,6 +46,17 @@ fn beside(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// A tensor times a number.
+///
+/// # Errors
+/// Fails only if memory or the device fails.
+pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
+    let y = (x * factor)?;
+    push("scale", [x.clone()], y, move |_, _, dy| {
+        Ok(vec![Some((dy * factor)?)])
+    })
+}
+
 /// The sum of two tensors of one shape.
 ///
 /// # Errors

@@ -19,18 +19,23 @@ use super::settings::{self, Settings};
 use super::static_embedding::StaticEmbedding;
 use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
+use super::words::WordEmbeddings;
 use super::{SentenceEncoder, write_json};
 use crate::error::{Error, Result};
 use crate::layer::LayerNorm;
+use crate::lora::Lora;
 use crate::parameters::{Parameters, Scope};
 use crate::stored::Stored;
 use crate::weights;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
 
 const MODULES: &str = "modules.json";
 const CONFIG: &str = "config.json";
+/// The settings of word vectors.
+const WORDS: &str = "wordembedding_config.json";
 const WEIGHTS: &str = "model.safetensors";
 /// The files that may hold weights, the preferred one first.
 const WEIGHT_FILES: [&str; 4] = [
@@ -64,6 +69,10 @@ struct Entry {
 pub struct Reading {
     /// Beginnings of the names of parameters that start anew, such as `encoder.layer.5`.
     pub fresh: Vec<String>,
+    /// Beginnings of the names of parameters that are not learned.
+    pub freeze: Vec<String>,
+    /// Adapters of the Transformer's linear layers; nothing else of it is learned then.
+    pub lora: Option<Lora>,
     /// Seed of the parameters that start anew.
     pub seed: u64,
     /// The pooling of a folder without modules, or in place of the one it has.
@@ -71,7 +80,7 @@ pub struct Reading {
 }
 
 impl SentenceEncoder {
-    /// Reads a folder.
+    /// Reads a folder, or a text file of word vectors such as `GloVe`'s.
     ///
     /// # Errors
     /// A file is missing, damaged, of a module that is not known, or its tensors do not fit its settings.
@@ -84,6 +93,9 @@ impl SentenceEncoder {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_with(folder: &Path, reading: &Reading) -> Result<Self> {
+        if folder.is_file() {
+            return Self::of_words(folder, reading);
+        }
         let settings = Settings::read(folder)?;
         let entries = entries(folder)?;
         let first = folder.join(entries.first().map_or("", |entry| &entry.path));
@@ -113,18 +125,28 @@ impl SentenceEncoder {
         Self::new(tokenizer, modules, settings)
     }
 
-    /// Takes the weights from a folder that [`save`](Self::save) wrote of the same encoder.
-    ///
-    /// # Errors
-    /// A file is missing, damaged, or of another encoder.
-    pub fn restore(&self, folder: &Path) -> Result<()> {
-        for (idx, placed) in self.modules().iter().enumerate() {
-            if placed.parameters.iter().next().is_some() {
-                let path = folder.join(saved_path(idx, placed)).join(WEIGHTS);
-                weights::load(&placed.parameters, &path)?;
-            }
-        }
-        Ok(())
+    /// The mean of word vectors, from a text file of them.
+    fn of_words(path: &Path, reading: &Reading) -> Result<Self> {
+        let scope = Scope::new(reading.seed, DType::F32, &Device::Cpu);
+        let (words, file) = WordEmbeddings::read_text(path, &scope)?;
+        let pooling = reading
+            .pooling
+            .clone()
+            .unwrap_or_else(|| Pooling::mean(words.dim()));
+        let placed = |module, path: &str, parameters| Placed {
+            module,
+            path: path.into(),
+            parameters,
+        };
+        let modules = vec![
+            placed(Module::Words(words), "", scope.parameters()),
+            placed(Module::Pooling(pooling), "1_Pooling", Parameters::default()),
+        ];
+        Self::new(
+            Tokenizer::of_words(path, file)?,
+            modules,
+            Settings::default(),
+        )
     }
 
     /// Writes the encoder into an existing folder.
@@ -135,7 +157,10 @@ impl SentenceEncoder {
         let mut entries = Vec::new();
         for (idx, placed) in self.modules().iter().enumerate() {
             let class = placed.module.class();
-            let path = saved_path(idx, placed);
+            let path = match idx {
+                0 => String::new(),
+                idx => format!("{idx}_{class}"),
+            };
             fs_err::create_dir_all(folder.join(&path))?;
             save_module(placed, &folder.join(&path))?;
             entries.push(Entry {
@@ -157,16 +182,13 @@ impl SentenceEncoder {
     }
 }
 
-/// The folder of a module that is written.
-fn saved_path(idx: usize, placed: &Placed) -> String {
-    match idx {
-        0 => String::new(),
-        idx => format!("{idx}_{}", placed.module.class()),
-    }
-}
-
 fn holds_tokenizer(folder: &Path) -> bool {
-    let files = ["tokenizer.json", "vocab.txt", "vocab.json"];
+    let files = [
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "whitespacetokenizer_config.json",
+    ];
     files.iter().any(|name| folder.join(name).exists())
 }
 
@@ -227,6 +249,7 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             .find(|file| file.exists());
         let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
         let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+        let scope = scope.freezing(&reading.freeze);
         Ok(scope.labeled(if first { "" } else { &entry.path }))
     };
     let config = path.join(CONFIG);
@@ -235,6 +258,15 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
         "StaticEmbedding" => {
             let scope = open(true)?;
             (Module::Static(StaticEmbedding::new(&scope)?), Some(scope))
+        }
+        "WordEmbeddings" => {
+            let settings = object(&path.join(WORDS))?;
+            let learned = settings.get("update_embeddings").and_then(Value::as_bool) == Some(true);
+            let scope = open(true)?;
+            (
+                Module::Words(WordEmbeddings::new(&scope, learned)?),
+                Some(scope),
+            )
         }
         "Pooling" if !config.exists() && !folder.join(MODULES).exists() => {
             let width = Architecture::read(&folder.join(CONFIG))?.width;
@@ -267,8 +299,7 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             (Module::Dropout(rate.unwrap_or(0.2) as f32), None)
         }
         other => {
-            let known =
-                "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, StaticEmbedding";
+            let known = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, StaticEmbedding, WordEmbeddings";
             let reason = format!("the module \"{other}\" is not known, expected one of {known}");
             return Err(wrong(&folder.join(MODULES), &reason));
         }
@@ -289,6 +320,10 @@ fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)
     let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
     let stored = stored.behind(architecture.prefixes(), "embeddings.word_embeddings.weight");
     let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
+    let scope = match &reading.lora {
+        Some(lora) => scope.adapted(lora),
+        None => scope.freezing(&reading.freeze),
+    };
     let transformer = Transformer::new(&scope, architecture)?;
     let config = object(&path.join(CONFIG))?;
     Ok((
@@ -331,14 +366,28 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
         Module::LayerNorm(_, width) => Some(json!({ "dimension": width })),
         Module::Dropout(rate) => Some(json!({ "dropout": rate })),
         Module::Static(_) => None,
+        Module::Words(words) => {
+            let settings = json!({
+                "tokenizer_class": "sentence_transformers.models.tokenizer.WhitespaceTokenizer",
+                "update_embeddings": words.learned(), "max_seq_length": 1_000_000,
+            });
+            write_json(&folder.join(WORDS), &settings)?;
+            None
+        }
         // Git keeps no empty folders.
         Module::Normalize => Some(json!({})),
     };
     if let Some(config) = config {
         write_json(&folder.join(CONFIG), &config)?;
     }
-    if placed.parameters.iter().next().is_some() {
-        weights::save(&placed.parameters, &folder.join(WEIGHTS))?;
+    let lora = match &placed.module {
+        Module::Transformer(t) => t.lora(),
+        _ => None,
+    };
+    match lora {
+        Some(lora) => weights::write(&lora.merged(&placed.parameters)?, &folder.join(WEIGHTS))?,
+        None if placed.parameters.iter().next().is_none() => {}
+        None => weights::save(&placed.parameters, &folder.join(WEIGHTS))?,
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod static_embedding;
 mod tokenizer;
 mod transformer;
 mod vocabulary;
+mod words;
 
 pub use architecture::{Architecture, Family};
 pub use dense::{Dense, DenseConfig};
@@ -32,6 +33,7 @@ pub use settings::Settings;
 pub use static_embedding::StaticEmbedding;
 pub use tokenizer::Tokenizer;
 pub use transformer::Transformer;
+pub use words::WordEmbeddings;
 
 use crate::error::{Error, Result};
 use serde::Serialize;

@@ -6,6 +6,7 @@ use super::pass::Pass;
 use super::pooling::Pooling;
 use super::static_embedding::StaticEmbedding;
 use super::transformer::Transformer;
+use super::words::WordEmbeddings;
 use crate::error::Result;
 use crate::layer::LayerNorm;
 use crate::op;
@@ -19,6 +20,8 @@ pub enum Module {
     Transformer(Box<Transformer>),
     /// The mean of token vectors without context.
     Static(StaticEmbedding),
+    /// Vectors of words without context.
+    Words(WordEmbeddings),
     /// Token vectors to a sentence vector.
     Pooling(Pooling),
     /// A fully connected layer.
@@ -58,6 +61,7 @@ impl Module {
         match self {
             Self::Transformer(_) => "Transformer",
             Self::Static(_) => "StaticEmbedding",
+            Self::Words(_) => "WordEmbeddings",
             Self::Pooling(_) => "Pooling",
             Self::Dense(_) => "Dense",
             Self::LayerNorm(..) => "LayerNorm",
@@ -71,6 +75,7 @@ impl Module {
         let (expected, output) = match self {
             Self::Transformer(t) => (None, t.architecture().width),
             Self::Static(table) => (None, table.dim()),
+            Self::Words(words) => (None, words.dim()),
             Self::Pooling(pooling) => (Some(pooling.width), pooling.dim()),
             Self::Dense(dense) => (
                 Some(dense.config().in_features),
@@ -79,7 +84,10 @@ impl Module {
             Self::LayerNorm(_, width) => (Some(*width), *width),
             Self::Normalize | Self::Dropout(_) => (input, input.unwrap_or(0)),
         };
-        let is_first = matches!(self, Self::Transformer(_) | Self::Static(_));
+        let is_first = matches!(
+            self,
+            Self::Transformer(_) | Self::Static(_) | Self::Words(_)
+        );
         match (is_first, input) {
             (true, Some(_)) => Err(format!("{} is not the first module", self.class())),
             (false, None) => Err(format!("{} is the first module", self.class())),
@@ -97,6 +105,7 @@ impl Module {
         Ok(match (self, flow) {
             (Self::Transformer(t), _) => Flow::Tokens(t.forward(batch, pass)?),
             (Self::Static(table), _) => Flow::Sentences(table.forward(batch, pass)?),
+            (Self::Words(words), _) => Flow::Tokens(words.forward(batch, pass)?),
             (Self::Pooling(pooling), Flow::Tokens(x)) => {
                 Flow::Sentences(pooling.forward(&x, batch, pass)?)
             }

@@ -17,6 +17,8 @@ pub struct Pass {
     pub seed: u64,
     /// Scales the dropout rates of the network's settings: 1 as they are, 0 for none.
     pub dropout: f32,
+    /// Whether layers keep only their inputs and are computed again in the backward pass: less memory, a third more time.
+    pub checkpoint: bool,
     /// Tokens at the start of each sentence that pooling leaves out: a prompt's.
     pub skip: usize,
 }
@@ -28,6 +30,7 @@ impl Pass {
             mode: Mode::Eval,
             seed: 0,
             dropout: 0.0,
+            checkpoint: false,
             skip: 0,
         }
     }
@@ -38,6 +41,7 @@ impl Pass {
             mode: Mode::Train,
             seed,
             dropout: 1.0,
+            checkpoint: false,
             skip: 0,
         }
     }

@@ -46,6 +46,7 @@ impl SentenceEncoder {
         let vocabulary = match modules.first().map(|placed| &placed.module) {
             Some(Module::Transformer(t)) => t.architecture().vocabulary,
             Some(Module::Static(table)) => table.vocabulary(),
+            Some(Module::Words(words)) => words.vocabulary(),
             _ => 0,
         };
         if tokenizer.vocabulary() > vocabulary {

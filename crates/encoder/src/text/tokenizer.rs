@@ -2,15 +2,19 @@
 
 use super::packed::Tokens;
 use super::vocabulary;
+use super::words::WordTokenizer;
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokenizers::{
     EncodeInput, Encoding, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
 /// Files that belong to a tokenizer and are carried along unchanged.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    WordTokenizer::FILE,
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
@@ -28,13 +32,21 @@ const SANE: u64 = 1 << 24;
 /// A tokenizer with the limit of its model.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     path: PathBuf,
     limit: usize,
     lowercase: bool,
     /// Files as they were found, to be written again.
-    files: Vec<(&'static str, Vec<u8>)>,
-    settings: Map<String, Value>,
+    files: Arc<Vec<(&'static str, Vec<u8>)>>,
+    settings: Arc<Map<String, Value>>,
+}
+
+#[derive(Clone)]
+enum Inner {
+    /// Pieces of words, by the tokenizers library.
+    Pieces(Arc<tokenizers::Tokenizer>),
+    /// Words of a list.
+    Words(Arc<WordTokenizer>),
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -46,7 +58,7 @@ impl std::fmt::Debug for Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of a folder: `tokenizer.json`, or `vocab.txt` (`WordPiece`), or `vocab.json` with `merges.txt`
-    /// (byte-level BPE of `RoBERTa`).
+    /// (byte-level BPE of `RoBERTa`), or a list of words.
     ///
     /// # Errors
     /// There is none, or a file is damaged.
@@ -59,27 +71,51 @@ impl Tokenizer {
             }
         }
         let settings = settings(&folder.join(SETTINGS))?;
-        let named = |name: &str| files.iter().find(|(file, _)| *file == name);
-        if named("tokenizer.json").is_none() {
+        let has = |name: &str| files.iter().any(|(file, _)| *file == name);
+        if !has("tokenizer.json") && !has(WordTokenizer::FILE) {
             let made = vocabulary::tokenizer_json(folder, &settings)?;
             files.push(("tokenizer.json", made));
         }
-        let path = folder.join("tokenizer.json");
-        let bytes = files.iter().find(|(file, _)| *file == "tokenizer.json");
-        let bytes = bytes.map(|(_, bytes)| &bytes[..]).unwrap_or_default();
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| Error::File {
-            path: path.clone(),
-            reason: format!("not a tokenizer that can be read ({e})"),
-        })?;
-        // What widely used files say of these differs from their model's limit.
-        inner.with_padding(None);
+        Self::of_files(folder, files, settings)
+    }
+
+    /// The tokenizer of a list of words, the file of which is given.
+    pub(super) fn of_words(path: &Path, file: Vec<u8>) -> Result<Self> {
+        Self::of_files(path, vec![(WordTokenizer::FILE, file)], Map::new())
+    }
+
+    fn of_files(
+        folder: &Path,
+        files: Vec<(&'static str, Vec<u8>)>,
+        settings: Map<String, Value>,
+    ) -> Result<Self> {
+        let named = |name: &str| files.iter().find(|(file, _)| *file == name);
+        let path = |name: &str| folder.join(name);
+        let wrong = |name: &str, reason: String| Error::File {
+            path: path(name),
+            reason: format!("not a tokenizer that can be read ({reason})"),
+        };
+        let (name, inner) = match (named("tokenizer.json"), named(WordTokenizer::FILE)) {
+            (Some((name, bytes)), _) => {
+                let inner = tokenizers::Tokenizer::from_bytes(bytes);
+                let mut inner = inner.map_err(|e| wrong(name, e.to_string()))?;
+                // What widely used files say of these differs from their model's limit.
+                inner.with_padding(None);
+                (*name, Inner::Pieces(Arc::new(inner)))
+            }
+            (None, Some((name, bytes))) => {
+                let words = WordTokenizer::parse(bytes).map_err(|e| wrong(name, e))?;
+                (*name, Inner::Words(Arc::new(words)))
+            }
+            (None, None) => return Err(wrong("tokenizer.json", "no such file".into())),
+        };
         let mut tokenizer = Self {
             inner,
-            path,
+            path: path(name),
             limit: usize::MAX,
             lowercase: false,
-            files,
-            settings,
+            files: Arc::new(files),
+            settings: Arc::new(settings),
         };
         tokenizer.set_limit(usize::MAX)?;
         Ok(tokenizer)
@@ -107,8 +143,11 @@ impl Tokenizer {
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
         });
-        if let Err(reason) = self.inner.with_truncation(truncation) {
-            return Err(self.wrong(&reason.to_string()));
+        if let Inner::Pieces(inner) = &mut self.inner
+            && let Err(reason) = Arc::make_mut(inner).with_truncation(truncation)
+        {
+            let reason = reason.to_string();
+            return Err(self.wrong(&reason));
         }
         self.limit = limit;
         Ok(())
@@ -126,8 +165,13 @@ impl Tokenizer {
 
     /// One more than the largest number of a token.
     pub fn vocabulary(&self) -> usize {
-        let ids = self.inner.get_vocab(true);
-        ids.values().max().map_or(0, |&id| id as usize + 1)
+        match &self.inner {
+            Inner::Pieces(inner) => {
+                let ids = inner.get_vocab(true);
+                ids.values().max().map_or(0, |&id| id as usize + 1)
+            }
+            Inner::Words(words) => words.vocabulary(),
+        }
     }
 
     /// Tokens of texts, special tokens added, in parallel.
@@ -135,21 +179,13 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer refuses a text.
     pub fn encode(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokens>> {
-        self.run(
-            texts.iter().map(|text| self.input(text.as_ref()).into()),
-            true,
-        )
-    }
-
-    /// Tokens of pairs of texts, one after another between special tokens, the second in segment 1.
-    ///
-    /// # Errors
-    /// The tokenizer refuses a text.
-    pub fn encode_pairs(&self, pairs: &[[&str; 2]]) -> Result<Vec<Tokens>> {
-        let inputs = pairs
-            .iter()
-            .map(|[first, second]| EncodeInput::from((self.input(first), self.input(second))));
-        self.run(inputs, true)
+        match &self.inner {
+            Inner::Pieces(inner) => self.run(inner, self.inputs(texts), true),
+            Inner::Words(words) => Ok(texts
+                .par_iter()
+                .map(|text| words.encode(&self.input(text.as_ref()), self.limit))
+                .collect()),
+        }
     }
 
     /// Tokens of texts without special tokens, as static embeddings take them.
@@ -157,10 +193,30 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer refuses a text.
     pub fn encode_plain(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokens>> {
-        self.run(
-            texts.iter().map(|text| self.input(text.as_ref()).into()),
-            false,
-        )
+        match &self.inner {
+            Inner::Pieces(inner) => self.run(inner, self.inputs(texts), false),
+            Inner::Words(_) => self.encode(texts),
+        }
+    }
+
+    /// Tokens of pairs of texts, one after another between special tokens, the second in segment 1 where the model knows
+    /// segments.
+    ///
+    /// # Errors
+    /// The tokenizer refuses a text, or is a list of words, which has no special tokens.
+    pub fn encode_pairs(&self, pairs: &[[&str; 2]]) -> Result<Vec<Tokens>> {
+        let Inner::Pieces(inner) = &self.inner else {
+            return Err(self.wrong("a list of words cannot join two texts"));
+        };
+        let inputs = pairs
+            .iter()
+            .map(|[first, second]| EncodeInput::from((self.input(first), self.input(second))));
+        self.run(inner, inputs.collect(), true)
+    }
+
+    fn inputs<'t>(&self, texts: &'t [impl AsRef<str>]) -> Vec<EncodeInput<'t>> {
+        let input = |text: &'t str| self.input(text).into();
+        texts.iter().map(|text| input(text.as_ref())).collect()
     }
 
     fn input<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
@@ -171,12 +227,13 @@ impl Tokenizer {
         }
     }
 
-    fn run<'t>(
+    fn run(
         &self,
-        inputs: impl Iterator<Item = EncodeInput<'t>>,
+        inner: &tokenizers::Tokenizer,
+        inputs: Vec<EncodeInput<'_>>,
         special: bool,
     ) -> Result<Vec<Tokens>> {
-        let encoded = self.inner.encode_batch_fast(inputs.collect(), special);
+        let encoded = inner.encode_batch_fast(inputs, special);
         let encoded = encoded.map_err(|e| self.wrong(&e.to_string()))?;
         Ok(encoded.iter().map(tokens).collect())
     }
@@ -193,10 +250,10 @@ impl Tokenizer {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        for (name, bytes) in &self.files {
+        for (name, bytes) in self.files.iter() {
             crate::weights::write_beside(&folder.join(name), bytes)?;
         }
-        let mut settings = self.settings.clone();
+        let mut settings = (*self.settings).clone();
         if self.limit < usize::MAX {
             settings.insert("model_max_length".into(), self.limit.into());
         }

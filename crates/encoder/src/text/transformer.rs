@@ -5,8 +5,10 @@ use super::packed::Packed;
 use super::pass::Pass;
 use crate::error::{Error, Result};
 use crate::layer::{Blocks, LayerNorm, Linear};
+use crate::lora::Lora;
 use crate::op::{self, Activation, Heads};
 use crate::parameters::{Init, Kind, Scope, Storage};
+use crate::tape;
 use candle_core::Tensor;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub struct Transformer {
     architecture: Architecture,
     /// `config.json` as it was found, to be written again.
     config: Map<String, Value>,
+    /// The adapters of its linear layers.
+    lora: Option<Lora>,
     words: Tensor,
     positions: Tensor,
     segments: Option<Tensor>,
@@ -72,6 +76,17 @@ impl Transformer {
             let place = scope.child("encoder");
             table(&place, "relative_attention_bias.weight", buckets, a.heads)
         });
+        // Of no use to token vectors, but carried along for those who will read the folder.
+        let unused = scope
+            .clone()
+            .freezing(&[String::new()])
+            .child("pooler.dense");
+        for (name, shape) in [("weight", &[a.width, a.width][..]), ("bias", &[a.width])] {
+            if unused.has(name) {
+                let kind = (Kind::Frozen, Storage::Plain);
+                unused.parameter(name, shape, Init::Constant(0.0), kind)?;
+            }
+        }
         let layer = |i| Layer::new(&scope.child(names.layer).child(i), a, names);
         Ok(Self {
             words: table(&place, "word_embeddings.weight", a.vocabulary, a.width)?,
@@ -82,6 +97,7 @@ impl Transformer {
             layers: (0..a.layers).map(layer).collect::<Result<_>>()?,
             architecture,
             config: Map::new(),
+            lora: scope.lora().cloned(),
         })
     }
 
@@ -89,6 +105,11 @@ impl Transformer {
     #[must_use]
     pub(super) fn described(self, config: Map<String, Value>) -> Self {
         Self { config, ..self }
+    }
+
+    /// The adapters of its linear layers.
+    pub fn lora(&self) -> Option<&Lora> {
+        self.lora.as_ref()
     }
 
     /// The `config.json` that it came from.
@@ -130,7 +151,11 @@ impl Transformer {
                 number,
                 pass,
             };
-            x = layer.forward(&x, bias.as_ref(), at)?;
+            x = if pass.checkpoint {
+                layer.checkpointed(&x, bias.as_ref(), at)?
+            } else {
+                layer.forward(&x, bias.as_ref(), at)?
+            };
         }
         Ok(x)
     }
@@ -196,6 +221,34 @@ impl Layer {
             down: linear(names.down, [a.inner, a.width], none)?,
             output_norm: norm(names.output_norm)?,
         })
+    }
+
+    /// The same forward pass, of which only the inputs are kept.
+    fn checkpointed(&self, x: &Tensor, bias: Option<&Tensor>, at: At) -> Result<Tensor> {
+        let biased = bias.is_some();
+        let inputs = [x].into_iter().chain(bias).chain(self.tensors());
+        let inputs: Vec<Tensor> = inputs.cloned().collect();
+        let (layer, a, heads) = (self.clone(), at.a.clone(), at.heads.clone());
+        let (number, pass) = (at.number, at.pass);
+        let y = tape::checkpoint(&inputs, move |inputs| {
+            let at = At {
+                a: &a,
+                heads: &heads,
+                number,
+                pass,
+            };
+            let bias = biased.then(|| &inputs[1]);
+            let y = layer.forward(&inputs[0], bias, at);
+            y.map_err(|e| candle_core::Error::Msg(e.to_string()))
+        });
+        Ok(y?)
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let linear = [&self.projections, &self.output, &self.up, &self.down];
+        let norms = [&self.attention_norm, &self.output_norm];
+        let norms = norms.into_iter().map(LayerNorm::tensor);
+        linear.into_iter().flat_map(Linear::tensors).chain(norms)
     }
 
     fn forward(

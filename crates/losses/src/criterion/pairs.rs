@@ -1,7 +1,7 @@
 //! Evaluation of losses of the pair matrix.
 
 use super::columns::{self, Learner, Others, Vectors};
-use super::{Part, Run, Seen};
+use super::{CHUNK, Part, Run, Seen, add};
 use crate::distance::{Distances, PairDistance};
 use crate::error::Error;
 use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, RowLoss, Rows};
@@ -41,6 +41,8 @@ struct Found {
     parameters: Vec<Vec<f32>>,
     /// Pairs that take part, and all pairs.
     kept: [usize; 2],
+    /// Tuples with fewer negatives than the loss asks for.
+    short: usize,
 }
 
 impl Run<'_> {
@@ -94,6 +96,10 @@ impl Run<'_> {
         if let Others::Vectors(Vectors { learner, .. }) = &others {
             self.add_column_gradient(learner, &found.columns, part);
         }
+        [found.rows, found.columns]
+            .into_iter()
+            .for_each(scratch::keep);
+        self.outcome.short += found.short;
         self.kept[0] += found.kept[0];
         self.kept[1] += found.kept[1];
         self.add(found.evaluation, part.weight);
@@ -156,7 +162,7 @@ impl Setting<'_> {
         for &first in &firsts {
             let distances = self.distances(others, self.block_of(first, block))?;
             let pairs = Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-            let mut g = zeros(distances.s().len());
+            let mut g = scratch::take(distances.s().len());
             let tuples = self.tuples(pairs, rng);
             let (terms, kept_pairs) = rows.terms(pairs, &tuples, &mut g);
             sums.extend(terms);
@@ -171,22 +177,22 @@ impl Setting<'_> {
         found.evaluation = reduced.evaluation;
         let rng = &mut draws.clone();
         for &first in &firsts {
-            let (distances, g) = if let Some((distances, tuples, mut g)) = kept.take() {
+            let (distances, g, factor) = if let Some((distances, tuples, mut g)) = kept.take() {
                 let pairs =
                     Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g)
+                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g, factor)
             } else {
                 let distances = self.distances(others, self.block_of(first, block))?;
                 let pairs =
                     Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                let mut g = zeros(distances.s().len());
+                let mut g = scratch::take(distances.s().len());
                 let tuples = self.tuples(pairs, rng);
                 rows.terms(pairs, &tuples, &mut g);
-                rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g)
+                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
+                (distances, g, factor)
             };
-            found.add(distances, first * self.dim, &g);
+            found.add(distances, first * self.dim, (&g, factor));
             scratch::keep(g);
         }
         Ok(found)
@@ -211,6 +217,7 @@ impl Setting<'_> {
         let pairs = Pairs::block(distances.s(), &classes, 0, own(others)).within(distances.space());
         let tuples = self.tuples(pairs, rng);
         found.keep(tuples.pairs(pairs).counts());
+        found.short = self.objective.loss.definition().short(&tuples);
         let (columns, column_labels) = match others {
             Others::Batch => (self.dense, self.labels),
             Others::Vectors(vectors) => (&*vectors.points, &*vectors.labels),
@@ -244,7 +251,7 @@ impl Setting<'_> {
             norms: [&norms[0], &norms[1]],
         };
         found.evaluation = loss.value_and_grad(&matrix, &mut gradients);
-        found.add(distances, 0, &g);
+        found.add(distances, 0, (&g, 1.0));
         scratch::keep(g);
         through_norms(&mut found.rows, self.dense, [&norms[0], &of_norms[0]]);
         if !found.columns.is_empty() {
@@ -262,10 +269,11 @@ impl Found {
         };
         Self {
             evaluation: Evaluation::default(),
-            rows: vec![0.0; len],
-            columns: vec![0.0; columns],
+            rows: zeros(len),
+            columns: zeros(columns),
             parameters: Vec::new(),
             kept: [0; 2],
+            short: 0,
         }
     }
 
@@ -275,14 +283,12 @@ impl Found {
         self.kept[1] += all;
     }
 
-    /// Adds the gradients of a block whose rows begin at number `at` of the batch.
-    fn add(&mut self, distances: Distances<'_>, at: usize, g: &[f32]) {
+    /// Adds the gradients of a block whose rows begin at number `at` of the batch, given `G` and what it is multiplied by.
+    fn add(&mut self, distances: Distances<'_>, at: usize, (g, factor): (&[f32], f32)) {
         let (rows, columns) = distances.gradients(g, !self.columns.is_empty());
-        self.rows[at..at + rows.len()].copy_from_slice(&rows);
-        self.columns
-            .iter_mut()
-            .zip(&columns)
-            .for_each(|(sum, g)| *sum += g);
+        add(&mut self.rows[at..at + rows.len()], &rows, factor);
+        add(&mut self.columns, &columns, factor);
+        [rows, columns].into_iter().for_each(scratch::keep);
     }
 }
 
@@ -314,6 +320,6 @@ fn own(others: &Others<'_>) -> Option<usize> {
 
 fn zeros(len: usize) -> Vec<f32> {
     let mut g = scratch::take(len);
-    g.par_chunks_mut(1 << 16).for_each(|chunk| chunk.fill(0.0));
+    g.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0));
     g
 }

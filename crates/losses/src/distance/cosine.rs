@@ -28,15 +28,11 @@ impl PairDistance for Cosine {
     }
 
     fn matrix(&self, points: Points<'_>) -> Vec<f32> {
-        use rayon::prelude::*;
-        let mut s = gram::products(points, -1.0);
-        s.par_chunks_mut(1 << 13)
-            .for_each(|chunk| chunk.iter_mut().for_each(|s| *s += 1.0));
-        s
+        gram::one_minus_products(points)
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        gram::gradient(points, (Of::Products, -1.0), |_| 1.0, (s, g), out);
+        gram::gradient_of_one(points, (Of::Products, -1.0), (s, g), out);
     }
 
     fn euclidean(&self) -> Option<fn(f32) -> f32> {

@@ -16,16 +16,22 @@ const CHUNK: usize = 1 << 13;
 
 /// `alpha X Yᵀ`, shape `[B, C]`.
 pub(super) fn products(points: Points<'_>, alpha: f32) -> Vec<f32> {
-    let (b, c) = (points.x.rows, points.y.rows);
-    let mut s = scratch::take(b * c);
-    gemm(
-        MatMut::new(&mut s, b, c),
-        Beta::Overwrite,
-        alpha,
-        points.x,
-        points.y.t(),
-    );
+    let mut s = scratch::take(points.x.rows * points.y.rows);
+    multiply(&mut s, Beta::Overwrite, alpha, points);
     s
+}
+
+/// `1 - X Yᵀ`, shape `[B, C]`.
+pub(super) fn one_minus_products(points: Points<'_>) -> Vec<f32> {
+    let mut s = scratch::take(points.x.rows * points.y.rows);
+    s.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(1.0));
+    multiply(&mut s, Beta::Add, -1.0, points);
+    s
+}
+
+fn multiply(s: &mut [f32], beta: Beta, alpha: f32, points: Points<'_>) {
+    let s = MatMut::new(s, points.x.rows, points.y.rows);
+    gemm(s, beta, alpha, points.x, points.y.t());
 }
 
 /// `‖x_i - y_j‖²` as `‖x_i‖² + ‖y_j‖² - 2 x_i·y_j`, and plainly where that cancels: exactly zero between equal rows.
@@ -101,6 +107,20 @@ pub(super) fn gradient(
             }
         });
     gradient_between(points, (of, alpha), s, out);
+}
+
+/// The same for `w = 1`, where between two sets `G` is `h` as it is.
+pub(super) fn gradient_of_one(
+    points: Points<'_>,
+    (of, alpha): (Of, f32),
+    (s, g): (&mut [f32], &[f32]),
+    out: Gradients<'_>,
+) {
+    if points.same {
+        gradient(points, (of, alpha), |_| 1.0, (s, g), out);
+    } else {
+        gradient_between(points, (of, alpha), g, out);
+    }
 }
 
 /// The same for given `h`, shape `[B, C]`, and the points of two sets.

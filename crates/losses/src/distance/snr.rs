@@ -81,6 +81,10 @@ impl PairDistance for Snr {
         self.normalize
     }
 
+    fn symmetric(&self) -> bool {
+        false
+    }
+
     fn matrix(&self, points: Points<'_>) -> Vec<f32> {
         let (x, c) = (centered(points.x), points.y.rows);
         let y = centered(points.y);

@@ -1,6 +1,6 @@
 //! The angular loss.
 
-use super::class_softmax::exp_in_place;
+use super::class_softmax::{exp_in_place, largest};
 use super::{Definition, Row, RowLoss, picks};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
@@ -71,10 +71,11 @@ impl Angular {
         let mut top = f32::NEG_INFINITY;
         row.kept.negatives(a, |range| {
             let d = from_a[range.clone()].iter().zip(&from_p[range.clone()]);
-            for (z, (d_an, d_pn)) in shares[range].iter_mut().zip(d) {
+            let shares = &mut shares[range];
+            for (z, (d_an, d_pn)) in shares.iter_mut().zip(d) {
                 *z = 4.0 * t * (2.0 - d_an - d_pn) - of_pair;
-                top = top.max(*z);
             }
+            top = top.max(largest(shares));
         });
         if top == f32::NEG_INFINITY {
             return None;
@@ -119,15 +120,22 @@ impl RowLoss for Angular {
             });
         };
         let mut pulls = Vec::new();
+        // Then the pairs (p, a), which have slopes in this row too, have the terms of the pairs (a, p).
+        let mirrored = matches!(row.tuples, Tuples::All) && row.pairs.space().symmetric;
         for p in row.positives() {
             if let Some(pair) = self.pair(row, [a, p], &mut shares) {
-                let weight = row.weight(a) * terms.add(pair.value, pair.active, row.keep);
-                push(a, weight, &shares);
+                let counts = terms.add(pair.value, pair.active, row.keep);
+                let weight = row.weight(a) * counts;
+                let lent = if mirrored {
+                    row.weight(p) * counts
+                } else {
+                    0.0
+                };
+                push(a, weight + lent, &shares);
                 pulls.push((p, 2.0 * (1.0 + t) * weight * pair.miss));
             }
         }
-        // The pairs (q, a) of the other anchors of the class have slopes in this row too.
-        for q in row.pairs.positives(a) {
+        for q in row.pairs.positives(a).filter(|_| !mirrored) {
             if !row.kept.positives(q).any(|p| p == a) {
                 continue;
             }

@@ -1,10 +1,12 @@
 //! The softmax over candidates out of several views, in which some are left out and others weigh more.
 
+use super::class_softmax::{exp_in_place, largest, total};
 use super::paired::add;
 use super::{Evaluation, ViewGradients, Views};
 use crate::described::words;
 use crate::distance::Distances;
 use crate::error::Error;
+use crate::scratch;
 use std::ops::Range;
 
 words! {
@@ -38,6 +40,12 @@ impl MarginStrategy {
         }
     }
 }
+
+/// Below this logit, from the largest, a candidate has no part in a sum of `f32`; numbers far below would be slow.
+const SMALLEST: f32 = -80.0;
+
+/// Just above its exponential.
+const NOTHING: f32 = 2e-35;
 
 /// A view of queries and the views of their candidates.
 pub(super) type Kind = (usize, Range<usize>);
@@ -97,9 +105,11 @@ impl<'a> Block<'a> {
         let candidates = views.embeddings[others.clone()].concat();
         let queries = views.embeddings[query];
         let distances = Distances::between(views.distance(), queries, &candidates, views.cols)?;
+        let mut g = scratch::take(distances.s().len());
+        g.fill(0.0);
         Ok(Self {
             query,
-            g: vec![0.0; distances.s().len()],
+            g,
             columns: candidates.len() / views.cols,
             others,
             distances,
@@ -138,6 +148,9 @@ impl<'a> Block<'a> {
         let views = gradients.embeddings[self.others].iter_mut();
         let parts = of_others.chunks_exact(of_queries.len());
         views.zip(parts).for_each(|(sum, part)| add(sum, part));
+        [self.g, of_queries, of_others]
+            .into_iter()
+            .for_each(scratch::keep);
     }
 }
 
@@ -164,30 +177,53 @@ impl Candidates {
         self.extra.extend(pushed.map(|(j, &d)| extra(j, d)));
     }
 
+    /// Appends candidates but those that a guide has more similar than `most`, by its cosine distances, and number `own`.
+    pub fn push_guided(&mut self, d: &[f32], guide: &[f32], (most, own): (f32, usize)) {
+        let first = self.d.len();
+        self.d.extend_from_slice(d);
+        let extra = |&guide: &f32| {
+            if 1.0 - guide > most {
+                f32::NEG_INFINITY
+            } else {
+                0.0
+            }
+        };
+        self.extra.extend(guide.iter().map(extra));
+        self.extra[first + own] = f32::NEG_INFINITY;
+    }
+
     /// `weight log Σ_j exp(scale (d_target - d_j) + extra_j)`, with its slopes in `slopes`. The same pair as the target
     /// may come again as `again`, which makes the term no more active.
     pub fn pick(&mut self, [target, again]: [usize; 2], scale: f32, weight: f32) -> Evaluation {
         let own = self.d[target];
         self.extra[target] = 0.0;
-        let logits = self.d.iter().zip(&self.extra);
-        let logits: Vec<f32> = logits.map(|(d, extra)| scale * (own - d) + extra).collect();
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let shifted: Vec<f32> = logits.iter().map(|z| z - top).collect();
-        self.slopes.resize(shifted.len(), 0.0);
-        nearkin_kernels::exp(&shifted, &mut self.slopes);
-        let sum: f64 = self.slopes.iter().map(|&e| f64::from(e)).sum();
+        let Self { d, extra, slopes } = self;
+        slopes.clear();
+        let each = d.iter().zip(&*extra);
+        slopes.extend(each.map(|(d, extra)| scale * (own - d) + extra));
+        let top = largest(slopes);
+        for z in slopes.iter_mut() {
+            *z = (*z - top).max(SMALLEST);
+        }
+        let sum = exp_in_place(slopes, 0.0);
         let factor = -weight * scale / sum as f32;
-        for slope in &mut self.slopes {
-            *slope *= factor;
+        for slope in slopes.iter_mut() {
+            *slope = if *slope > NOTHING {
+                *slope * factor
+            } else {
+                0.0
+            };
         }
         // As minus the sum of the others, so that a target that is all but certain keeps its digits.
-        self.slopes[target] = 0.0;
-        self.slopes[target] = -self.slopes.iter().sum::<f32>();
-        let others = || (0..self.d.len()).filter(|&j| j != target && j != again);
-        let kept = |&j: &usize| self.extra[j] > f32::NEG_INFINITY;
+        slopes[target] = 0.0;
+        slopes[target] = -total(slopes) as f32;
+        let near = |(&d, &extra): (&f32, &f32)| u32::from(d <= own && extra > f32::NEG_INFINITY);
+        let nearer: u32 = d.iter().zip(&*extra).map(near).sum();
+        let near = |j: usize| near((&d[j], &extra[j]));
+        let same = near(target) + if again == target { 0 } else { near(again) };
         Evaluation::of_tuple(
             f64::from(weight) * (f64::from(top) + sum.ln()),
-            others().filter(kept).any(|j| self.d[j] <= own),
+            nearer > same,
         )
     }
 }

@@ -3,46 +3,54 @@
 use rayon::prelude::*;
 
 /// Right-hand sides that are solved side by side.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `A = C Cᵀ`.
 pub(super) struct Cholesky {
-    /// `C` in the lower triangle of rows; what is above is left over.
-    lower: Vec<f64>,
-    n: usize,
+    /// The rows of `C` up to the diagonal, one after another.
+    rows: Vec<f64>,
+}
+
+/// Where row `i` of a triangle begins.
+fn start(i: usize) -> usize {
+    i * (i + 1) / 2
 }
 
 impl Cholesky {
-    /// Of a positive definite matrix `[n, n]`, whose lower triangle is read.
-    pub fn new(a: Vec<f64>, n: usize) -> Self {
-        let mut factor = Self { lower: a, n };
+    /// Of a positive definite matrix `[n, n]`, given entry by entry: `entry(i, j)` with `j ≤ i`.
+    pub fn new(n: usize, entry: impl Fn(usize, usize) -> f64 + Sync) -> Self {
+        let mut factor = Self {
+            rows: vec![0.0; start(n)],
+        };
         for first in (0..n).step_by(LANES) {
             let last = (first + LANES).min(n);
             // The part of these rows that the rows above decide.
-            let mut x = lanes(&factor.lower[first * n..last * n], n, first);
-            factor.forward(&mut x);
-            spread(&x, &mut factor.lower[first * n..last * n], n);
-            for i in first..last {
-                let (above, row) = factor.lower.split_at_mut(i * n);
-                for j in first..i {
-                    let other = &above[j * n..];
-                    row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
+            let mut x = vec![[0.0; LANES]; first];
+            x.par_iter_mut().enumerate().for_each(|(j, x)| {
+                for (i, x) in (first..last).zip(x) {
+                    *x = entry(i, j);
                 }
-                row[i] = (row[i] - dot(&row[..i], &row[..i])).sqrt();
+            });
+            factor.forward(&mut x);
+            for i in first..last {
+                let (above, rest) = factor.rows.split_at_mut(start(i));
+                let row = &mut rest[..=i];
+                let solved = row.iter_mut().zip(&x);
+                solved.for_each(|(c, x)| *c = x[i - first]);
+                for j in first..i {
+                    let other = &above[start(j)..];
+                    row[j] = (entry(i, j) - dot(&row[..j], &other[..j])) / other[j];
+                }
+                row[i] = (entry(i, i) - dot(&row[..i], &row[..i])).sqrt();
             }
         }
         factor
     }
 
-    /// `B A⁻¹` in place of the rows `B`.
-    pub fn solve(&self, b: &mut [f64]) {
-        let n = self.n;
-        b.par_chunks_mut(LANES * n).for_each(|rows| {
-            let mut x = lanes(rows, n, n);
-            self.forward(&mut x);
-            self.backward(&mut x);
-            spread(&x, rows, n);
-        });
+    /// `A⁻¹ X` in place of `X`.
+    pub fn solve(&self, x: &mut [[f64; LANES]]) {
+        self.forward(x);
+        self.backward(x);
     }
 
     /// Solves with the leading rows of `C`.
@@ -71,24 +79,8 @@ impl Cholesky {
 
     /// Row `i` of `C` left of the diagonal, and its entry there.
     fn row(&self, i: usize) -> (&[f64], f64) {
-        let row = &self.lower[i * self.n..];
+        let row = &self.rows[start(i)..];
         (&row[..i], row[i])
-    }
-}
-
-/// The first `count` columns of up to so many rows, side by side.
-fn lanes(rows: &[f64], n: usize, count: usize) -> Vec<[f64; LANES]> {
-    let mut x = vec![[0.0; LANES]; count];
-    for (lane, row) in rows.chunks_exact(n).enumerate() {
-        x.iter_mut().zip(row).for_each(|(x, b)| x[lane] = *b);
-    }
-    x
-}
-
-/// The way back.
-fn spread(x: &[[f64; LANES]], rows: &mut [f64], n: usize) {
-    for (lane, row) in rows.chunks_exact_mut(n).enumerate() {
-        row.iter_mut().zip(x).for_each(|(b, x)| *b = x[lane]);
     }
 }
 

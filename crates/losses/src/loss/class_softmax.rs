@@ -25,8 +25,13 @@ pub(super) struct Odds {
 }
 
 /// `log(1 + Σ_j exp z_j)` over the classes but the target, whose own logit is the zero of `z`; without the one if the
-/// target does not take part in the sum. The entries of `z` become their slopes, with zero in place of the target.
-pub(super) fn cross_entropy(z: &mut [f32], target: usize, with_target: bool) -> Odds {
+/// target does not take part in the sum. The entries of `z` become their slopes times `of_slopes`, with zero in place of the
+/// target.
+pub(super) fn cross_entropy(
+    z: &mut [f32],
+    target: usize,
+    (with_target, of_slopes): (bool, f32),
+) -> Odds {
     let (before, rest) = z.split_at_mut(target);
     let after = &mut rest[1..];
     let top = largest(before).max(largest(after));
@@ -38,11 +43,11 @@ pub(super) fn cross_entropy(z: &mut [f32], target: usize, with_target: bool) -> 
         0.0
     };
     let total = own + others;
-    let factor = total.recip() as f32;
-    for z in before.iter_mut().chain(after) {
+    let factor = of_slopes * total.recip() as f32;
+    for z in z.iter_mut() {
         *z *= factor;
     }
-    rest[0] = 0.0;
+    z[target] = 0.0;
     Odds {
         value: if own == 1.0 {
             others.ln_1p()
@@ -54,17 +59,27 @@ pub(super) fn cross_entropy(z: &mut [f32], target: usize, with_target: bool) -> 
     }
 }
 
-fn largest(z: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let larger = |m: &mut f32, z: f32| *m = if z > *m { z } else { *m };
+/// The largest of some numbers, `-∞` of none.
+pub(super) fn largest(z: &[f32]) -> f32 {
+    extreme(z, f32::NEG_INFINITY, |m, z| if z > m { z } else { m })
+}
+
+/// The smallest of some numbers, `∞` of none.
+pub(super) fn smallest(z: &[f32]) -> f32 {
+    extreme(z, f32::INFINITY, |m, z| if z < m { z } else { m })
+}
+
+fn extreme(z: &[f32], start: f32, pick: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; LANES];
     let chunks = z.chunks_exact(LANES);
     for (m, &z) in lanes.iter_mut().zip(chunks.remainder()) {
-        larger(m, z);
+        *m = pick(*m, z);
     }
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(m, &z)| larger(m, z));
+        let each = lanes.iter_mut().zip(chunk);
+        each.for_each(|(m, &z)| *m = pick(*m, z));
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    lanes.into_iter().fold(start, pick)
 }
 
 /// `z = exp(z - shift)`; the sum.
@@ -124,10 +139,7 @@ impl ClassSoftmax {
         g.iter_mut()
             .zip(d)
             .for_each(|(z, d)| *z = scale * (own - d));
-        let odds = cross_entropy(g, target, self.with_target);
-        for g in g.iter_mut() {
-            *g *= -scale;
-        }
+        let odds = cross_entropy(g, target, (self.with_target, -scale));
         g[target] = scale * odds.miss * slope;
         row.whole(odds.value, [1, usize::from(odds.beaten)], g)
     }

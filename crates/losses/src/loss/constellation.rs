@@ -34,7 +34,7 @@ described! {
     /// ```
     ///
     /// Negatives are drawn uniformly and without replacement; a pair with fewer than `k` of them has them all, which
-    /// [`short`](Constellation::short) counts. For `groups` and `reference` the batch is cut in order into `k` groups, item
+    /// [`Outcome::short`](crate::Outcome::short) counts. For `groups` and `reference` the batch is cut in order into `k` groups, item
     /// `a` of each being `a_g`; what is left over is left out. They visit `B³/k²` slots. A term is active while some negative is
     /// at least as near as its positive.
     ///
@@ -93,14 +93,6 @@ fn listed(tuples: &Tuples) -> (usize, &[u32]) {
 }
 
 impl Constellation {
-    /// How many of the terms drawn have fewer negatives than asked for.
-    #[must_use]
-    pub fn short(tuples: &Tuples) -> usize {
-        let (width, indices) = listed(tuples);
-        let short = |tuplet: &&[u32]| tuplet[2..].contains(&tuplet[1]);
-        indices.chunks_exact(width).filter(short).count()
-    }
-
     fn drawn(matrix: &Matrix<'_>, g: &mut [f32]) -> Evaluation {
         let pairs = matrix.pairs;
         let (width, indices) = listed(matrix.tuples);
@@ -197,6 +189,16 @@ impl Definition for Constellation {
 
     fn default_reducer(&self) -> Option<Reducer> {
         None
+    }
+
+    fn short(&self, tuples: &Tuples) -> usize {
+        if self.mode != Mode::Paper {
+            return 0;
+        }
+        let (width, indices) = listed(tuples);
+        let missing = (self.k.get() + 2).saturating_sub(width);
+        let short = |tuplet: &&[u32]| missing > 0 || tuplet[2..].contains(&tuplet[1]);
+        indices.chunks_exact(width).filter(short).count()
     }
 
     fn form(&self, pairs: Pairs<'_>, rng: &mut ChaCha8Rng) -> Tuples {

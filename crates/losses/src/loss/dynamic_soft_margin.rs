@@ -1,5 +1,6 @@
 //! The dynamic soft margin loss.
 
+use super::ladder::{Ladder, Steps, Tally, above, count};
 use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Distance, L2};
@@ -9,6 +10,7 @@ use crate::pairs::Pairs;
 use crate::range::{Count, Positive};
 use crate::reducer::{Reducer, Term};
 use crate::tuples::Tuples;
+use std::ops::Range;
 
 described! {
     /// Weighs each triplet by the share of triplets that are placed no worse, in place of a margin.
@@ -19,8 +21,8 @@ described! {
     /// ```
     ///
     /// Each `x` is divided between the two edges next to it of `bins` bins over `[-range, range]`, and the clamped ones beyond.
-    /// `F` is a constant of the gradient. The value falls below zero as triplets become easy. All triplets are visited, in
-    /// `O(B² K)` for classes of `K`; one is active while `x > 0`.
+    /// `F` is a constant of the gradient. The value falls below zero as triplets become easy. All triplets are summed exactly
+    /// without visiting each, by searching among the edges of each positive; one is active while `x > 0`.
     ///
     /// # Shapes
     /// - embeddings: `[B, D]`, labels: `[B]`
@@ -54,70 +56,130 @@ described! {
     }
 }
 
-/// Triplets that are placed side by side.
-const BLOCK: usize = 256;
+/// The negatives of an anchor, at their places among the bounds of its positives.
+struct Placed<'a> {
+    d: &'a [f32],
+    positives: Vec<usize>,
+    negatives: Vec<Range<usize>>,
+    steps: Steps,
+    /// Of each column that is a negative.
+    places: Vec<u32>,
+    tallies: Vec<Tally>,
+}
 
-/// Tables that neighboring triplets are counted in by turns, so that none waits for the one before it.
-const TABLES: usize = 4;
+impl<'a> Placed<'a> {
+    fn new(pairs: Pairs<'a>, a: usize, loss: &DynamicSoftMargin) -> Self {
+        let d = pairs.row(a);
+        let positives: Vec<_> = pairs.positives(a).collect();
+        let bounds = |&p: &usize| {
+            let edges = (0..=loss.bins.get()).map(move |k| loss.bound(d[p], k));
+            // A negative below the positive itself has `x > 0`.
+            edges.chain([d[p]])
+        };
+        let steps = Steps::new(positives.iter().flat_map(bounds).collect());
+        let mut placed = Self {
+            d,
+            positives,
+            negatives: pairs.negatives(a).collect(),
+            places: vec![0; d.len()],
+            tallies: vec![[0.0; 2]; steps.places()],
+            steps,
+        };
+        for range in placed.negatives.iter().cloned() {
+            let (d, places) = (&d[range.clone()], &mut placed.places[range]);
+            placed.steps.find(d, places);
+            count(&mut placed.tallies, d, places);
+        }
+        placed
+    }
+}
 
-/// Triplets of one positive: `x`, the edge at or below it, and how far it is to the next.
-struct Placed {
-    x: [f64; BLOCK],
-    edge: [u32; BLOCK],
-    beyond: [f64; BLOCK],
+/// The triplets of an anchor.
+struct Triplets {
+    /// How many are at each edge.
+    shares: Vec<f64>,
+    /// The sum of `x` from each edge up to the next.
+    gaps: Vec<f64>,
+    count: usize,
+    active: usize,
 }
 
 impl DynamicSoftMargin {
-    /// Calls `f` on blocks of the triplets of an anchor: the positive, the first negative, their number and their places.
-    fn triplets(&self, pairs: Pairs<'_>, a: usize, mut f: impl FnMut([usize; 3], &Placed)) {
-        let (d, range) = (pairs.row(a), self.range.exact());
-        let scale = self.bins.get() as f64 / (2.0 * range);
-        let mut placed = Placed {
-            x: [0.0; BLOCK],
-            edge: [0; BLOCK],
-            beyond: [0.0; BLOCK],
-        };
-        for p in pairs.positives(a) {
-            let d_p = f64::from(d[p]);
-            for negatives in pairs.negatives(a) {
-                for first in negatives.clone().step_by(BLOCK) {
-                    let d = &d[first..negatives.end.min(first + BLOCK)];
-                    let Placed { x, edge, beyond } = &mut placed;
-                    let each = x.iter_mut().zip(edge).zip(beyond).zip(d);
-                    for (((x, edge), beyond), d) in each {
-                        *x = d_p - f64::from(*d);
-                        let place = (x.clamp(-range, range) + range) * scale;
-                        let below = place as i32;
-                        *edge = below as u32;
-                        *beyond = place - f64::from(below);
-                    }
-                    f([p, first, d.len()], &placed);
-                }
-            }
-        }
+    /// Edge `k` of the bins.
+    fn edge(&self, k: usize) -> f64 {
+        let bins = self.bins.get() as f64;
+        self.range.exact() * (2.0 * k as f64 - bins) / bins
     }
 
-    /// The weights of the edges of an anchor's triplets, and their number.
-    fn edges(&self, pairs: Pairs<'_>, a: usize) -> (Vec<f64>, usize) {
-        let mut tables = vec![[[0.0; 2]; TABLES]; self.bins.get() + 1];
-        let mut count = 0;
-        self.triplets(pairs, a, |[_, _, len], placed| {
-            count += len;
-            let each = placed.edge.iter().zip(&placed.beyond).take(len);
-            for (k, (&edge, beyond)) in each.enumerate() {
-                let tally = &mut tables[edge as usize][k % TABLES];
-                *tally = [tally[0] + 1.0, tally[1] + beyond];
+    /// What the negatives of a positive are below when `x` is at edge `k` or above.
+    fn bound(&self, d_p: f32, k: usize) -> f32 {
+        above(f64::from(d_p) - self.edge(k))
+    }
+
+    fn triplets(&self, pairs: Pairs<'_>, a: usize) -> Triplets {
+        let placed = Placed::new(pairs, a, self);
+        let negatives = Ladder::new(&placed.steps, &placed.tallies);
+        let (bins, all) = (self.bins.get(), negatives.below(f32::INFINITY));
+        let mut triplets = Triplets {
+            shares: vec![0.0; bins + 1],
+            gaps: vec![0.0; bins + 1],
+            count: 0,
+            active: 0,
+        };
+        for &p in &placed.positives {
+            let d_p = placed.d[p];
+            // How many `x` there are, and their sum.
+            let x =
+                |(count, sum): (usize, f64)| [count as f64, count as f64 * f64::from(d_p) - sum];
+            let mut from_next = [0.0; 2];
+            for k in (0..=bins).rev() {
+                let from = x(negatives.below(self.bound(d_p, k)));
+                let [count, sum] = [0, 1].map(|part| from[part] - from_next[part]);
+                triplets.shares[k] += count;
+                triplets.gaps[k] += sum;
+                if k < bins {
+                    let step = self.edge(k + 1) - self.edge(k);
+                    let of_next = (sum - count * self.edge(k)) / step;
+                    triplets.shares[k] -= of_next;
+                    triplets.shares[k + 1] += of_next;
+                }
+                from_next = from;
             }
-        });
-        let mut edges = vec![0.0; self.bins.get() + 1];
-        for (edge, table) in tables.iter().enumerate() {
-            let [count, beyond] = [0, 1].map(|k| table.iter().map(|tally| tally[k]).sum::<f64>());
-            edges[edge] += count - beyond;
-            if let Some(next) = edges.get_mut(edge + 1) {
-                *next += beyond;
+            // Those below all edges are at the first.
+            let below = x(all);
+            triplets.shares[0] += below[0] - from_next[0];
+            triplets.gaps[0] += below[1] - from_next[1];
+            triplets.count += all.0;
+            triplets.active += negatives.below(d_p).0;
+        }
+        triplets
+    }
+
+    /// Writes the slopes of an anchor, given what a triplet that reaches each edge weighs more than below it.
+    fn slopes(&self, pairs: Pairs<'_>, (a, weights): (usize, &[f64]), g: &mut [f32]) {
+        let placed = Placed::new(pairs, a, self);
+        let negatives = Ladder::new(&placed.steps, &placed.tallies);
+        let mut bounds = Vec::new();
+        for &p in &placed.positives {
+            let mut pull = 0.0;
+            for (k, &weight) in weights.iter().enumerate() {
+                // Every triplet weighs what those at the first edge do.
+                let bound = match k {
+                    0 => f32::INFINITY,
+                    _ => self.bound(placed.d[p], k),
+                };
+                pull += weight * negatives.below(bound).0 as f64;
+                bounds.push((bound, weight));
+            }
+            g[p] = pull as f32;
+        }
+        let pushes = placed.steps.above(bounds.into_iter());
+        for range in placed.negatives {
+            let places = &placed.places[range.clone()];
+            for (g, &place) in g[range].iter_mut().zip(places) {
+                *g = -pushes[place as usize] as f32;
             }
         }
-        (edges, count)
     }
 }
 
@@ -142,50 +204,28 @@ impl MatrixLoss for DynamicSoftMargin {
         gradients: &mut MatrixGradients<'_>,
     ) -> Evaluation {
         let pairs = matrix.pairs;
-        let of_anchors = pairs.each_anchor(gradients.g, |a, _| self.edges(pairs, a));
-        let mut shares = vec![0.0; self.bins.get() + 1];
-        for (edges, _) in &of_anchors {
-            shares.iter_mut().zip(edges).for_each(|(sum, e)| *sum += e);
-        }
-        let count: usize = of_anchors.iter().map(|(_, count)| count).sum();
+        let anchors = pairs.each_anchor(gradients.g, |a, _| self.triplets(pairs, a));
+        let count: usize = anchors.iter().map(|anchor| anchor.count).sum();
         let weight = 1.0 / count.max(1) as f64;
-        let mut below = 0.0;
-        for share in &mut shares {
-            below += *share * weight;
-            *share = below;
+        let total = |k: usize, of: fn(&Triplets) -> &[f64]| {
+            anchors.iter().map(|anchor| of(anchor)[k]).sum::<f64>() * weight
+        };
+        let (mut value, mut below) = (0.0, 0.0);
+        let mut weights = Vec::new();
+        for k in 0..=self.bins.get() {
+            let share = total(k, |anchor| &anchor.shares);
+            below += share;
+            value += below * total(k, |anchor| &anchor.gaps);
+            weights.push(share * weight);
         }
-        // What a triplet at or above an edge weighs.
-        for share in &mut shares {
-            *share *= weight;
-        }
-        let anchors = pairs.each_anchor(gradients.g, |a, g| {
-            let mut of_anchor = Evaluation::default();
-            self.triplets(pairs, a, |[p, first, len], placed| {
-                let mut pull = 0.0;
-                let each = placed
-                    .x
-                    .iter()
-                    .zip(&placed.edge)
-                    .zip(&mut g[first..first + len]);
-                for ((x, &edge), g) in each {
-                    let share = shares[edge as usize];
-                    of_anchor.value += share * x;
-                    of_anchor.active += usize::from(*x > 0.0);
-                    pull += share;
-                    *g -= share as f32;
-                }
-                of_anchor.tuples += len;
-                g[p] += pull as f32;
-            });
-            of_anchor
+        pairs.each_anchor(gradients.g, |a, g| {
+            self.slopes(pairs, (a, &weights), g);
         });
-        anchors
-            .into_iter()
-            .fold(Evaluation::default(), |sum, anchor| Evaluation {
-                value: sum.value + anchor.value,
-                tuples: sum.tuples + anchor.tuples,
-                active: sum.active + anchor.active,
-            })
+        Evaluation {
+            value,
+            tuples: count,
+            active: anchors.iter().map(|anchor| anchor.active).sum(),
+        }
     }
 
     fn needs_square(&self) -> bool {

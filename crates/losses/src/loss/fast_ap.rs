@@ -1,6 +1,7 @@
 //! The Fast-AP loss.
 
 use super::bins::{Bins, exact_share, sums_from, sums_to};
+use super::class_softmax::smallest;
 use super::{Definition, Row, RowLoss};
 use crate::described::described;
 use crate::distance::{Distance, SquaredL2};
@@ -58,26 +59,22 @@ impl Definition for FastAp {
 impl RowLoss for FastAp {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
         let (d, bins) = (row.d(), Bins::new(self.bins.get(), self.span.get()));
-        let [mut h_p, mut h_n] = [bins.empty(), bins.empty()];
-        let [mut positives, mut negatives, mut active] = [0; 3];
-        let mut nearest = f32::INFINITY;
+        let [mut of_positives, mut of_negatives] = [bins.tallies(), bins.tallies()];
+        let (mut negatives, mut nearest) = (0, f32::INFINITY);
         row.negatives(|range| {
             negatives += range.len();
-            for &d in &d[range] {
-                bins.add(d, &mut h_n);
-                nearest = nearest.min(d);
-            }
+            nearest = nearest.min(smallest(&d[range.clone()]));
+            bins.count(&d[range], &mut of_negatives);
         });
-        for p in row.positives() {
-            positives += 1;
-            active += usize::from(nearest <= d[p]);
-            bins.add(d[p], &mut h_p);
-        }
-        if positives == 0 || negatives == 0 {
+        let to_positives: Vec<f32> = row.positives().map(|p| d[p]).collect();
+        if to_positives.is_empty() || negatives == 0 {
             return Row::nothing();
         }
+        bins.count(&to_positives, &mut of_positives);
+        let active = to_positives.iter().filter(|&&d| nearest <= d).count();
+        let [h_p, h_n] = [of_positives, of_negatives].map(|tallies| tallies.histogram());
 
-        let share = 1.0 / positives as f64;
+        let share = 1.0 / to_positives.len() as f64;
         let (to_p, to_n) = (sums_to(h_p.iter().copied()), sums_to(h_n.iter().copied()));
         let over = |x: f64, l: usize| {
             let all = to_p[l] + to_n[l];
@@ -96,13 +93,12 @@ impl RowLoss for FastAp {
         for (l, of_p) in of_p.iter_mut().enumerate() {
             *of_p += share * over(to_n[l], l);
         }
-        row.positives().for_each(|p| g[p] = bins.slope(d[p], &of_p));
-        row.negatives(|range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
-                *g = bins.slope(d, &of_n);
-            }
-        });
-        row.whole(value, [positives, active], g)
+        let [of_p, of_n] = [of_p, of_n].map(|nodes| bins.slopes(&nodes));
+        let mut pulls = vec![0.0; to_positives.len()];
+        of_p(&to_positives, &mut pulls);
+        row.positives().zip(pulls).for_each(|(p, pull)| g[p] = pull);
+        row.negatives(|range| of_n(&d[range.clone()], &mut g[range]));
+        row.whole(value, [to_positives.len(), active], g)
     }
 
     fn reference(&self, batch: &Exact<'_>, tuples: &Tuples) -> Vec<Term> {

@@ -111,11 +111,9 @@ impl ViewLoss for Gist {
                 .threshold(of_positive, self.margin.get());
             let mut list = Candidates::default();
             for (block, guide) in blocks.iter().zip(&guides) {
-                let guide = &guide.s()[i * block.columns..];
+                let guide = &guide.s()[i * block.columns..][..block.columns];
                 // No row is its own negative; the positive is put back where it is picked.
-                let out = |j: usize| 1.0 - guide[j] > threshold || j == i;
-                let extra = |j, _| if out(j) { f32::NEG_INFINITY } else { 0.0 };
-                list.push(block.row(i).iter().copied(), extra);
+                list.push_guided(block.row(i), guide, (threshold, i));
             }
             let picked = list.pick([i, i], scale, weight);
             (picked, list.slopes)
@@ -132,6 +130,7 @@ impl ViewLoss for Gist {
                 blocks.add_row(i, &slopes);
             }
         }
+        guides.into_iter().for_each(Distances::release);
         blocks.pull(gradients);
         Ok(total)
     }

@@ -1,13 +1,17 @@
 //! The histogram loss.
 
 use super::bins::{Bins, exact_share, sums_from, sums_to};
+use super::class_softmax::{largest, smallest};
 use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
+use crate::pairs::Pairs;
 use crate::range::{Count, Positive};
 use crate::reducer::{Reducer, Term};
-use crate::tuples::Tuples;
+use crate::tuples::{KeptPairs, Tuples};
+use rayon::prelude::*;
+use std::ops::Range;
 
 described! {
     /// The probability that a random negative pair is nearer than a random positive one, from histograms of either kind.
@@ -58,6 +62,67 @@ impl Definition for Histogram {
     }
 }
 
+/// Rows that are counted together: fixed, so that sums have the same bits on any number of threads.
+const ROWS: usize = 32;
+
+/// The pairs that take part, positive and negative.
+struct Counted {
+    histograms: [Vec<f64>; 2],
+    counts: [usize; 2],
+    /// Distance of the farthest positive.
+    farthest: f32,
+    /// Distance of the nearest negative.
+    nearest: f32,
+}
+
+impl Counted {
+    fn new(pairs: Pairs<'_>, kept: &KeptPairs<'_>, bins: Bins) -> Self {
+        let blocks: Vec<_> = (0..pairs.rows().div_ceil(ROWS)).collect();
+        let of_block = |block: usize| {
+            let rows = block * ROWS..pairs.rows().min((block + 1) * ROWS);
+            Self::of_rows(rows, pairs, kept, bins)
+        };
+        let blocks: Vec<Self> = blocks.into_par_iter().map(of_block).collect();
+        let none = Self::of_rows(0..0, pairs, kept, bins);
+        blocks.into_iter().fold(none, Self::plus)
+    }
+
+    fn of_rows(rows: Range<usize>, pairs: Pairs<'_>, kept: &KeptPairs<'_>, bins: Bins) -> Self {
+        let [mut positives, mut negatives] = [bins.tallies(), bins.tallies()];
+        let (mut counts, mut nearest) = ([0; 2], f32::INFINITY);
+        let mut to_positives = Vec::new();
+        for a in rows {
+            let d = pairs.row(a);
+            to_positives.extend(kept.positives(a).map(|p| d[p]));
+            kept.negatives(a, |range| {
+                counts[1] += range.len();
+                nearest = nearest.min(smallest(&d[range.clone()]));
+                bins.count(&d[range], &mut negatives);
+            });
+        }
+        counts[0] = to_positives.len();
+        bins.count(&to_positives, &mut positives);
+        Self {
+            histograms: [positives, negatives].map(|tallies| tallies.histogram()),
+            counts,
+            farthest: largest(&to_positives),
+            nearest,
+        }
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        for (sum, part) in self.histograms.iter_mut().zip(other.histograms) {
+            sum.iter_mut().zip(part).for_each(|(s, h)| *s += h);
+        }
+        Self {
+            counts: [0, 1].map(|k| self.counts[k] + other.counts[k]),
+            farthest: self.farthest.max(other.farthest),
+            nearest: self.nearest.min(other.nearest),
+            ..self
+        }
+    }
+}
+
 impl MatrixLoss for Histogram {
     fn value_and_grad(
         &self,
@@ -67,46 +132,37 @@ impl MatrixLoss for Histogram {
         let pairs = matrix.pairs;
         let kept = matrix.tuples.pairs(pairs);
         let bins = Bins::new(self.bins.get(), self.span.get());
-        let [mut h_p, mut h_n, mut counts] = [bins.empty(), bins.empty(), vec![0.0; 2]];
-        let (mut farthest, mut nearest) = (f32::NEG_INFINITY, f32::INFINITY);
-        for a in 0..pairs.rows() {
-            let d = pairs.row(a);
-            for p in kept.positives(a) {
-                bins.add(d[p], &mut h_p);
-                farthest = farthest.max(d[p]);
-                counts[0] += 1.0;
-            }
-            kept.negatives(a, |range| {
-                counts[1] += range.len() as f64;
-                for &d in &d[range] {
-                    bins.add(d, &mut h_n);
-                    nearest = nearest.min(d);
-                }
-            });
-        }
-        if counts.contains(&0.0) {
+        let Counted {
+            histograms: [h_p, h_n],
+            counts,
+            farthest,
+            nearest,
+        } = Counted::new(pairs, &kept, bins);
+        if counts.contains(&0) {
             return Evaluation::default();
         }
-        let scale = 1.0 / (counts[0] * counts[1]);
+        let scale = 1.0 / (counts[0] as f64 * counts[1] as f64);
         let of_n = sums_from(h_p.iter().map(|h| h * scale));
         let of_p = sums_to(h_n.iter().map(|h| h * scale));
+        let (push, pull) = (bins.slopes(&of_n), bins.slopes(&of_p));
         let active = pairs.each_anchor(gradients.g, |a, g| {
             let (d, mut active) = (pairs.row(a), 0);
             for p in kept.positives(a) {
-                g[p] = bins.slope(d[p], &of_p);
-                active += usize::from(d[p] >= nearest);
+                pull(&d[p..=p], &mut g[p..=p]);
+                active += u32::from(d[p] >= nearest);
             }
             kept.negatives(a, |range| {
-                for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
-                    *g = bins.slope(d, &of_n);
-                    active += usize::from(d <= farthest);
-                }
+                push(&d[range.clone()], &mut g[range.clone()]);
+                active += d[range]
+                    .iter()
+                    .map(|&d| u32::from(d <= farthest))
+                    .sum::<u32>();
             });
-            active
+            active as usize
         });
         Evaluation {
             value: h_n.iter().zip(of_n).map(|(h, sum)| h * sum).sum(),
-            tuples: (counts[0] + counts[1]) as usize,
+            tuples: counts[0] + counts[1],
             active: active.iter().sum(),
         }
     }

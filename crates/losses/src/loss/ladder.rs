@@ -6,7 +6,7 @@ use crate::reducer::{Keep, Terms};
 use rayon::prelude::*;
 
 /// Thresholds up to which comparing with each, in vector instructions, beats looking up a cell.
-pub(super) const FEW: usize = 16;
+pub(super) const FEW: usize = 48;
 
 /// Thresholds of a cell up to which trying one after another beats halving.
 const SHORT: u32 = 16;
@@ -96,12 +96,7 @@ impl Steps {
     /// For each of some distances how many thresholds are up to it.
     pub fn find(&self, d: &[f32], places: &mut [u32]) {
         if self.thresholds().len() <= FEW {
-            places.fill(0);
-            for &t in self.thresholds() {
-                let each = places.iter_mut().zip(d);
-                each.for_each(|(place, &d)| *place += u32::from(t <= d));
-            }
-            return;
+            return nearkin_kernels::places(self.thresholds(), d, places);
         }
         for (places, d) in places.chunks_mut(BLOCK).zip(d.chunks(BLOCK)) {
             let each = places.iter_mut().zip(d);
@@ -171,8 +166,8 @@ impl<'a> Ladder<'a> {
         self.up_to[self.steps.places() - 1][0] as usize
     }
 
-    /// How many are below one of the thresholds, and their sum.
-    fn below(&self, threshold: f32) -> (usize, f64) {
+    /// How many are below one of the thresholds, or below infinity, and their sum.
+    pub fn below(&self, threshold: f32) -> (usize, f64) {
         let [count, sum] = self.up_to[self.steps.rank(threshold)];
         (count as usize, sum)
     }
@@ -189,7 +184,7 @@ fn ceiling(bound: f64) -> f32 {
 }
 
 /// The smallest number above a bound: what is up to the bound is below it. Nothing is up to `-∞`, nor below it.
-fn above(bound: f64) -> f32 {
+pub(super) fn above(bound: f64) -> f32 {
     let near = bound as f32;
     if f64::from(near) <= bound && near > f32::NEG_INFINITY {
         near.next_up()

@@ -1,12 +1,12 @@
 //! The manifold similarity loss.
 
-use super::cholesky::{Cholesky, dot};
+use super::cholesky::dot;
+use super::walks::{Pull, Walks};
 use super::{Columns, Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
 use crate::miner::Miner;
-use crate::pairs::Pairs;
 use crate::range::{Count, NonNegative, ProperFraction};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
@@ -27,7 +27,8 @@ described! {
     ///
     /// A distance that depends on the direction, such as `snr`, counts by its mean of both.
     ///
-    /// Memory is four matrices `[B + proxies, B + proxies]` in `f64`, and time is cubic in their size.
+    /// Memory is that of three matrices `[B + proxies, B + proxies]` of `f32`: distances, slopes, and the triangle of a factor
+    /// in `f64`. Time is cubic in their size.
     ///
     /// # Shapes
     /// - embeddings: `[B, D]`, labels: `[B]`
@@ -87,184 +88,73 @@ impl Definition for Manifold {
     }
 }
 
-/// Random walks over the rows of a square pair matrix.
-struct Walks<'a> {
-    pairs: Pairs<'a>,
-    alpha: f64,
-    /// `log D`.
-    degrees: Vec<f64>,
-    /// `I - alpha D^(-1/2) S D^(-1/2)`.
-    system: Cholesky,
-}
-
-/// `log S`, by the mean distance of both directions.
-fn log_s(pairs: Pairs<'_>, [i, j]: [usize; 2]) -> f64 {
-    (2.0 - f64::from(pairs.at(i, j)) - f64::from(pairs.at(j, i))).max(0.0)
-}
-
-impl<'a> Walks<'a> {
-    fn new(pairs: Pairs<'a>, alpha: f64) -> Self {
-        let n = pairs.rows();
-        let degree = |i: usize| {
-            let others = (0..n).filter(|&j| j != i);
-            let others = others.map(|j| log_s(pairs, [i, j]));
-            let top = others.clone().fold(0.0, f64::max);
-            top + others.map(|x| (x - top).exp()).sum::<f64>().ln()
-        };
-        let degrees: Vec<f64> = (0..n).into_par_iter().map(degree).collect();
-        let mut a = vec![0.0; n * n];
-        a.par_chunks_exact_mut(n).enumerate().for_each(|(i, a)| {
-            for (j, a) in a.iter_mut().enumerate() {
-                *a = if i == j {
-                    1.0
-                } else {
-                    -alpha * normalized(pairs, &degrees, [i, j])
-                };
-            }
-        });
-        Self {
-            pairs,
-            alpha,
-            degrees,
-            system: Cholesky::new(a, n),
-        }
-    }
-
-    /// `F`.
-    fn similarities(&self) -> Vec<f64> {
-        let n = self.pairs.rows();
-        let mut f = vec![0.0; n * n];
-        f.iter_mut()
-            .step_by(n + 1)
-            .for_each(|f| *f = 1.0 - self.alpha);
-        self.system.solve(&mut f);
-        f
-    }
-
-    /// Writes `G` from `h = ∂L/∂F`.
-    fn gradient(&self, mut h: Vec<f64>, g: &mut [f32]) {
-        let (n, alpha) = (self.pairs.rows(), self.alpha);
-        // F h F, transposed, which is as good: all that follows is symmetric.
-        self.system.solve(&mut h);
-        let mut h = transposed(&h, n);
-        self.system.solve(&mut h);
-        h.par_chunks_exact_mut(n).enumerate().for_each(|(i, h)| {
-            for (j, h) in h.iter_mut().enumerate() {
-                *h *= if i == j {
-                    0.0
-                } else {
-                    alpha * (1.0 - alpha) * normalized(self.pairs, &self.degrees, [i, j])
-                };
-            }
-        });
-        // What the slopes are in the logarithms of the degrees, twice and with the other sign.
-        let mut through: Vec<f64> = h.chunks_exact(n).map(|h| h.iter().sum()).collect();
-        for h in h.chunks_exact(n) {
-            through.iter_mut().zip(h).for_each(|(sum, h)| *sum += h);
-        }
-        self.pairs.each_anchor(g, |i, g| {
-            for (j, g) in g.iter_mut().enumerate() {
-                let log_s = log_s(self.pairs, [i, j]);
-                if i != j && log_s > 0.0 {
-                    let share = |k: usize| through[k] * (log_s - self.degrees[k]).exp();
-                    let through = f64::midpoint(share(i), share(j));
-                    *g = (through - h[i * n + j] - h[j * n + i]) as f32;
-                }
-            }
-        });
-    }
-}
-
-/// `D^(-1/2) S D^(-1/2)` off the diagonal: at most one, however large `S`.
-fn normalized(pairs: Pairs<'_>, degrees: &[f64], [i, j]: [usize; 2]) -> f64 {
-    (log_s(pairs, [i, j]) - f64::midpoint(degrees[i], degrees[j])).exp()
-}
-
-fn transposed(h: &[f64], n: usize) -> Vec<f64> {
-    let mut t = vec![0.0; h.len()];
-    t.par_chunks_exact_mut(n).enumerate().for_each(|(j, t)| {
-        let column = h[j..].iter().step_by(n);
-        t.iter_mut().zip(column).for_each(|(t, h)| *t = *h);
-    });
-    t
-}
-
 /// How similar the items are to the proxies, in both ways, each `[B, K]`.
-struct Similar<'a> {
-    f: &'a [f64],
-    /// `B` and `K`.
-    sizes: [usize; 2],
-    /// Squared norms of the rows of `F`.
-    squares: Vec<f64>,
-    cosines: Vec<f64>,
+struct Similar {
+    /// `K`.
+    proxies: usize,
+    /// `F_ip`.
+    intrinsic: Vec<f64>,
+    /// `cos(F_i, F_p)`.
+    context: Vec<f64>,
+    /// Norms of the rows of `F`, of the items and then of the proxies.
+    norms: Vec<f64>,
 }
 
-impl<'a> Similar<'a> {
-    fn new(f: &'a [f64], [b, k]: [usize; 2]) -> Self {
-        let rows: Vec<&[f64]> = f.chunks_exact(b + k).collect();
-        let squares: Vec<f64> = rows.par_iter().map(|f| dot(f, f)).collect();
-        let mut cosines = vec![0.0; b * k];
-        cosines.par_chunks_mut(k).enumerate().for_each(|(i, row)| {
-            for (p, cosine) in row.iter_mut().enumerate() {
-                *cosine = dot(rows[i], rows[b + p]) / (squares[i] * squares[b + p]).sqrt();
-            }
+impl Similar {
+    fn new(walks: &Walks<'_>, [b, k]: [usize; 2]) -> Self {
+        let proxies = walks.map_rows(b..b + k, |_, f| f.to_vec());
+        let norm = |f: &[f64]| dot(f, f).sqrt();
+        let mut similar = Self {
+            proxies: k,
+            intrinsic: Vec::with_capacity(b * k),
+            context: Vec::with_capacity(b * k),
+            norms: Vec::with_capacity(b + k),
+        };
+        let of_proxies: Vec<f64> = proxies.iter().map(|f| norm(f)).collect();
+        let items = walks.map_rows(0..b, |_, f| {
+            let of_item = norm(f);
+            let others = proxies.iter().zip(&of_proxies);
+            let cosines = others.map(|(p, of_proxy)| dot(f, p) / (of_item * of_proxy));
+            (f[b..].to_vec(), cosines.collect::<Vec<_>>(), of_item)
         });
-        Self {
-            f,
-            sizes: [b, k],
-            squares,
-            cosines,
+        for (intrinsic, context, norm) in items {
+            similar.intrinsic.extend(intrinsic);
+            similar.context.extend(context);
+            similar.norms.push(norm);
         }
+        similar.norms.extend(of_proxies);
+        similar
     }
 
-    fn row(&self, i: usize) -> &'a [f64] {
-        let n = self.squares.len();
-        &self.f[i * n..(i + 1) * n]
-    }
-
-    fn intrinsic(&self, i: usize) -> &'a [f64] {
-        &self.row(i)[self.sizes[0]..]
-    }
-
-    fn context(&self, i: usize) -> &[f64] {
-        let k = self.sizes[1];
-        &self.cosines[i * k..(i + 1) * k]
+    /// The similarities of an item in either way.
+    fn of_item(&self, i: usize) -> [&[f64]; 2] {
+        let row = i * self.proxies..(i + 1) * self.proxies;
+        [&self.intrinsic[row.clone()], &self.context[row]]
     }
 
     /// `∂L/∂F` from the slopes in the similarities, both in one row for each item.
-    fn gradient(&self, slopes: &[f64]) -> Vec<f64> {
-        let ([b, k], n) = (self.sizes, self.squares.len());
-        let mut h = vec![0.0; n * n];
-        h.par_chunks_exact_mut(n).enumerate().for_each(|(r, h)| {
-            // An item with every proxy, or a proxy with every item.
-            let (items, proxies) = if r < b {
-                (r..r + 1, 0..k)
-            } else {
-                (0..b, r - b..r - b + 1)
-            };
-            let mut along = 0.0;
-            for i in items {
-                for p in proxies.clone() {
-                    let slope = slopes[(2 * i + 1) * k + p];
-                    if slope != 0.0 {
-                        let other = if r < b { b + p } else { i };
-                        let scale = slope / (self.squares[i] * self.squares[b + p]).sqrt();
-                        add(h, scale, self.row(other));
-                        along += slope * self.cosines[i * k + p] / self.squares[r];
-                    }
-                }
+    fn pull(&self, slopes: &[f64]) -> Pull {
+        let k = self.proxies;
+        let b = self.norms.len() - k;
+        let mut pull = Pull {
+            proxies: k,
+            crosswise: Vec::with_capacity(b * k),
+            along: vec![0.0; b + k],
+            direct: Vec::with_capacity(b * k),
+        };
+        for (i, slopes) in slopes.chunks_exact(2 * k).enumerate() {
+            let (direct, of_cosines) = slopes.split_at(k);
+            pull.direct.extend(direct);
+            for (p, slope) in of_cosines.iter().enumerate() {
+                let (of_item, of_proxy) = (self.norms[i], self.norms[b + p]);
+                pull.crosswise.push(slope / (of_item * of_proxy));
+                let slope = slope * self.context[i * k + p];
+                pull.along[i] -= slope / of_item.powi(2);
+                pull.along[b + p] -= slope / of_proxy.powi(2);
             }
-            add(h, -along, self.row(r));
-            if r < b {
-                add(&mut h[b..], 1.0, &slopes[2 * r * k..(2 * r + 1) * k]);
-            }
-        });
-        h
+        }
+        pull
     }
-}
-
-fn add(sum: &mut [f64], scale: f64, row: &[f64]) {
-    sum.iter_mut().zip(row).for_each(|(s, x)| *s += scale * x);
 }
 
 /// `ℓ` of the similarities `f` to the proxies, with its slopes in their place, and whether any proxy is in the sum.
@@ -301,14 +191,12 @@ impl MatrixLoss for Manifold {
         let b = matrix.labels.len() - k;
         let labels = &matrix.labels[..b];
         let walks = Walks::new(matrix.pairs, self.alpha.exact());
-        let f = walks.similarities();
-        let similar = Similar::new(&f, [b, k]);
+        let similar = Similar::new(&walks, [b, k]);
         let mut slopes = vec![0.0; 2 * b * k];
         let of_items = slopes.par_chunks_exact_mut(2 * k).enumerate();
         let term = |(i, slopes): (usize, &mut [f64])| {
             let (mut value, mut active) = (0.0, false);
-            let kinds = [similar.intrinsic(i), similar.context(i)];
-            let kinds = kinds.into_iter().zip(self.weights());
+            let kinds = similar.of_item(i).into_iter().zip(self.weights());
             for ((f, weight), slopes) in kinds.zip(slopes.chunks_exact_mut(k)) {
                 slopes.copy_from_slice(f);
                 let (part, any) = rivals(slopes, labels[i] as usize % k, self.margin.exact());
@@ -333,7 +221,7 @@ impl MatrixLoss for Manifold {
                 *slope *= weight;
             }
         }
-        walks.gradient(similar.gradient(&slopes), gradients.g);
+        walks.gradient(&similar.pull(&slopes), gradients.g);
         evaluation
     }
 

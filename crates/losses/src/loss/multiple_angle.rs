@@ -56,7 +56,7 @@ impl MultipleAngle {
         for ((z, d), rho) in g.iter_mut().zip(d).zip(rho) {
             *z = scale * r * (rho * (1.0 - d) - own);
         }
-        let odds = cross_entropy(g, target, true);
+        let odds = cross_entropy(g, target, (true, 1.0));
         let mut of_r = -f64::from(odds.miss * own);
         for ((g, d), rho) in g.iter_mut().zip(d).zip(rho) {
             of_r += f64::from(*g * rho * (1.0 - d));

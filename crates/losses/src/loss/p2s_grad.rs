@@ -56,14 +56,14 @@ impl RowLoss for P2sGrad {
         };
         let d = row.d();
         let inside = |d: f32| if (0.0..=2.0).contains(&d) { 1.0 } else { 0.0 };
-        let (mut value, mut nearer, own) = (0.0, 0, d[y]);
+        let (mut value, mut nearer, own) = (0.0, 0_u32, d[y]);
         let mut squares = [0.0; BLOCK];
         for (block, (g, d)) in g.chunks_mut(BLOCK).zip(d.chunks(BLOCK)).enumerate() {
             for ((g, square), &d_c) in g.iter_mut().zip(&mut squares).zip(d) {
                 let cos = (1.0 - d_c).clamp(-1.0, 1.0);
                 *square = cos * cos;
                 *g = -2.0 * cos * inside(d_c);
-                nearer += usize::from(d_c <= own);
+                nearer += u32::from(d_c <= own);
             }
             // The target's square is (cos - 1)², and 1 - cos is its clamped distance.
             if let Some(square) = squares[..d.len()].get_mut(y.wrapping_sub(block * BLOCK)) {

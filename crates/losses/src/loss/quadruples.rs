@@ -5,7 +5,7 @@
 //! are few, so their thresholds are sorted, and negative pairs only counted at their places among them.
 
 use super::Matrix;
-use super::ladder::{FEW, Hinges, Ladder, Met, Steps, Tally, count};
+use super::ladder::{Hinges, Ladder, Met, Steps, Tally, count};
 use crate::pairs::Pairs;
 use rayon::prelude::*;
 
@@ -44,6 +44,9 @@ pub(super) type Anchor = Vec<(usize, [Met; 2])>;
 
 /// Rows whose negatives are counted together: fixed, so that sums have the same bits on any number of threads.
 const ROWS: usize = 64;
+
+/// Thresholds of a class up to which comparing with each beats looking up a cell.
+const FEW: usize = 16;
 
 /// The thresholds of all positive pairs, and of those of each class.
 struct Crowd {
@@ -88,17 +91,18 @@ impl Crowd {
         }
     }
 
-    /// The places of distances among the thresholds of the classes of their columns.
-    fn find_of_columns(&self, d: &[f32], places: &mut [u32]) {
+    /// The places of the distances of a row, from column `start` on, among the thresholds of the classes of their columns.
+    fn find_of_columns(&self, d: &[f32], start: usize, places: &mut [u32]) {
+        let (cols, d, places) = (d.len(), &d[start..], &mut places[start..]);
         if self.of_columns.is_empty() {
-            for ((place, &d), &class) in places.iter_mut().zip(d).zip(&self.class) {
+            for ((place, &d), &class) in places.iter_mut().zip(d).zip(&self.class[start..]) {
                 *place = self.of_class[class].find_one(d) as u32;
             }
             return;
         }
         places.fill(0);
-        for thresholds in self.of_columns.chunks_exact(d.len()) {
-            for ((place, &d), &t) in places.iter_mut().zip(d).zip(thresholds) {
+        for thresholds in self.of_columns.chunks_exact(cols) {
+            for ((place, &d), &t) in places.iter_mut().zip(d).zip(&thresholds[start..]) {
                 *place += u32::from(t <= d);
             }
         }
@@ -113,7 +117,13 @@ impl Crowd {
         table
     }
 
-    /// Calls `f` on each negative of a row, with its three places: among all, in the class of the row and in its own.
+    /// How often a negative pair is visited as [`each_negative`](Self::each_negative) of either row.
+    fn visits(pairs: &Pairs<'_>) -> f64 {
+        if pairs.space().symmetric { 1.0 } else { 2.0 }
+    }
+
+    /// Calls `f` on each negative of a row, with its three places: among all, in the class of the row and in its own. Where
+    /// pairs have one distance, only on those after the row: the others had their turn.
     fn each_negative(
         &self,
         (a, pairs): (usize, &Pairs<'_>),
@@ -121,13 +131,15 @@ impl Crowd {
     ) {
         let (d, class) = (pairs.row(a), self.class[a]);
         let first = self.first[class];
+        let start = if pairs.space().symmetric { a + 1 } else { 0 };
         let mut places = vec![0; 3 * d.len()];
         let (in_all, rest) = places.split_at_mut(d.len());
         let (in_own, in_other) = rest.split_at_mut(d.len());
-        self.all.find(d, in_all);
-        self.of_class[class].find(d, in_own);
-        self.find_of_columns(d, in_other);
+        self.all.find(&d[start..], &mut in_all[start..]);
+        self.of_class[class].find(&d[start..], &mut in_own[start..]);
+        self.find_of_columns(d, start, in_other);
         for range in pairs.negatives(a) {
+            let range = range.start.max(start)..range.end.max(start);
             let places = in_all[range.clone()].iter().zip(&in_own[range.clone()]);
             let places = places.zip(&in_other[range.clone()]);
             let columns = range.clone().zip(&self.class[range.clone()]);
@@ -145,6 +157,7 @@ impl Crowd {
         let rows = pairs.rows();
         // So that the tallies of all chunks take no more memory than the pair matrix.
         let chunk = ROWS.max((4 * self.places).div_ceil(rows.max(1)));
+        let weight = 2.0 / Self::visits(pairs);
         let chunks: Vec<_> = (0..rows.div_ceil(chunk)).collect();
         let of_chunk = |c: usize| {
             let mut tallies = vec![[0.0; 2]; self.places];
@@ -152,8 +165,8 @@ impl Crowd {
                 self.each_negative((a, pairs), |_, d, places| {
                     for place in places {
                         let tally = &mut tallies[place];
-                        tally[0] += 1.0;
-                        tally[1] += f64::from(d);
+                        tally[0] += weight;
+                        tally[1] += weight * f64::from(d);
                     }
                 });
             }
@@ -190,9 +203,9 @@ pub(super) struct Hinged<'a> {
 
 impl<'a> Hinged<'a> {
     /// The pairs of a batch, with rules that follow from its positives and its negatives.
-    pub fn new(matrix: &Matrix<'a>, rules: impl FnOnce([Kind; 2]) -> Rules) -> Self {
+    pub fn new(matrix: &Matrix<'a>, rules: impl FnOnce(&dyn Fn() -> [Kind; 2]) -> Rules) -> Self {
         let pairs = matrix.pairs;
-        let rules = rules(kinds(&pairs));
+        let rules = rules(&|| kinds(&pairs));
         let hinges = rules.margins.map(|margin| Hinges {
             margin,
             keep: matrix.reducer.keep(),
@@ -278,6 +291,7 @@ impl<'a> Hinged<'a> {
             }
         }
         let weak = self.pushes(&weights[1]);
+        let weak_weight = 2.0 / Crowd::visits(pairs);
         pairs.each_anchor(g, |a, g| {
             for &(p, met) in &anchors[a] {
                 let pull = |kind: usize| {
@@ -291,10 +305,14 @@ impl<'a> Hinged<'a> {
             let strong = steps.above(pairs.positives(a).flat_map(of_pair));
             let mut places = vec![0; pairs.cols()];
             steps.find(pairs.row(a), &mut places);
+            for range in pairs.negatives(a) {
+                for (g, &place) in g[range.clone()].iter_mut().zip(&places[range]) {
+                    *g = (strong[place as usize] + everywhere[1]) as f32;
+                }
+            }
             self.crowd
                 .each_negative((a, pairs), |k, _, [all, own, other]| {
-                    let push = strong[places[k] as usize] + weak[all] - weak[own] - weak[other];
-                    g[k] = (push + everywhere[1]) as f32;
+                    g[k] += (weak_weight * (weak[all] - weak[own] - weak[other])) as f32;
                 });
         });
     }

@@ -93,7 +93,7 @@ described! {
 const SHARES: [f64; 2] = [1.0, 0.5];
 
 impl Quadruplet {
-    fn rules(&self, [positives, negatives]: [Kind; 2]) -> Rules {
+    fn rules(&self, kinds: &dyn Fn() -> [Kind; 2]) -> Rules {
         let mut rules = Rules {
             margins: [self.margin.exact(), self.weak_margin.exact()],
             slopes: [[1.0, -1.0]; 2],
@@ -102,6 +102,7 @@ impl Quadruplet {
         if self.margins == Margins::Fixed {
             return rules;
         }
+        let [positives, negatives] = kinds();
         let [n_p, n_n] = [positives.count(), negatives.count()];
         let mu = negatives.sum / n_n - positives.sum / n_p;
         for (t, share) in SHARES.into_iter().enumerate() {
@@ -120,8 +121,8 @@ impl Quadruplet {
     #[must_use]
     pub fn of_samples(&self, samples: &[[f32; 3]]) -> (f64, Vec<[f32; 3]>) {
         let squares = |k: usize| samples.iter().map(move |g| f64::from(g[k]).powi(2));
-        let kinds = [Kind::of(squares(0)), Kind::of(squares(1).chain(squares(2)))];
-        let rules = self.rules(kinds);
+        let kinds = || [Kind::of(squares(0)), Kind::of(squares(1).chain(squares(2)))];
+        let rules = self.rules(&kinds);
         let [mut value, mut everywhere] = [0.0, 0.0].map(|zero| [zero; 2]);
         let mut gradient = Vec::with_capacity(samples.len());
         for g in samples {

@@ -131,7 +131,7 @@ pub(crate) struct Reduced {
 }
 
 impl Rows<'_> {
-    /// The terms of each anchor of a block, slopes in `g`; and how many pairs take part, of how many.
+    /// The terms of each anchor of a block, slopes in `g`, whatever it held; and how many pairs take part, of how many.
     pub fn terms(
         &self,
         pairs: Pairs<'_>,
@@ -165,7 +165,10 @@ impl Rows<'_> {
             .map(prepare)
             .collect();
         let prepared = prepared.unwrap_or_default();
-        let terms = pairs.each_anchor(g, |a, g| self.loss.row(&row(a, &prepared), g));
+        let terms = pairs.each_anchor(g, |a, g| {
+            g.fill(0.0);
+            self.loss.row(&row(a, &prepared), g)
+        });
         (terms, kept.counts())
     }
 
@@ -190,19 +193,27 @@ impl Rows<'_> {
         }
     }
 
-    /// Multiplies the slopes of a block by the weights of their anchors.
-    pub fn weigh(&self, reduced: &Reduced, (pairs, tuples): (Pairs<'_>, &Tuples), g: &mut [f32]) {
+    /// Multiplies the slopes of a block by the weights of their anchors, all but the factor that it returns: what all slopes
+    /// have in common is cheaper to multiply into the gradient of the points.
+    pub fn weigh(
+        &self,
+        reduced: &Reduced,
+        (pairs, tuples): (Pairs<'_>, &Tuples),
+        g: &mut [f32],
+    ) -> f32 {
         let [first, second] = &reduced.weights;
-        let all_one = |weights: &[f64]| weights.iter().all(|&weight| weight == 1.0);
-        if all_one(first) && all_one(second) {
-            return;
+        match (self.loss.apart(), alike(first), alike(second)) {
+            (false, Some(weight), _) => return weight as f32,
+            (true, Some(of_positives), Some(of_negatives)) if of_negatives > 0.0 => {
+                let ratio = (of_positives / of_negatives) as f32;
+                pairs.each_anchor(g, |a, g| pairs.positives(a).for_each(|p| g[p] *= ratio));
+                return of_negatives as f32;
+            }
+            _ => {}
         }
-        // Lent slopes that all weigh the same can be multiplied after the fact.
-        let alike = first.windows(2).all(|pair| pair[0] == pair[1]);
-        if self.loss.lends_slopes() && !alike {
-            g.fill(0.0);
+        if self.loss.lends_slopes() {
             self.weighted_terms(pairs, tuples, Some(first), g);
-            return;
+            return 1.0;
         }
         let cols = pairs.cols().max(1);
         g.par_chunks_exact_mut(cols)
@@ -220,5 +231,15 @@ impl Rows<'_> {
                 }
                 pairs.positives(a).for_each(|p| g[p] *= of_positives);
             });
+        1.0
     }
+}
+
+/// The weight of all anchors, if it is the same.
+fn alike(weights: &[f64]) -> Option<f64> {
+    let first = *weights.first()?;
+    weights
+        .iter()
+        .all(|&weight| weight == first)
+        .then_some(first)
 }

@@ -90,7 +90,7 @@ impl RowLoss for SoftTriple {
         let class = first / k;
         let own = mean[class] + self.margin.get();
         let mut z: Vec<f32> = mean.iter().map(|d| scale * (own - d)).collect();
-        let odds = cross_entropy(&mut z, class, true);
+        let odds = cross_entropy(&mut z, class, (true, 1.0));
         z[class] = -odds.miss;
         for (((g, d), mean), z) in g
             .chunks_exact_mut(k)

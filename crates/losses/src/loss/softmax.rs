@@ -83,10 +83,7 @@ impl MatrixLoss for Softmax {
             for ((z, d), b) in g.iter_mut().zip(d).zip(&bias) {
                 *z = (own - d) + (b - bias[y]);
             }
-            let odds = cross_entropy(g, y, true);
-            for g in g.iter_mut() {
-                *g = -*g;
-            }
+            let odds = cross_entropy(g, y, (true, -1.0));
             g[y] = odds.miss;
             Terms::whole(odds.value, [1, usize::from(odds.beaten)], keep)
         });

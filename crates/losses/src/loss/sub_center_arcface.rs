@@ -81,7 +81,7 @@ impl RowLoss for SubCenterArcface {
         let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(d[own]);
         let logit = |d: &[f32]| scale * (shifted - d[nearest(d)]);
         let mut z: Vec<f32> = d.chunks_exact(k).map(logit).collect();
-        let odds = cross_entropy(&mut z, class, true);
+        let odds = cross_entropy(&mut z, class, (true, 1.0));
         for ((g, d), share) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)).zip(&z) {
             g[nearest(d)] = -scale * share;
         }

@@ -108,15 +108,13 @@ pub enum DataError {
         /// The share that may be damaged.
         allowed: f64,
     },
-    /// The range of scores is empty.
-    #[error("{path}: scores from low = {low} to high = {high}: low must be below high")]
-    ScoreRange {
+    /// Rows of text that the recipe describes in a way that cannot be.
+    #[error("rows of {path}: {reason}")]
+    Rows {
         /// The table.
         path: PathBuf,
-        /// The score of pairs that have nothing in common.
-        low: f64,
-        /// The score of pairs of one meaning.
-        high: f64,
+        /// What was expected and what came.
+        reason: String,
     },
     /// A feature that is NaN, infinite or an empty field.
     #[error(

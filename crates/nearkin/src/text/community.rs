@@ -192,6 +192,27 @@ mod tests {
         }
     }
 
+    /// tests/golden/text.py, function `community`: rows `(i² · 13 mod 101) / 50 − 1` of three numbers.
+    #[test]
+    fn communities_are_those_of_sentence_transformers() {
+        let data: Vec<f32> = (0..120)
+            .map(|i| (i * i * 13 % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        let communities = Communities {
+            threshold: Finite::literal(0.85),
+            min_size: 4,
+        };
+        let found = communities.detect(Mat::new(&data, 40, 3)).unwrap();
+        let expected: [&[usize]; 5] = [
+            &[0, 35, 31, 36, 26],
+            &[9, 5, 13, 22, 30],
+            &[11, 29, 24, 28, 20],
+            &[2, 15, 7, 33],
+            &[12, 21, 38, 39],
+        ];
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn items_alike_are_one_community_and_lonely_ones_are_in_none() {
         let mut data = [1.0, 0.0].repeat(20);

@@ -90,19 +90,7 @@ pub fn information_retrieval(
     relevant: &[Vec<u32>],
     options: &Options,
 ) -> Result<InformationRetrieval, TextError> {
-    check_count(
-        "lists of relevant documents",
-        "query",
-        queries.rows,
-        relevant.len(),
-    )?;
-    check_relevant(relevant, corpus.rows)?;
-    if options.ks.contains(&0) {
-        return Err(TextError::Setting {
-            setting: "ks",
-            reason: "0: a cut-off is at least 1".to_owned(),
-        });
-    }
+    check(queries, corpus, relevant, options)?;
     let depth = options.ks.iter().copied().max().unwrap_or(0);
     let search = Search::new(queries, corpus, options.similarity)?;
     let rows = search.map(depth, Exclude::Nothing, |query, found| {
@@ -120,11 +108,23 @@ pub fn information_retrieval(
             found: 0,
         });
     }
-    let at = options.ks.iter().enumerate().map(|(at, &k)| {
+    let at = |(at, &k): (usize, &usize)| {
         let column: Vec<[f32; 6]> = rows.iter().map(|row| row[at]).collect();
-        let Bootstrap { resamples, seed } = options.bootstrap;
-        let [accuracy, precision, recall, mrr, ndcg, map] = estimates(&column, resamples, seed);
-        AtK {
+        AtK::new(k, &column, options.bootstrap)
+    };
+    Ok(InformationRetrieval {
+        queries: rows.len(),
+        excluded: queries.rows - rows.len(),
+        corpus: corpus.rows,
+        at: options.ks.iter().enumerate().map(at).collect(),
+    })
+}
+
+impl AtK {
+    /// The means of the queries' scores, in the order of [`scores`].
+    fn new(k: usize, rows: &[[f32; 6]], Bootstrap { resamples, seed }: Bootstrap) -> Self {
+        let [accuracy, precision, recall, mrr, ndcg, map] = estimates(rows, resamples, seed);
+        Self {
             k,
             accuracy,
             precision,
@@ -133,24 +133,35 @@ pub fn information_retrieval(
             ndcg,
             map,
         }
-    });
-    Ok(InformationRetrieval {
-        queries: rows.len(),
-        excluded: queries.rows - rows.len(),
-        corpus: corpus.rows,
-        at: at.collect(),
-    })
+    }
 }
 
-fn check_relevant(relevant: &[Vec<u32>], corpus: usize) -> Result<(), TextError> {
+fn check(
+    queries: Mat,
+    corpus: Mat,
+    relevant: &[Vec<u32>],
+    options: &Options,
+) -> Result<(), TextError> {
+    check_count(
+        "lists of relevant documents",
+        "query",
+        queries.rows,
+        relevant.len(),
+    )?;
+    if options.ks.contains(&0) {
+        return Err(TextError::Setting {
+            setting: "ks",
+            reason: "0: a cut-off is at least 1".to_owned(),
+        });
+    }
     for (query, documents) in relevant.iter().enumerate() {
-        if let Some(&document) = documents.iter().find(|&&d| d as usize >= corpus) {
+        if let Some(&document) = documents.iter().find(|&&d| d as usize >= corpus.rows) {
             return Err(TextError::Index {
                 what: "relevant document",
                 index: document as usize,
                 of: "query",
                 row: query,
-                count: corpus,
+                count: corpus.rows,
             });
         }
     }

@@ -31,5 +31,6 @@ pub mod triplets;
 mod unit_rows;
 
 pub use error::TextError;
+pub use nearkin_losses::range::{Finite, Fraction, NonNegative};
 pub use resample::Bootstrap;
 pub use table::TextTable;

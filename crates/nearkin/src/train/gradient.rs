@@ -25,6 +25,8 @@ pub struct Measured {
     pub kept: f32,
     /// Pairs or triplets that counted.
     pub tuples: usize,
+    /// Those with fewer negatives than the loss asks for.
+    pub short: usize,
     /// Spread of the embeddings, see [`spread`].
     pub spread: f32,
 }
@@ -87,6 +89,7 @@ pub fn gradient<M: Trained>(
         active: outcome.active,
         kept: outcome.kept,
         tuples: outcome.tuples,
+        short: outcome.short,
         spread: spread(matrix),
     };
     learner.extend(&mut measured.gradients, which, outcome)?;

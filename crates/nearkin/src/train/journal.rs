@@ -19,6 +19,8 @@ pub struct StepRecord {
     pub kept: f32,
     /// Pairs or triplets that counted.
     pub tuples: usize,
+    /// Those with fewer negatives than the loss asks for.
+    pub short: usize,
     /// Spread of the batch's embeddings: near 0 they have collapsed to one point.
     pub spread: f32,
     /// Euclidean norm of the gradient before clipping.

@@ -83,7 +83,8 @@ struct Run<'a, T: Task> {
     progress: Progress,
     journal: Journal,
     control: Control<'a>,
-    warned: bool,
+    warned_of_collapse: bool,
+    warned_of_short: bool,
 }
 
 /// Trains in a run folder, from its newest checkpoint if it has one, and writes the model.
@@ -157,7 +158,8 @@ impl<'a, T: Task> Run<'a, T> {
             progress,
             journal,
             control,
-            warned: false,
+            warned_of_collapse: false,
+            warned_of_short: false,
         })
     }
 
@@ -212,6 +214,7 @@ impl<'a, T: Task> Run<'a, T> {
             record.kept += measured.kept / f32::from(accumulate);
             record.spread += measured.spread / f32::from(accumulate);
             record.tuples += measured.tuples;
+            record.short += measured.short;
             match &sum {
                 Some(sum) => optimize::accumulate(sum, &measured.gradients)?,
                 None => sum = Some(measured.gradients),
@@ -242,6 +245,7 @@ impl<'a, T: Task> Run<'a, T> {
         self.progress.step += 1;
         record.items_per_second = items as f32 / started.elapsed().as_secs_f32();
         self.warn_of_collapse(&record);
+        self.warn_of_short(&record);
         Ok(record)
     }
 
@@ -252,6 +256,7 @@ impl<'a, T: Task> Run<'a, T> {
             active: 0.0,
             kept: 0.0,
             tuples: 0,
+            short: 0,
             spread: 0.0,
             gradient_norm: 0.0,
             rate: self.course.rate(self.progress.step),
@@ -299,11 +304,24 @@ impl<'a, T: Task> Run<'a, T> {
     }
 
     fn warn_of_collapse(&mut self, record: &StepRecord) {
-        if record.spread < COLLAPSED && !self.warned {
-            self.warned = true;
+        if record.spread < COLLAPSED && !self.warned_of_collapse {
+            self.warned_of_collapse = true;
             (self.control.observer)(Event::Warning(format!(
                 "step {}: the embeddings have collapsed (spread {:.4}): the network answers nearly the same to every item; try a lower learning rate, another miner or a loss that uses all negatives",
                 record.step, record.spread
+            )));
+        }
+    }
+
+    fn warn_of_short(&mut self, record: &StepRecord) {
+        if record.short > 0 && !self.warned_of_short {
+            self.warned_of_short = true;
+            (self.control.observer)(Event::Warning(format!(
+                "step {}: {} of {} terms have fewer negatives than the loss {} asks for and take those there are; larger batches have more (`short` in metrics.jsonl counts them)",
+                record.step,
+                record.short,
+                record.tuples,
+                self.learner.loss_names()
             )));
         }
     }

@@ -27,12 +27,6 @@ pub trait Trained: Clone {
     /// # Errors
     /// A file cannot be written.
     fn save(&self, folder: &Path) -> Result<()>;
-
-    /// Takes the weights from such a folder of the same model.
-    ///
-    /// # Errors
-    /// A file is missing, damaged, or of another model.
-    fn restore(&self, folder: &Path) -> Result<()>;
 }
 
 /// How the weights move, and for how long.
@@ -110,11 +104,6 @@ pub trait Task {
     /// # Errors
     /// The parts of a loss do not go together.
     fn losses(&self, model: &Self::Model) -> Result<Vec<LearnedLoss>>;
-
-    /// Whether a weight of the model learns; one that does not has no state in the optimizer.
-    fn learns(&self, _name: &str) -> bool {
-        true
-    }
 
     /// What makes the batch of each number.
     ///

@@ -1,6 +1,6 @@
 """Numbers that the tests of nearkin::text compare with.
 
-Written with sentence-transformers 6.2, scikit-learn 1.9, scipy 1.17 (pip install sentence-transformers scikit-learn scipy).
+Written with sentence-transformers 6.2, scikit-learn 1.9, scipy 1.17 (pip install sentence-transformers datasets scikit-learn scipy).
 Each function prints what the test named in its comment holds.
 """
 
@@ -46,6 +46,43 @@ def agglomerative():  # agglomerative.rs
         print(method, metric, [(int(a), int(b), round(d, 6), int(n)) for a, b, d, n in merges.tolist()])
 
 
+def community():  # community.rs
+    from sentence_transformers.util import community_detection
+
+    rows = ((np.arange(120) ** 2 * 13 % 101).astype(np.float32) / np.float32(50) - np.float32(1)).reshape(40, 3)
+    print("communities", community_detection(rows, threshold=0.85, min_community_size=4))
+
+
+def hard_negatives():  # hard_negatives.rs
+    from datasets import Dataset
+    from sentence_transformers.util import cos_sim, mine_hard_negatives, pairwise_cos_sim
+
+    rows = ((np.arange(104) ** 2 * 13 % 101).astype(np.float32) / np.float32(50) - np.float32(1)).reshape(26, 4)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+
+    class Model:  # text "q3" has row 3, "d3" row 6 + 3
+        device = "cpu"
+        similarity, similarity_pairwise = staticmethod(cos_sim), staticmethod(pairwise_cos_sim)
+
+        def encode_query(self, texts, **_):
+            return np.stack([rows[int(text[1:]) + 6 * (text[0] == "d")] for text in texts])
+
+        encode_document = encode_query
+
+    pairs = [(0, 3), (1, 1), (2, 9), (3, 12), (4, 7), (5, 15), (0, 8)]
+    data = Dataset.from_dict({"q": [f"q{q}" for q, _ in pairs], "p": [f"d{p}" for _, p in pairs]})
+    corpus = [f"d{document}" for document in range(20)]
+    for filters in [
+        {},
+        {"range_min": 2},
+        {"relative_margin": 0.1},
+        {"absolute_margin": 0.2, "max_score": 0.6, "min_score": -0.3},
+        {"range_min": 1, "range_max": 6, "relative_margin": 0.3},
+    ]:
+        mined = mine_hard_negatives(data, Model(), corpus=corpus, verbose=False, **filters)
+        print(filters, list(zip(mined["q"], mined["p"], mined["negative"])))
+
+
 def tfidf():  # tfidf.rs
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -59,4 +96,6 @@ if __name__ == "__main__":
     quantize()
     logistic_regression()
     agglomerative()
+    community()
+    hard_negatives()
     tfidf()

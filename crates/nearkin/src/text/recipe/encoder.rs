@@ -30,6 +30,9 @@ pub struct Encoder {
     /// Factor on the dropout rates of the model: 1 as they are, 0 for none.
     #[serde(default = "as_it_is")]
     pub dropout: NonNegative,
+    /// Whether layers are passed again on the way back, in place of keeping what they made: less memory, more time.
+    #[serde(default)]
+    pub checkpoint: bool,
     /// The folder of a frozen encoder that the loss asks: the guide of `gist`, the teacher of a distillation.
     #[serde(default, alias = "guide", skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
@@ -85,6 +88,8 @@ impl Encoder {
         };
         let reading = Reading {
             fresh: self.fresh.clone(),
+            freeze: self.freeze.clone(),
+            lora: None,
             seed,
             pooling,
         };
@@ -101,14 +106,6 @@ impl Encoder {
             check_names(key, names, &encoder)?;
         }
         Ok(encoder)
-    }
-
-    /// Whether a weight of this name learns.
-    pub fn learns(&self, name: &str) -> bool {
-        !self
-            .freeze
-            .iter()
-            .any(|start| name.starts_with(start.as_str()))
     }
 
     /// The width of the model's token vectors.

@@ -158,8 +158,9 @@ impl Rows {
         }
     }
 
-    fn reading(&self) -> Reading<'_> {
-        match self {
+    /// How the column beside the texts is read; the reason where it cannot be.
+    fn reading(&self) -> Result<Reading<'_>, String> {
+        Ok(match self {
             Self::Scored(rows) => Reading::Score {
                 column: &rows.score,
                 low: rows.low,
@@ -181,61 +182,66 @@ impl Rows {
                 classes,
                 drop,
             },
-            _ => Reading::Nothing,
-        }
+            Self::Pairs(rows) if !(rows.classes.is_empty() && rows.drop.is_empty()) => {
+                return Err("classes and drop need the column of the label".to_owned());
+            }
+            Self::Pairs(_) | Self::Triplets(_) | Self::Texts(_) => Reading::Nothing,
+        })
     }
 
     pub(super) fn read(&self, table: &TextTable) -> Result<TextRows, DataError> {
-        let reading = self.reading();
-        let mut columns = self.texts();
-        let width = columns.len();
-        let mut targets = match reading {
-            Reading::Nothing => Targets::Nothing,
-            Reading::Score { column, low, high } => {
-                columns.push(column);
-                Targets::scores(table, low, high)?
-            }
-            Reading::Class {
-                column,
-                classes,
-                drop,
-            } => {
-                columns.push(column);
-                Targets::classes(classes, drop)
-            }
+        let wrong = |reason| DataError::Rows {
+            path: table.path.clone(),
+            reason,
         };
+        let reading = self.reading().map_err(wrong)?;
+        let mut targets = Targets::new(&reading).map_err(wrong)?;
+        let texts = self.texts();
+        let column = match reading {
+            Reading::Nothing => None,
+            Reading::Score { column, .. } | Reading::Class { column, .. } => Some(column),
+        };
+        let columns: Vec<&str> = texts.iter().copied().chain(column).collect();
         let mut rows = table.rows(&columns)?;
-        let (mut texts, mut lines) = (vec![Vec::new(); width], Vec::new());
-        let (mut fields, mut dropped) = (Vec::new(), 0);
+        let mut read = TextRows {
+            texts: vec![Vec::new(); texts.len()],
+            target: Target::Nothing,
+            lines: Vec::new(),
+            dropped: 0,
+            damage: Damage::default(),
+        };
+        let mut fields = Vec::new();
         while rows.read_row(&mut fields)? {
-            match targets.push(fields.get(width).map_or("", String::as_str)) {
-                Taken::Yes => {
-                    lines.push(rows.line());
-                    for (column, text) in texts.iter_mut().zip(fields.drain(..width)) {
-                        column.push(text);
-                    }
-                }
+            match targets.push(fields.get(texts.len()).map_or("", String::as_str)) {
+                Taken::Yes => read.push(rows.line(), fields.drain(..texts.len())),
                 Taken::Dropped => {
-                    dropped += 1;
+                    read.dropped += 1;
                     rows.leave_out();
                 }
                 Taken::Damaged(reason) => rows.reject(reason),
             }
         }
-        let damage = rows.finish()?;
-        if lines.is_empty() {
+        read.damage = rows.finish()?;
+        read.target = targets.finish();
+        if read.lines.is_empty() {
             return Err(DataError::NoRows {
                 path: table.path.clone(),
-                reason: format!(" to use: {dropped} dropped, {} damaged", damage.rows),
+                reason: format!(
+                    " to use: {} dropped, {} damaged",
+                    read.dropped, read.damage.rows
+                ),
             });
         }
-        Ok(TextRows {
-            texts,
-            target: targets.finish(),
-            lines,
-            dropped,
-            damage,
-        })
+        Ok(read)
+    }
+}
+
+impl TextRows {
+    fn push(&mut self, line: u64, texts: impl Iterator<Item = String>) {
+        self.lines.push(line);
+        for (column, text) in self.texts.iter_mut().zip(texts) {
+            column.push(text);
+        }
     }
 }
 
@@ -269,34 +275,29 @@ enum Targets<'r> {
 }
 
 impl<'r> Targets<'r> {
-    fn scores(table: &TextTable, low: f64, high: f64) -> Result<Self, DataError> {
-        if !(low < high && (high - low).is_finite()) {
-            return Err(DataError::ScoreRange {
-                path: table.path.clone(),
-                low,
-                high,
-            });
-        }
-        let scores = Vec::new();
-        Ok(Self::Scores { low, high, scores })
-    }
-
-    fn classes(classes: &'r [Names], drop: &'r Names) -> Self {
-        if classes.is_empty() {
-            let labels = Vec::new();
-            return Self::Found { drop, labels };
-        }
-        let of_class = |(class, names): (usize, &'r Names)| {
-            names
-                .0
-                .iter()
-                .map(move |name| (name.as_str(), class as u32))
-        };
-        Self::Listed {
-            names: classes.iter().map(ToString::to_string).collect(),
-            number: classes.iter().enumerate().flat_map(of_class).collect(),
-            drop,
-            of: Vec::new(),
+    /// None yet; the reason where they could not be read.
+    fn new(reading: &Reading<'r>) -> Result<Self, String> {
+        match *reading {
+            Reading::Nothing => Ok(Self::Nothing),
+            Reading::Score { low, high, .. } if low < high && (high - low).is_finite() => {
+                let scores = Vec::new();
+                Ok(Self::Scores { low, high, scores })
+            }
+            Reading::Score { low, high, .. } => Err(format!(
+                "scores from low = {low} to high = {high}: low must be below high"
+            )),
+            Reading::Class {
+                classes: [], drop, ..
+            } => {
+                let labels = Vec::new();
+                Ok(Self::Found { drop, labels })
+            }
+            Reading::Class { classes, drop, .. } => Ok(Self::Listed {
+                names: classes.iter().map(ToString::to_string).collect(),
+                number: numbers(classes)?,
+                drop,
+                of: Vec::new(),
+            }),
         }
     }
 
@@ -347,4 +348,17 @@ impl<'r> Targets<'r> {
             }
         }
     }
+}
+
+/// The class of each value.
+fn numbers(classes: &[Names]) -> Result<HashMap<&str, u32>, String> {
+    let mut number = HashMap::new();
+    for (class, names) in (0..).zip(classes) {
+        for name in &names.0 {
+            if number.insert(name.as_str(), class).is_some() {
+                return Err(format!("the value {name:?} is listed in classes twice"));
+            }
+        }
+    }
+    Ok(number)
 }

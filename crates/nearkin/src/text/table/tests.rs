@@ -333,6 +333,26 @@ fn a_recipe_with_an_unknown_key_or_an_empty_range_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("low must be below high"), "{message}");
+    let lost = rows("[pairs]\nfirst = 'a'\nsecond = 'a'\nclasses = ['x']");
+    let message = files
+        .write("t.tsv", b"a\n5\n")
+        .read(&lost)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("need the column of the label"),
+        "{message}"
+    );
+    let twice = rows("[labeled]\ntext = 'a'\nlabel = 'a'\nclasses = ['x', ['y', 'x']]");
+    let message = files
+        .write("t.tsv", b"a\n5\n")
+        .read(&twice)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("\"x\" is listed in classes twice"),
+        "{message}"
+    );
 }
 
 /// The data sets of the project, where `NEARKIN_DATA` says they are.

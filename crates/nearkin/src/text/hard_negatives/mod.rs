@@ -4,12 +4,13 @@
 //! as a cross-encoder, may score [`Candidates`] anew.
 //!
 //! ```
-//! use nearkin::{Mat, text::hard_negatives::{HardNegatives, Pool}};
+//! use nearkin::{Mat, text::{NonNegative, hard_negatives::{HardNegatives, Pool}}};
 //! let [who, she, he, it] = ["Who wrote it?", "She did.", "He did.", "It rained."].map(str::to_owned);
 //! let pool = Pool::new(&[who], &[she], &[he, it])?;
 //! // The corpus, positives last, and its embeddings; the negative of rank 0 is too close to the positive.
 //! let corpus = [0.99, 0.14, 0.6, 0.8, 1.0, 0.0];
-//! let miner = HardNegatives { relative_margin: Some(nearkin::text::hard_negatives::Margin::literal(0.05)), ..HardNegatives::default() };
+//! let relative_margin = Some(NonNegative::literal(0.05));
+//! let miner = HardNegatives { relative_margin, ..HardNegatives::default() };
 //! let candidates = miner.candidates(Mat::new(&[1.0, 0.0], 1, 2), Mat::new(&corpus, 3, 2), &pool.positives)?;
 //! let mined = miner.select(&candidates)?;
 //! assert_eq!(mined.negatives[0], [(1, 0.6)]);
@@ -18,74 +19,22 @@
 //! # Ok::<(), nearkin::text::TextError>(())
 //! ```
 
-use std::collections::HashMap;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+pub use pool::Pool;
+
 use std::num::NonZeroUsize;
 
 use nearkin_encoder::parameters::named_rng;
 use nearkin_kernels::{Mat, Neighbor};
-use nearkin_losses::range::Finite;
-pub use nearkin_losses::range::NonNegative as Margin;
+use nearkin_losses::range::{Finite, NonNegative};
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
 use super::error::{TextError, check_count};
 use crate::search::{Exclude, Search, Similarity};
-
-/// Texts without repetitions, and which of them belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Distinct queries, in the order of their first appearance.
-    pub queries: Vec<String>,
-    /// Distinct documents: those of the corpus, then the positives that it lacks.
-    pub corpus: Vec<String>,
-    /// The documents that answer each query.
-    pub positives: Vec<Vec<u32>>,
-}
-
-impl Pool {
-    /// From pairs of a query and a positive, and further documents: a text that comes several times is one.
-    ///
-    /// # Errors
-    /// There are not as many positives as queries.
-    pub fn new(
-        queries: &[String],
-        positives: &[String],
-        corpus: &[String],
-    ) -> Result<Self, TextError> {
-        check_count("positives", "query", queries.len(), positives.len())?;
-        let (documents, document) = distinct(corpus.iter().chain(positives));
-        let (distinct_queries, query) = distinct(queries);
-        let mut of_query = vec![Vec::new(); distinct_queries.len()];
-        for (text, positive) in queries.iter().zip(positives) {
-            let (list, positive) = (
-                &mut of_query[query[text.as_str()] as usize],
-                document[positive.as_str()],
-            );
-            if !list.contains(&positive) {
-                list.push(positive);
-            }
-        }
-        Ok(Self {
-            queries: distinct_queries,
-            corpus: documents,
-            positives: of_query,
-        })
-    }
-}
-
-/// Each text once, and its place.
-fn distinct<'t>(
-    texts: impl IntoIterator<Item = &'t String>,
-) -> (Vec<String>, HashMap<&'t str, u32>) {
-    let (mut all, mut place) = (Vec::new(), HashMap::new());
-    for text in texts {
-        place.entry(text.as_str()).or_insert_with(|| {
-            all.push(text.clone());
-            all.len() as u32 - 1
-        });
-    }
-    (all, place)
-}
 
 /// Which of the candidates left are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,10 +75,10 @@ pub struct HardNegatives {
     pub min_score: Option<Finite>,
     /// How far below the positive's score a negative's must be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub absolute_margin: Option<Margin>,
+    pub absolute_margin: Option<NonNegative>,
     /// The same as a share of the positive's score.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub relative_margin: Option<Margin>,
+    pub relative_margin: Option<NonNegative>,
     /// Which candidates are taken.
     pub sampling: Sampling,
     /// Decides what is drawn at random.
@@ -373,256 +322,4 @@ fn in_order(found: &[Neighbor]) -> Vec<f32> {
         scores[neighbor.index as usize] = neighbor.score;
     }
     scores
-}
-
-impl Pool {
-    fn document(&self, number: u32) -> &str {
-        &self.corpus[number as usize]
-    }
-}
-
-impl Mined {
-    /// Anchor, positive and negative, for each positive and each negative of a query.
-    pub fn triplets<'p>(&'p self, pool: &'p Pool) -> impl Iterator<Item = [&'p str; 3]> {
-        self.of_positives(pool)
-            .flat_map(move |(query, positive, negatives)| {
-                let negatives = negatives.iter();
-                negatives.map(move |&(negative, _)| [query, positive, pool.document(negative)])
-            })
-    }
-
-    /// Anchor, positive and `count` negatives; queries with fewer negatives are left out.
-    pub fn tuples<'p>(
-        &'p self,
-        pool: &'p Pool,
-        count: usize,
-    ) -> impl Iterator<Item = Vec<&'p str>> {
-        self.of_positives(pool)
-            .filter_map(move |(query, positive, negatives)| {
-                let negatives = negatives.get(..count)?.iter();
-                let documents = negatives.map(|&(negative, _)| pool.document(negative));
-                Some([query, positive].into_iter().chain(documents).collect())
-            })
-    }
-
-    /// Anchor, document and whether it is a positive: for each query its positives, then its negatives.
-    pub fn labeled_pairs<'p>(
-        &'p self,
-        pool: &'p Pool,
-    ) -> impl Iterator<Item = (&'p str, &'p str, bool)> {
-        self.of_queries(pool)
-            .flat_map(move |(query, positives, negatives)| {
-                let positives = positives.iter().map(|&document| (document, true));
-                let negatives = negatives.iter().map(|&(document, _)| (document, false));
-                let both = positives.chain(negatives);
-                both.map(move |(document, label)| (query, pool.document(document), label))
-            })
-    }
-
-    /// Each query with its positives and its negatives.
-    fn of_queries<'p>(&'p self, pool: &'p Pool) -> impl Iterator<Item = OfQuery<'p, &'p [u32]>> {
-        let lists = pool.positives.iter().zip(&self.negatives);
-        let queries = pool.queries.iter().zip(lists);
-        queries.map(|(query, (positives, negatives))| (&query[..], &positives[..], &negatives[..]))
-    }
-
-    /// Each query with one of its positives and its negatives.
-    fn of_positives<'p>(&'p self, pool: &'p Pool) -> impl Iterator<Item = OfQuery<'p, &'p str>> {
-        self.of_queries(pool)
-            .flat_map(move |(query, positives, negatives)| {
-                let positives = positives.iter();
-                positives.map(move |&positive| (query, pool.document(positive), negatives))
-            })
-    }
-}
-
-/// A query, what is positive, and its negatives.
-type OfQuery<'p, P> = (&'p str, P, &'p [(u32, f32)]);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One query, one positive of score 0.8, negatives of scores 0.9, 0.79, 0.7, 0.6, 0.3, −0.2.
-    fn candidates() -> Candidates {
-        let scores = [0.3, 0.9, 0.7, -0.2, 0.79, 0.6];
-        Candidates {
-            documents: vec![
-                scores
-                    .into_iter()
-                    .enumerate()
-                    .map(|(i, s)| (i as u32, s))
-                    .collect(),
-            ],
-            positives: vec![vec![0.95, 0.8]],
-        }
-    }
-
-    fn select(miner: &HardNegatives) -> (Vec<f32>, Mined) {
-        let mined = miner.select(&candidates()).unwrap();
-        (mined.negatives[0].iter().map(|n| n.1).collect(), mined)
-    }
-
-    fn miner() -> HardNegatives {
-        HardNegatives {
-            range_max: Some(6),
-            ..HardNegatives::default()
-        }
-    }
-
-    #[test]
-    fn each_filter_does_what_it_says() {
-        assert_eq!(select(&miner()).0, [0.9, 0.79, 0.7]);
-        assert_eq!(
-            select(&HardNegatives {
-                range_min: 2,
-                ..miner()
-            })
-            .0,
-            [0.7, 0.6, 0.3]
-        );
-        assert_eq!(
-            select(&HardNegatives {
-                range_min: 1,
-                range_max: Some(4),
-                ..miner()
-            })
-            .0,
-            [0.79, 0.7, 0.6]
-        );
-        let (scores, mined) = select(&HardNegatives {
-            max_score: Some(Finite::literal(0.79)),
-            ..miner()
-        });
-        assert_eq!((scores, mined.above_max_score), (vec![0.79, 0.7, 0.6], 1));
-        let (scores, mined) = select(&HardNegatives {
-            min_score: Some(Finite::literal(0.75)),
-            ..miner()
-        });
-        assert_eq!(
-            (scores, mined.below_min_score, mined.short),
-            (vec![0.9, 0.79], 4, 1)
-        );
-        let (scores, mined) = select(&HardNegatives {
-            absolute_margin: Some(Margin::literal(0.15)),
-            ..miner()
-        });
-        assert_eq!(
-            (scores, mined.within_absolute_margin),
-            (vec![0.6, 0.3, -0.2], 3)
-        );
-        let (scores, mined) = select(&HardNegatives {
-            relative_margin: Some(Margin::literal(0.05)),
-            ..miner()
-        });
-        assert_eq!(
-            (scores, mined.within_relative_margin),
-            (vec![0.7, 0.6, 0.3], 2)
-        );
-    }
-
-    #[test]
-    fn the_margin_of_a_negative_score_points_down() {
-        let mut candidates = candidates();
-        candidates.positives = vec![vec![-0.1]];
-        let miner = HardNegatives {
-            relative_margin: Some(Margin::literal(0.5)),
-            ..miner()
-        };
-        assert_eq!(miner.select(&candidates).unwrap().negatives[0], [(3, -0.2)]);
-    }
-
-    #[test]
-    fn random_negatives_are_candidates_in_order_and_the_seed_decides() {
-        let random = |seed| {
-            let miner = HardNegatives {
-                sampling: Sampling::Random,
-                range_min: 1,
-                seed,
-                ..miner()
-            };
-            select(&miner).0
-        };
-        assert_eq!(random(1), random(1));
-        assert!((0..20).any(|seed| random(seed) != random(1)));
-        for seed in 0..20 {
-            let drawn = random(seed);
-            assert!(
-                drawn.len() == 3 && drawn.windows(2).all(|w| w[0] > w[1]) && !drawn.contains(&0.9)
-            );
-        }
-    }
-
-    #[test]
-    fn positives_are_never_negatives_and_texts_that_repeat_are_one() {
-        let texts =
-            |list: &[&str]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
-        let pool = Pool::new(
-            &texts(&["q", "r", "q", "q"]),
-            &texts(&["a", "b", "c", "a"]),
-            &texts(&["d", "a", "d"]),
-        )
-        .unwrap();
-        assert_eq!(
-            (&pool.queries, &pool.corpus),
-            (&texts(&["q", "r"]), &texts(&["d", "a", "b", "c"]))
-        );
-        assert_eq!(pool.positives, [vec![1, 3], vec![2]]);
-        let queries = [1.0, 0.0, 0.0, 1.0];
-        let corpus = [0.6, 0.8, 0.8, 0.6, 0.0, 1.0, 1.0, 0.0];
-        let miner = HardNegatives {
-            negatives: NonZeroUsize::new(2).unwrap(),
-            ..HardNegatives::default()
-        };
-        let candidates = miner
-            .candidates(
-                Mat::new(&queries, 2, 2),
-                Mat::new(&corpus, 4, 2),
-                &pool.positives,
-            )
-            .unwrap();
-        assert_eq!(candidates.positives, [vec![0.8, 1.0], vec![1.0]]);
-        let mined = miner.select(&candidates).unwrap();
-        assert_eq!(
-            mined.negatives,
-            [vec![(0, 0.6), (2, 0.0)], vec![(0, 0.8), (1, 0.6)]]
-        );
-        let triplets: Vec<String> = mined.triplets(&pool).map(|t| t.concat()).collect();
-        assert_eq!(triplets, ["qad", "qab", "qcd", "qcb", "rbd", "rba"]);
-        let tuples: Vec<String> = mined.tuples(&pool, 2).map(|t| t.concat()).collect();
-        assert_eq!(tuples, ["qadb", "qcdb", "rbda"]);
-        assert_eq!(mined.tuples(&pool, 3).count(), 0);
-        let pairs: Vec<_> = mined.labeled_pairs(&pool).collect();
-        assert_eq!(
-            pairs[..3],
-            [("q", "a", true), ("q", "c", true), ("q", "d", false)]
-        );
-        assert_eq!(pairs.len(), 7);
-    }
-
-    #[test]
-    fn ranks_that_leave_nothing_and_positives_beyond_the_corpus_are_refused() {
-        let error = HardNegatives {
-            range_min: 4,
-            ..miner()
-        }
-        .select(&candidates())
-        .unwrap_err()
-        .to_string();
-        assert!(error.contains("ranks 4 to 6 leave fewer"), "{error}");
-        let one = [1.0];
-        let mat = Mat::new(&one, 1, 1);
-        let error = |positives: Vec<u32>| {
-            miner()
-                .candidates(mat, mat, &[positives])
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(error(vec![1]).contains("positive 1 of query 0"));
-        assert!(error(vec![]).contains("positives of a query"));
-        assert!(toml::from_str::<HardNegatives>("relative_margin = -0.1").is_err());
-        let mined: HardNegatives =
-            toml::from_str("negatives = 5\nrelative_margin = 0.05\nsampling = 'random'").unwrap();
-        assert_eq!(mined.negatives.get(), 5);
-    }
 }
