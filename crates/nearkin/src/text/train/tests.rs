@@ -98,7 +98,7 @@ fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
     let more = format!("{PK}\n[train]\nsteps = 3");
     let mut recipe = tiny.recipe(rows_for(loss, target), &more);
     recipe.encoder.teacher = Some(tiny.path("teacher"));
-    recipe.loss = Some(fitted(loss.clone()));
+    recipe.loss = Some(loss.clone());
     let opened = TextSetup::new(recipe);
     let setup = match opened {
         Err(error) if learns_proxies(loss) && target != Target::Labels => {
@@ -122,17 +122,6 @@ fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
         return Err("no weight moved".to_owned());
     }
     Ok(())
-}
-
-/// Defaults that are of the width of the tiny encoder.
-fn fitted(mut loss: Loss) -> Loss {
-    if let Loss::Matryoshka(matryoshka) = &mut loss {
-        *matryoshka = toml::from_str("widths = [16, 8]").unwrap();
-    }
-    for objective in loss.objectives_mut() {
-        objective.loss = fitted(objective.loss.clone());
-    }
-    loss
 }
 
 #[test]
@@ -366,21 +355,16 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         PAIRS,
         LOSS,
-        "4:7",
+        "4:2",
         "data set one: loss cosine_regression needs 1 scores",
     ),
-    (PAIRS, "[loss.triplet_euclidean]", "4:7", "takes 3 to"),
-    (PAIRS, "[loss.gist]", "4:7", "needs a teacher's embeddings"),
-    (LABELED, MNR, "4:7", "needs pairs or triplets"),
+    (PAIRS, "[loss.triplet_euclidean]", "4:2", "takes 3 to"),
+    (PAIRS, "[loss.gist]", "4:2", "needs a teacher's embeddings"),
+    (LABELED, MNR, "4:2", "needs pairs or triplets"),
     (CLASSIFIED, MNR, "", "found the classes maybe, no, yes"),
     (BINARY, MNR, "", "by table.filter, found the classes 0, 1"),
     (SCORED, MNR, "", "by table.filter, found scores"),
-    (
-        PAIRS,
-        "[loss.matryoshka]\nwidths = [64]",
-        "4:7",
-        "at most 16",
-    ),
+    (PAIRS, "[loss.matryoshka]\ndims = [64]", "4:2", "at most 16"),
     (
         SCORED,
         "freeze = ['bert.encoder']\n[loss.cosent]",
