@@ -1,6 +1,6 @@
 //! Recipes on text from the command line: check, show, train, go on, several seeds.
 
-#[allow(dead_code, reason = "what other tests need")]
+#[allow(dead_code, reason = "the images are for other tests")]
 mod workplace;
 
 use workplace::Workplace;
@@ -10,9 +10,9 @@ const RECIPE: &str = "
 model = 'encoder'
 [loss.cosine_regression]
 [optimizer.adamw]
-rate = 0.05
+rate = 0.1
 [train]
-epochs = 20
+epochs = 200
 [[data]]
 name = 'animals'
 table.path = 'pairs.tsv'
@@ -71,7 +71,7 @@ fn a_recipe_with_an_encoder_is_checked_shown_and_trained() {
     let place = place();
     let checked = place.run(&["recipe", "check", "text.toml"]);
     let said = &checked.succeeds().stdout;
-    for part in ["ready to train", "animals 12", "20 steps", "44 weights"] {
+    for part in ["ready to train", "animals 12", "200 steps", "44 weights"] {
         assert!(said.contains(part), "{said} lacks {part}");
     }
     let shown = place.run(&[
@@ -143,7 +143,7 @@ fn a_bad_recipe_on_text_is_placed() {
         ("encoder.modle=x", &["unknown field `modle`"]),
         (
             "loss.softmax_classification={}",
-            &["text.toml:", "needs a class for each pair"],
+            &["text.toml:14:1", "found scores"],
         ),
         ("batches.size=0", &["text.toml:", "nonzero"]),
     ] {

@@ -136,8 +136,9 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
         output::line("In percent, with half the 95% bootstrap interval:")?;
         output::line(table::text_report(report))?;
     }
-    for (name, _, left_out) in report.data.iter().filter(|(.., left_out)| *left_out > 0) {
-        output::line(format_args!("{name}: {left_out} damaged rows left out"))?;
+    for source in report.data.iter().filter(|source| source.damaged > 0) {
+        let (name, damaged) = (&source.name, source.damaged);
+        output::line(format_args!("{name}: {damaged} damaged rows left out"))?;
     }
     let model = report.model.display();
     output::line(format_args!(

@@ -151,22 +151,6 @@ impl SentenceEncoder {
         )
     }
 
-    /// Takes the weights from a folder that [`save`](Self::save) wrote of the same encoder.
-    ///
-    /// # Errors
-    /// A file is missing, damaged, or of another encoder.
-    pub fn restore(&self, folder: &Path) -> Result<()> {
-        for (idx, placed) in self.modules().iter().enumerate() {
-            let path = folder.join(saved_path(idx, placed));
-            if placed.module.lora().is_some() {
-                Lora::load(&placed.parameters, &path.join(ADAPTER))?;
-            } else if placed.parameters.iter().next().is_some() {
-                weights::load(&placed.parameters, &path.join(WEIGHTS))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Writes the encoder into an existing folder.
     ///
     /// # Errors
@@ -175,7 +159,10 @@ impl SentenceEncoder {
         let mut entries = Vec::new();
         for (idx, placed) in self.modules().iter().enumerate() {
             let class = placed.module.class();
-            let path = saved_path(idx, placed);
+            let path = match idx {
+                0 => String::new(),
+                idx => format!("{idx}_{class}"),
+            };
             fs_err::create_dir_all(folder.join(&path))?;
             save_module(placed, &folder.join(&path))?;
             entries.push(Entry {
@@ -194,14 +181,6 @@ impl SentenceEncoder {
         }
         write_json(&folder.join(settings::FILE), &self.settings.config())?;
         write_json(&folder.join(MODULES), &entries)
-    }
-}
-
-/// The folder of a module that is written.
-fn saved_path(idx: usize, placed: &Placed) -> String {
-    match idx {
-        0 => String::new(),
-        idx => format!("{idx}_{}", placed.module.class()),
     }
 }
 

@@ -69,8 +69,11 @@ impl Run<'_> {
             miner: miner.as_ref().map(super::super::miner::Miner::get),
             reducer: reducer.as_ref().map_or(&Mean {}, |reducer| reducer.get()),
             objective,
-            // A miner that is asked for by name has the last word over the tuples that the batch spells out.
-            listed: labeled.listed.filter(|_| objective.miner.is_none()),
+            // A miner that is asked for by name has the last word over the tuples that the batch spells out, and those are
+            // tuples of the batch alone.
+            listed: labeled
+                .listed
+                .filter(|_| objective.miner.is_none() && matches!(others, Others::Batch)),
             labels: &labels,
             dense: &dense,
             dim,

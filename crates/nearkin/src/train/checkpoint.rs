@@ -3,7 +3,7 @@
 //! ```text
 //! RUN/recipe.toml               the resolved recipe
 //! RUN/metrics.jsonl             one line a step, one an evaluation
-//! RUN/checkpoints/step-N/       model, optimizer.safetensors, loss.safetensors (proxies, memory),
+//! RUN/checkpoints/step-N/       model.safetensors (weights), optimizer.safetensors, loss.safetensors (proxies, memory),
 //!                               averages.safetensors, state.json
 //! RUN/checkpoints/best-N/       the model with the best validation so far
 //! RUN/model/                    the finished model
@@ -15,7 +15,7 @@
 
 use super::{Learner, Trained};
 use crate::error::{Error, Result};
-use nearkin_encoder::parameters::Parameters;
+use nearkin_encoder::parameters::{Parameter, Parameters};
 use nearkin_encoder::weights::{self, Tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -58,6 +58,7 @@ pub struct State<'a, M> {
     pub averages: Option<&'a Parameters>,
 }
 
+const WEIGHTS: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const LOSS: &str = "loss.safetensors";
 const AVERAGES: &str = "averages.safetensors";
@@ -84,12 +85,14 @@ pub fn save<M: Trained>(run: &Path, state: &State<'_, M>, progress: &Progress) -
         return Ok(target);
     }
     whole_folder(&target, |partial| {
-        save_model(&state.learner.model, state.learner, partial)?;
+        weights::write(
+            &named(state.learner.model.parameters()),
+            &partial.join(WEIGHTS),
+        )?;
+        save_losses(state.learner, partial)?;
         weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;
         if let Some(averages) = state.averages {
-            let tensors = averages.iter();
-            let tensors = tensors.map(|p| (p.name.clone(), p.var.as_detached_tensor()));
-            weights::write(&tensors.collect(), &partial.join(AVERAGES))?;
+            weights::write(&named(averages), &partial.join(AVERAGES))?;
         }
         write_json(&partial.join(STATE), progress)
     })?;
@@ -106,17 +109,43 @@ pub fn save<M: Trained>(run: &Path, state: &State<'_, M>, progress: &Progress) -
 /// A file cannot be written.
 pub fn save_best<M: Trained>(run: &Path, step: u64, model: &M, learner: &Learner<M>) -> Result<()> {
     whole_folder(&best_folder(run, step), |partial| {
-        save_model(model, learner, partial)
+        model.save(partial)?;
+        save_losses(learner, partial)
     })
 }
 
-fn save_model<M: Trained>(model: &M, learner: &Learner<M>, folder: &Path) -> Result<()> {
-    model.save(folder)?;
+fn save_losses<M: Trained>(learner: &Learner<M>, folder: &Path) -> Result<()> {
     let losses = learner.loss_tensors()?;
     if losses.is_empty() {
         return Ok(());
     }
     Ok(weights::write(&losses, &folder.join(LOSS))?)
+}
+
+/// Parameters by their own names, in the shapes that they have here: all that there is to them, merged with nothing.
+fn named(parameters: &Parameters) -> Tensors {
+    let named = |p: &Parameter| (p.name.clone(), p.var.as_detached_tensor());
+    parameters.iter().map(named).collect()
+}
+
+/// Takes parameters back from the file that holds what [`named`] gave.
+fn restore_named(parameters: &Parameters, path: &Path) -> Result<()> {
+    let stored = weights::read(path)?;
+    for p in parameters {
+        let found = stored
+            .get(&p.name)
+            .filter(|found| found.dims() == p.var.dims());
+        let found = found.ok_or_else(|| Error::Run {
+            path: path.into(),
+            reason: format!(
+                "tensor \"{}\" of shape {:?} is missing",
+                p.name,
+                p.var.dims()
+            ),
+        })?;
+        p.var.set(found).map_err(nearkin_encoder::Error::from)?;
+    }
+    Ok(())
 }
 
 /// The newest checkpoint of a run, if there is one.
@@ -147,19 +176,10 @@ pub fn restore<M: Trained>(
     learner: &mut Learner<M>,
     averages: Option<&Parameters>,
 ) -> Result<Tensors> {
-    learner.model.restore(path)?;
+    restore_named(learner.model.parameters(), &path.join(WEIGHTS))?;
     restore_losses(path, learner)?;
     if let Some(averages) = averages {
-        let path = path.join(AVERAGES);
-        let stored = weights::read(&path)?;
-        for p in averages {
-            let found = stored.get(&p.name);
-            let found = found.ok_or_else(|| Error::Run {
-                path: path.clone(),
-                reason: format!("tensor \"{}\" is missing", p.name),
-            })?;
-            p.var.set(found).map_err(nearkin_encoder::Error::from)?;
-        }
+        restore_named(averages, &path.join(AVERAGES))?;
     }
     Ok(weights::read(&path.join(OPTIMIZER))?)
 }

@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
 use crate::feed::{Batch, Changes};
 use nearkin_encoder::parameters::Parameters;
-use nearkin_encoder::{Mode, Model, weights};
+use nearkin_encoder::{Mode, Model};
 use nearkin_kernels::Mat;
 use nearkin_losses::Targets;
 use nearkin_losses::loss::Shape;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -55,11 +55,6 @@ impl Trained for Model {
 
     fn save(&self, folder: &Path) -> Result<()> {
         Ok(Self::save(self, folder)?)
-    }
-
-    fn restore(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(nearkin_encoder::model::WEIGHTS);
-        Ok(weights::load(self.embedder.parameters(), &path)?)
     }
 }
 
@@ -121,7 +116,7 @@ impl Task for Setup {
         number: u64,
     ) -> Result<Measured> {
         let count = batch.items.len();
-        let chunk = self.recipe.train.chunk.map_or(count, |chunk| chunk.get());
+        let chunk = self.recipe.train.chunk.map_or(count, NonZeroUsize::get);
         let chunk = chunk.min(count).max(1);
         let parts: Vec<Vec<usize>> = (0..count)
             .step_by(chunk)

@@ -31,9 +31,8 @@ impl<M: Trained> Learner<M> {
     pub fn new<T: Task<Model = M>>(task: &T) -> Result<Self> {
         let model = task.model()?;
         let losses = task.losses(&model)?;
-        let learned = model.parameters().learned();
-        let of_model: Parameters = learned.cloned().collect();
-        let of_losses = losses.iter().flat_map(|loss| loss.parameters());
+        let of_model: Parameters = model.parameters().learned().cloned().collect();
+        let of_losses = losses.iter().flat_map(LearnedLoss::parameters);
         let parameters = of_model.iter().chain(of_losses).cloned().collect();
         Ok(Self {
             model,

@@ -27,12 +27,6 @@ pub trait Trained: Clone {
     /// # Errors
     /// A file cannot be written.
     fn save(&self, folder: &Path) -> Result<()>;
-
-    /// Takes the weights from such a folder of the same model.
-    ///
-    /// # Errors
-    /// A file is missing, damaged, or of another model.
-    fn restore(&self, folder: &Path) -> Result<()>;
 }
 
 /// How the weights move, and for how long.

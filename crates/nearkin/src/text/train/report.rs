@@ -19,10 +19,21 @@ pub struct TextReport {
     pub step: u64,
     /// Which weights became the model: `best` on the first evaluation or `last`.
     pub selected: &'static str,
-    /// The data sets, with their items and the rows that could not be used.
-    pub data: Vec<(String, usize, usize)>,
+    /// What was learned from.
+    pub data: Vec<Source>,
     /// Every score of every evaluation; those of the first chose the weights, where the best were kept.
     pub rows: Vec<TextRow>,
+}
+
+/// A data set that was learned from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Its items.
+    pub items: usize,
+    /// Rows left out as damaged.
+    pub damaged: usize,
 }
 
 /// One score before and after training.
@@ -77,7 +88,11 @@ pub(super) fn report(
         step: kept.step,
         selected: kept.selected,
         data: sets
-            .map(|set| (set.name.clone(), set.len(), set.left_out))
+            .map(|set| Source {
+                name: set.name.clone(),
+                items: set.len(),
+                damaged: set.left_out,
+            })
             .collect(),
         rows,
     })

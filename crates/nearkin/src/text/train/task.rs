@@ -3,7 +3,7 @@
 use super::TextSetup;
 use super::batch::{Reader, TextBatch, parts};
 use super::card;
-use super::evaluate::heads;
+use super::evaluate::{Evaluation, heads};
 use super::report::{TextReport, report};
 use crate::error::Result;
 use crate::text::Bootstrap;
@@ -30,10 +30,6 @@ impl Trained for SentenceEncoder {
 
     fn save(&self, folder: &Path) -> Result<()> {
         Ok(Self::save(self, folder)?)
-    }
-
-    fn restore(&self, folder: &Path) -> Result<()> {
-        Ok(Self::restore(self, folder)?)
     }
 }
 
@@ -140,7 +136,7 @@ impl Task for TextSetup {
         let started = Instant::now();
         encoder.encode(&texts, &Options::default(), &mut |_| {})?;
         let text = started.elapsed().as_secs_f64() / texts.len().max(1) as f64;
-        let all: usize = self.evaluations.iter().map(|e| e.texts()).sum();
+        let all: usize = self.evaluations.iter().map(Evaluation::texts).sum();
         Ok(Costs {
             watch: text * first.texts() as f64,
             // The untrained and the trained encoder embed all of them.

@@ -98,7 +98,7 @@ fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
     let more = format!("{PK}\n[train]\nsteps = 3");
     let mut recipe = tiny.recipe(rows_for(loss, target), &more);
     recipe.encoder.teacher = Some(tiny.path("teacher"));
-    recipe.loss = Some(fitted(loss.clone()));
+    recipe.loss = Some(loss.clone());
     let opened = TextSetup::new(recipe);
     let setup = match opened {
         Err(error) if learns_proxies(loss) && target != Target::Labels => {
@@ -122,17 +122,6 @@ fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
         return Err("no weight moved".to_owned());
     }
     Ok(())
-}
-
-/// Defaults that are of the width of the tiny encoder.
-fn fitted(mut loss: Loss) -> Loss {
-    if let Loss::Matryoshka(matryoshka) = &mut loss {
-        *matryoshka = toml::from_str("widths = [16, 8]").unwrap();
-    }
-    for objective in loss.objectives_mut() {
-        objective.loss = fitted(objective.loss.clone());
-    }
-    loss
 }
 
 #[test]
@@ -337,6 +326,83 @@ fn several_evaluations_and_classes_of_two_are_measured() {
     assert!(journal.contains("\"average precision\":"), "{journal}");
 }
 
+const LOSS: &str = "[loss.cosine_regression]";
+const MNR: &str = "[loss.multiple_negatives_ranking]";
+/// Rows, the rest of a recipe, the place of its mistake, and a part of what is said of it.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        SCORED,
+        "modle = 1",
+        "4:1",
+        "unknown field `modle`, expected",
+    ),
+    (
+        SCORED,
+        "[loss.cosine_regresion]",
+        "4:7",
+        "did you mean `cosine_regression`?",
+    ),
+    (SCORED, "pooling = ['avg']", "4:12", "unknown variant `avg`"),
+    (SCORED, "dropout = -1", "4:11", "out of range"),
+    (SCORED, "[batches]\nsize = 0", "5:8", "nonzero"),
+    (
+        SCORED,
+        "[optimizer.adamw]\nrte = 1",
+        "5:1",
+        "did you mean `rate`?",
+    ),
+    (SCORED, "", "5:1", "a loss, here or as [loss.NAME]"),
+    (
+        PAIRS,
+        LOSS,
+        "4:2",
+        "data set one: loss cosine_regression needs 1 scores",
+    ),
+    (PAIRS, "[loss.triplet_euclidean]", "4:2", "takes 3 to"),
+    (PAIRS, "[loss.gist]", "4:2", "needs a teacher's embeddings"),
+    (LABELED, MNR, "4:2", "needs pairs or triplets"),
+    (CLASSIFIED, MNR, "", "found the classes maybe, no, yes"),
+    (BINARY, MNR, "", "by table.filter, found the classes 0, 1"),
+    (SCORED, MNR, "", "by table.filter, found scores"),
+    (PAIRS, "[loss.matryoshka]\ndims = [64]", "4:2", "at most 16"),
+    (
+        SCORED,
+        "freeze = ['bert.encoder']\n[loss.cosent]",
+        "4:10",
+        "the start of a weight's name",
+    ),
+    (
+        SCORED,
+        "max_tokens = 99\n[loss.cosent]",
+        "4:14",
+        "the model's limit of 24",
+    ),
+    (
+        SCORED,
+        "[loss.cosent]\n[train]\nrates = { head = 2.0 }",
+        "6:9",
+        "the start of a parameter's name",
+    ),
+    (
+        LABELED,
+        "[loss.contrastive]\n[batches]\npk = { classes = 9, per_class = 2 }",
+        "6:6",
+        "asks for 9 classes",
+    ),
+    (
+        SCORED,
+        "[loss.cosent]\n[[evaluate]]\nname = 'x'\ntable.path = 'table.tsv'\nrows.pairs = { first = 'a', second = 'b' }",
+        "",
+        "texts of which nothing is known",
+    ),
+    (
+        SCORED,
+        "[loss.cosent]\n[[data]]\nname = 'one'\ntable.path = 'table.tsv'\nrows.scored = { first = 'a', second = 'b', score = 'score' }",
+        "",
+        "\"one\" twice",
+    ),
+];
+
 #[test]
 fn what_cannot_be_is_placed_in_the_recipe() {
     let tiny = Tiny::new();
@@ -352,87 +418,8 @@ fn what_cannot_be_is_placed_in_the_recipe() {
             None => error.to_string(),
         }
     };
-    let loss = "[loss.cosine_regression]";
-    let mnr = "[loss.multiple_negatives_ranking]";
     let mut wrong = Vec::new();
-    for (rows, more, place, part) in [
-        (
-            SCORED,
-            "modle = 1",
-            "4:1",
-            "unknown field `modle`, expected",
-        ),
-        (
-            SCORED,
-            "[loss.cosine_regresion]",
-            "4:7",
-            "did you mean `cosine_regression`?",
-        ),
-        (SCORED, "pooling = ['avg']", "4:12", "unknown variant `avg`"),
-        (SCORED, "dropout = -1", "4:11", "out of range"),
-        (SCORED, "[batches]\nsize = 0", "5:8", "nonzero"),
-        (
-            SCORED,
-            "[optimizer.adamw]\nrte = 1",
-            "5:1",
-            "did you mean `rate`?",
-        ),
-        (SCORED, "", "5:1", "a loss, here or as [loss.NAME]"),
-        (
-            PAIRS,
-            loss,
-            "4:7",
-            "data set one: loss cosine_regression needs 1 scores",
-        ),
-        (PAIRS, "[loss.triplet_euclidean]", "4:7", "takes 3 to"),
-        (PAIRS, "[loss.gist]", "4:7", "needs a teacher's embeddings"),
-        (LABELED, mnr, "4:7", "needs pairs or triplets"),
-        (CLASSIFIED, mnr, "", "found the classes maybe, no, yes"),
-        (BINARY, mnr, "", "by table.filter, found the classes 0, 1"),
-        (SCORED, mnr, "", "by table.filter, found scores"),
-        (
-            PAIRS,
-            "[loss.matryoshka]\nwidths = [64]",
-            "4:7",
-            "at most 16",
-        ),
-        (
-            SCORED,
-            "freeze = ['bert.encoder']\n[loss.cosent]",
-            "4:10",
-            "the start of a weight's name",
-        ),
-        (
-            SCORED,
-            "max_tokens = 99\n[loss.cosent]",
-            "4:14",
-            "the model's limit of 24",
-        ),
-        (
-            SCORED,
-            "[loss.cosent]\n[train]\nrates = { head = 2.0 }",
-            "6:9",
-            "the start of a parameter's name",
-        ),
-        (
-            LABELED,
-            "[loss.contrastive]\n[batches]\npk = { classes = 9, per_class = 2 }",
-            "",
-            "asks for 9 classes",
-        ),
-        (
-            SCORED,
-            "[loss.cosent]\n[[evaluate]]\nname = 'x'\ntable.path = 'table.tsv'\nrows.pairs = { first = 'a', second = 'b' }",
-            "",
-            "texts of which nothing is known",
-        ),
-        (
-            SCORED,
-            "[loss.cosent]\n[[data]]\nname = 'one'\ntable.path = 'table.tsv'\nrows.scored = { first = 'a', second = 'b', score = 'score' }",
-            "",
-            "\"one\" twice",
-        ),
-    ] {
+    for (rows, more, place, part) in MISTAKES {
         let message = error(rows, more);
         let place = format!("tiny.toml:{place}");
         if !(message.starts_with(&place) && message.contains(part)) {
