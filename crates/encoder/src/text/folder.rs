@@ -30,8 +30,8 @@ use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
 
 const MODULES: &str = "modules.json";
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
 /// The files that may hold weights, the preferred one first.
 const WEIGHT_FILES: [&str; 4] = [
     WEIGHTS,
@@ -263,18 +263,26 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
 
 fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)> {
     let architecture = Architecture::read(&path.join(CONFIG))?;
+    let scope = scope(path, &architecture, reading)?;
+    let transformer = Transformer::new(&scope, architecture)?;
+    let config = object(&path.join(CONFIG))?;
+    Ok((
+        Module::Transformer(Box::new(transformer.described(config))),
+        Some(scope),
+    ))
+}
+
+/// The stored weights of a Transformer, with what stands beside it.
+pub(super) fn scope(path: &Path, architecture: &Architecture, reading: &Reading) -> Result<Scope> {
     let file = WEIGHT_FILES
         .map(|name| path.join(name))
         .into_iter()
         .find(|file| file.exists());
     let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
     let stored = stored.behind(architecture.prefixes(), "embeddings.word_embeddings.weight");
-    let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
-    let transformer = Transformer::new(&scope, architecture)?;
-    let config = object(&path.join(CONFIG))?;
-    Ok((
-        Module::Transformer(Box::new(transformer.described(config))),
-        Some(scope),
+    Ok(Scope::stored(
+        stored.fresh(reading.fresh.clone()),
+        reading.seed,
     ))
 }
 
@@ -289,7 +297,11 @@ fn class<'a>(folder: &Path, name: &'a str) -> Result<&'a str> {
 
 /// Sets the most tokens of a text: the folder's own setting, else the tokenizer's, else all that the Transformer has
 /// positions for.
-fn limit(folder: &Path, tokenizer: &mut Tokenizer, architecture: &Architecture) -> Result<()> {
+pub(super) fn limit(
+    folder: &Path,
+    tokenizer: &mut Tokenizer,
+    architecture: &Architecture,
+) -> Result<()> {
     let file = LIMIT_FILES
         .map(|name| folder.join(name))
         .into_iter()
@@ -306,7 +318,7 @@ fn limit(folder: &Path, tokenizer: &mut Tokenizer, architecture: &Architecture) 
 
 fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     let config = match &placed.module {
-        Module::Transformer(t) => Some(Value::Object(t.config().clone())),
+        Module::Transformer(t) => Some(Value::Object(written_config(t))),
         Module::Pooling(pooling) => Some(pooling.config()),
         Module::Dense(dense) => Some(json!(dense.config())),
         Module::LayerNorm(_, width) => Some(json!({ "dimension": width })),
@@ -324,12 +336,23 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn object(path: &Path) -> Result<Map<String, Value>> {
+/// The `config.json` of a Transformer whose weights are written as F32, whatever they were.
+pub(super) fn written_config(transformer: &Transformer) -> Map<String, Value> {
+    let mut config = transformer.config().clone();
+    for key in ["torch_dtype", "dtype"] {
+        if let Some(dtype) = config.get_mut(key) {
+            *dtype = "float32".into();
+        }
+    }
+    config
+}
+
+pub(super) fn object(path: &Path) -> Result<Map<String, Value>> {
     let text = fs_err::read_to_string(path)?;
     serde_json::from_str(&text).map_err(|e| wrong(path, &e))
 }
 
-fn wrong(path: &Path, reason: &(impl ToString + ?Sized)) -> Error {
+pub(super) fn wrong(path: &Path, reason: &(impl ToString + ?Sized)) -> Error {
     Error::File {
         path: PathBuf::from(path),
         reason: reason.to_string(),

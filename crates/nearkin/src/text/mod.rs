@@ -7,6 +7,7 @@
 pub mod agglomerative;
 pub mod community;
 mod condensed;
+pub mod convert;
 pub mod correlation;
 pub mod embed;
 mod error;
@@ -18,6 +19,7 @@ pub mod logistic_regression;
 pub mod pairs;
 pub mod paraphrase;
 pub mod quantize;
+pub mod rerank;
 mod resample;
 pub mod semantic_search;
 pub mod senteval;
