@@ -51,6 +51,8 @@ pub enum Command {
     Search(Search),
     /// Finds hard negatives, paraphrases, communities or clusters in texts.
     Mine(Mine),
+    /// Rewrites the folder of a sentence encoder or cross-encoder so that every program reads it.
+    Convert(Convert),
     /// Lists what a recipe can name.
     List(List),
     /// Explains a loss, a miner, a distance, a reducer or a regularizer, with numbers.
@@ -181,7 +183,7 @@ pub struct Embed {
 /// `nearkin search`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\"\n  nearkin search all-MiniLM-L6-v2/ quora.tsv questions.txt --column question1 --json"
+    after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\"\n  nearkin search all-MiniLM-L6-v2/ quora.tsv questions.txt --column question1 --json\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\" --rerank cross-encoder/"
 )]
 pub struct Search {
     /// A model folder: of nearkin, or of a sentence encoder.
@@ -205,6 +207,26 @@ pub struct Search {
     /// How texts are embedded.
     #[command(flatten)]
     pub vectors: TextVectors,
+    /// A cross-encoder that reads each query together with the best that were found, and ranks these anew.
+    #[arg(long, value_name = "MODEL", help_heading = "Text")]
+    pub rerank: Option<PathBuf>,
+    /// How many of the best the cross-encoder reads, for each query.
+    #[arg(long, value_name = "N", default_value = "50", help_heading = "Text")]
+    pub candidates: NonZeroUsize,
+}
+
+/// `nearkin convert`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nearkin convert saved-by-5.4/ for-tei/\n\nAny form of sentence-transformers, of transformers and of model2vec is read; written is the form of before 5.4, which\nall versions of sentence-transformers and text-embeddings-inference load. Numbers become F32."
+)]
+pub struct Convert {
+    /// The model folder to read, or a name on the hub.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The folder to write; it must not be there yet, or be empty.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
 }
 
 /// `nearkin list`

@@ -2,7 +2,8 @@
 
 use nearkin_encoder::parameters::{Parameter, Scope};
 use nearkin_encoder::text::{
-    Architecture, Options, Packed, Pass, Reading, SentenceEncoder, Tokens, Transformer,
+    Architecture, CrossEncoder, Options, Outcome, Packed, Pass, Reading, SentenceEncoder,
+    SequenceClassifier, Tokens, Transformer,
 };
 use nearkin_encoder::{DType, Device, Lora, Tensor, tape, weights};
 use serde::Deserialize;
@@ -16,6 +17,7 @@ struct Golden {
     sentences: Vec<Vec<u32>>,
     segments: Vec<Vec<u32>>,
     families: Vec<Family>,
+    classifiers: Vec<Family>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +78,17 @@ impl Family {
     fn transformer(&self, folder: &Path, dtype: DType) -> (Transformer, Vec<Parameter>) {
         let scope = Scope::new(0, dtype, &Device::Cpu);
         let transformer = Transformer::new(&scope, self.architecture(folder)).unwrap();
+        (transformer, self.fill(&scope, dtype))
+    }
+
+    fn classifier(&self, folder: &Path, dtype: DType) -> (SequenceClassifier, Vec<Parameter>) {
+        let scope = Scope::new(0, dtype, &Device::Cpu);
+        let classifier = SequenceClassifier::new(&scope, self.architecture(folder)).unwrap();
+        (classifier, self.fill(&scope, dtype))
+    }
+
+    /// The parameters of a network with the golden numbers.
+    fn fill(&self, scope: &Scope, dtype: DType) -> Vec<Parameter> {
         let parameters: Vec<Parameter> = scope.parameters().iter().cloned().collect();
         let count: usize = parameters.iter().map(|p| p.stored.len()).sum();
         assert_eq!(count, self.parameters.len(), "{}", self.name);
@@ -86,7 +99,7 @@ impl Family {
             let values = Tensor::from_vec(numbers, p.var.shape(), &Device::Cpu).unwrap();
             p.var.set(&values.to_dtype(dtype).unwrap()).unwrap();
         }
-        (transformer, parameters)
+        parameters
     }
 
     /// The numbers of a parameter, put together from those of its tensors in files.
@@ -119,31 +132,119 @@ fn assert_close(what: &str, found: &Tensor, golden: &[f64], tolerance: f64) {
     }
 }
 
+/// Output and gradients of a network against the golden ones.
+fn compare(
+    family: &Family,
+    parameters: &[Parameter],
+    forward: impl FnOnce(Pass) -> nearkin_encoder::Result<Tensor>,
+    (dtype, tolerance): (DType, f64),
+) {
+    let what = |part: &str| format!("{part} of {} in {dtype:?}", family.name);
+    let mut pass = Pass::train(0);
+    pass.dropout = 0.0;
+    let (y, tape) = tape::record(|| forward(pass)).unwrap();
+    assert_close(&what("output"), &y, &family.output, tolerance);
+    let upstream = wave(y.elem_count(), WEIGHTS_PHASE, [1.0, 0.0]);
+    let upstream = upstream.iter().map(|&x| x as f32).collect();
+    let gradients = tape.backward(&y, upstream).unwrap();
+    for p in parameters {
+        let golden = family.of(p, |w| w.gradient.clone());
+        let found = gradients.get(&p.var).unwrap();
+        // The gradient that goes in is f32.
+        assert_close(&what(&p.name), found, &golden, tolerance.max(1e-6));
+    }
+}
+
+const PRECISIONS: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-9)];
+
 #[test]
 fn every_family_and_its_gradients_equal_transformers() {
     let golden = Golden::read();
     let folder = tempfile::tempdir().unwrap();
-    for family in &golden.families {
-        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-9)] {
-            let what = |part: &str| format!("{part} of {} in {dtype:?}", family.name);
-            let (transformer, parameters) = family.transformer(folder.path(), dtype);
-            let mut pass = Pass::train(0);
-            pass.dropout = 0.0;
-            let forward =
-                || transformer.forward(&golden.packed(transformer.architecture().segments), pass);
-            let (y, tape) = tape::record(forward).unwrap();
-            assert_close(&what("vectors"), &y, &family.output, tolerance);
-            let upstream = wave(y.elem_count(), WEIGHTS_PHASE, [1.0, 0.0]);
-            let upstream = upstream.iter().map(|&x| x as f32).collect();
-            let gradients = tape.backward(&y, upstream).unwrap();
-            for p in &parameters {
-                let golden = family.of(p, |w| w.gradient.clone());
-                let found = gradients.get(&p.var).unwrap();
-                // The gradient that goes in is f32.
-                assert_close(&what(&p.name), found, &golden, tolerance.max(1e-6));
-            }
-        }
+    for (family, precision) in golden
+        .families
+        .iter()
+        .flat_map(|f| PRECISIONS.map(|p| (f, p)))
+    {
+        let (network, parameters) = family.transformer(folder.path(), precision.0);
+        let packed = golden.packed(network.architecture().segments);
+        let forward = |pass| network.forward(&packed, pass);
+        compare(family, &parameters, forward, precision);
     }
+}
+
+#[test]
+fn every_classifier_and_its_gradients_equal_transformers() {
+    let golden = Golden::read();
+    let folder = tempfile::tempdir().unwrap();
+    for (family, precision) in golden
+        .classifiers
+        .iter()
+        .flat_map(|f| PRECISIONS.map(|p| (f, p)))
+    {
+        let (network, parameters) = family.classifier(folder.path(), precision.0);
+        let packed = golden.packed(network.transformer().architecture().segments);
+        let forward = |pass| network.forward(&packed, pass);
+        compare(family, &parameters, forward, precision);
+    }
+}
+
+#[test]
+fn a_cross_encoder_survives_saving_and_reads_its_activation() {
+    let golden = Golden::read();
+    for (family, prefix) in
+        golden
+            .classifiers
+            .iter()
+            .zip(["bert.", "roberta.", "mpnet.", "distilbert."])
+    {
+        if !["bert", "distilbert"].contains(&&*family.name) {
+            // The tiny vocabulary is of WordPiece.
+            continue;
+        }
+        let [bare, saved] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let (_, parameters) = family.classifier(bare.path(), DType::F32);
+        write_weights(parameters, bare.path(), |name| {
+            let beside = name.starts_with("classifier") || name.starts_with("pre_classifier");
+            if beside {
+                name.to_owned()
+            } else {
+                format!("{prefix}{name}")
+            }
+        });
+        let one = CrossEncoder::load(bare.path()).unwrap();
+        assert_eq!((one.outcome, one.network().labels()), (Outcome::Logit, 2));
+        one.save(saved.path()).unwrap();
+        let names = weights::read(&saved.path().join("model.safetensors")).unwrap();
+        let word = format!("{prefix}embeddings.word_embeddings.weight");
+        assert!(names.contains_key(&word) && names.contains_key("classifier.weight"));
+        let other = CrossEncoder::load(saved.path()).unwrap();
+        let pairs = [["a b", "c"], ["", "e f"], ["b", ""]];
+        let predict = |judge: &CrossEncoder| judge.predict(&pairs, &mut |_| {}).unwrap().numbers;
+        assert_eq!(predict(&one), predict(&other));
+        let alone = one.predict(&pairs[1..2], &mut |_| {}).unwrap().numbers;
+        assert_eq!(alone, predict(&one)[2..4]);
+        let error = one.score(&pairs, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("found 2 classes"), "{error}");
+        let path = saved.path().join("config_sentence_transformers.json");
+        fs_err::write(&path, r#"{"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Sigmoid"}"#).unwrap();
+        let sigmoid = CrossEncoder::load(saved.path()).unwrap();
+        let squashed = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let expected: Vec<f32> = predict(&one).into_iter().map(squashed).collect();
+        assert_eq!(predict(&sigmoid), expected);
+        fs_err::write(&path, r#"{"activation_fn": "custom.Odd"}"#).unwrap();
+        let error = CrossEncoder::load(saved.path()).unwrap_err().to_string();
+        assert!(error.contains("custom.Odd"), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_head_is_no_cross_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(&Golden::read().families[0], folder.path(), "");
+    assert!(!CrossEncoder::is_in(folder.path()));
+    let error = CrossEncoder::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("no cross-encoder"), "{error}");
 }
 
 #[test]
@@ -166,9 +267,14 @@ fn dropout_follows_the_seed_and_spares_evaluation() {
 /// A folder of a tiny sentence encoder of a family, as the transformers library writes one.
 fn write_folder(family: &Family, folder: &Path, prefix: &str) {
     let (_, parameters) = family.transformer(folder, DType::F32);
+    write_weights(parameters, folder, |name| format!("{prefix}{name}"));
+}
+
+/// Weights under names of another form, and a vocabulary.
+fn write_weights(parameters: Vec<Parameter>, folder: &Path, name: impl Fn(&str) -> String) {
     let mut tensors = weights::Tensors::new();
-    for (name, values) in weights::tensors(&parameters.into_iter().collect()).unwrap() {
-        tensors.insert(format!("{prefix}{name}"), values);
+    for (plain, values) in weights::tensors(&parameters.into_iter().collect()).unwrap() {
+        tensors.insert(name(&plain), values);
     }
     weights::write(&tensors, &folder.join("model.safetensors")).unwrap();
     let words = [

@@ -20,6 +20,12 @@ pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
             folder.display()
         )));
     }
+    if arguments.output.is_dir() {
+        let output = arguments.output.display();
+        return Err(Failure::usage(format!(
+            "{output}: is a folder, not a file to write"
+        )));
+    }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) {
         return text::embed::run(arguments, &model, json);

@@ -118,6 +118,11 @@ impl Architecture {
         }
     }
 
+    /// What transformers puts before the names of the tensors in folders with a head.
+    pub(crate) fn own_prefix(&self) -> &'static str {
+        self.prefixes()[1]
+    }
+
     pub(crate) fn names(&self) -> &'static Names {
         match self.family {
             Family::Bert | Family::Roberta => &BERT,

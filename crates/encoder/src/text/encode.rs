@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::op;
 
 /// Texts that are tokenized at a time.
-const TOKENIZED: usize = 1 << 12;
+pub(super) const TOKENIZED: usize = 1 << 12;
 
 /// How texts are embedded.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ impl SentenceEncoder {
 }
 
 /// Batches of texts of like length, the longest first, each of at most so many tokens or of one text.
-fn batches(tokens: &[Tokens], most: usize) -> Vec<Vec<usize>> {
+pub(super) fn batches(tokens: &[Tokens], most: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(tokens[i].ids.len()));
     let mut batches: Vec<Vec<usize>> = Vec::new();

@@ -24,7 +24,7 @@ use super::{SentenceEncoder, write_json};
 use crate::error::{Error, Result};
 use crate::layer::LayerNorm;
 use crate::lora::Lora;
-use crate::parameters::{Parameters, Scope};
+use crate::parameters::{Init, Kind, Parameters, Scope, Storage};
 use crate::stored::Stored;
 use crate::weights;
 use candle_core::{DType, Device};
@@ -35,10 +35,10 @@ use std::path::{Component, Path, PathBuf};
 /// The folder of the adapters that were merged into the weights.
 const ADAPTER: &str = "adapter";
 const MODULES: &str = "modules.json";
-const CONFIG: &str = "config.json";
+pub(super) const CONFIG: &str = "config.json";
 /// The settings of word vectors.
 const WORDS: &str = "wordembedding_config.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const WEIGHTS: &str = "model.safetensors";
 /// The files that may hold weights, the preferred one first.
 const WEIGHT_FILES: [&str; 4] = [
     WEIGHTS,
@@ -315,6 +315,34 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
 
 fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)> {
     let architecture = Architecture::read(&path.join(CONFIG))?;
+    let scope = scope(path, &architecture, reading)?;
+    let width = architecture.width;
+    let transformer = Transformer::new(&scope, architecture)?;
+    carry_pooler(&scope, width)?;
+    let config = object(&path.join(CONFIG))?;
+    Ok((
+        Module::Transformer(Box::new(transformer.described(config))),
+        Some(scope),
+    ))
+}
+
+/// Keeps the pooler of BERT: of no use to token vectors, but those who will read the folder miss it.
+fn carry_pooler(scope: &Scope, width: usize) -> Result<()> {
+    let unused = scope
+        .clone()
+        .freezing(&[String::new()])
+        .child("pooler.dense");
+    for (name, shape) in [("weight", &[width, width][..]), ("bias", &[width])] {
+        if unused.has(name) {
+            let kind = (Kind::Frozen, Storage::Plain);
+            unused.parameter(name, shape, Init::Constant(0.0), kind)?;
+        }
+    }
+    Ok(())
+}
+
+/// The stored weights of a Transformer, with what stands beside it.
+pub(super) fn scope(path: &Path, architecture: &Architecture, reading: &Reading) -> Result<Scope> {
     let file = WEIGHT_FILES
         .map(|name| path.join(name))
         .into_iter()
@@ -322,16 +350,10 @@ fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)
     let stored = Stored::open(&file.unwrap_or_else(|| path.join(WEIGHTS)))?;
     let stored = stored.behind(architecture.prefixes(), "embeddings.word_embeddings.weight");
     let scope = Scope::stored(stored.fresh(reading.fresh.clone()), reading.seed);
-    let scope = match &reading.lora {
+    Ok(match &reading.lora {
         Some(lora) => scope.adapted(lora),
         None => scope.freezing(&reading.freeze),
-    };
-    let transformer = Transformer::new(&scope, architecture)?;
-    let config = object(&path.join(CONFIG))?;
-    Ok((
-        Module::Transformer(Box::new(transformer.described(config))),
-        Some(scope),
-    ))
+    })
 }
 
 /// The class at the end of a dotted name of sentence-transformers; anything else is code of the folder's own.
@@ -345,7 +367,11 @@ fn class<'a>(folder: &Path, name: &'a str) -> Result<&'a str> {
 
 /// Sets the most tokens of a text: the folder's own setting, else the tokenizer's, else all that the Transformer has
 /// positions for.
-fn limit(folder: &Path, tokenizer: &mut Tokenizer, architecture: &Architecture) -> Result<()> {
+pub(super) fn limit(
+    folder: &Path,
+    tokenizer: &mut Tokenizer,
+    architecture: &Architecture,
+) -> Result<()> {
     let file = LIMIT_FILES
         .map(|name| folder.join(name))
         .into_iter()
@@ -362,7 +388,7 @@ fn limit(folder: &Path, tokenizer: &mut Tokenizer, architecture: &Architecture) 
 
 fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     let config = match &placed.module {
-        Module::Transformer(t) => Some(Value::Object(t.config().clone())),
+        Module::Transformer(t) => Some(Value::Object(written_config(t))),
         Module::Pooling(pooling) => Some(pooling.config()),
         Module::Dense(dense) => Some(json!(dense.config())),
         Module::LayerNorm(_, width) => Some(json!({ "dimension": width })),
@@ -395,12 +421,23 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn object(path: &Path) -> Result<Map<String, Value>> {
+/// The `config.json` of a Transformer whose weights are written as F32, whatever they were.
+pub(super) fn written_config(transformer: &Transformer) -> Map<String, Value> {
+    let mut config = transformer.config().clone();
+    for key in ["torch_dtype", "dtype"] {
+        if let Some(dtype) = config.get_mut(key) {
+            *dtype = "float32".into();
+        }
+    }
+    config
+}
+
+pub(super) fn object(path: &Path) -> Result<Map<String, Value>> {
     let text = fs_err::read_to_string(path)?;
     serde_json::from_str(&text).map_err(|e| wrong(path, &e))
 }
 
-fn wrong(path: &Path, reason: &(impl ToString + ?Sized)) -> Error {
+pub(super) fn wrong(path: &Path, reason: &(impl ToString + ?Sized)) -> Error {
     Error::File {
         path: PathBuf::from(path),
         reason: reason.to_string(),

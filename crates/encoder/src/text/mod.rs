@@ -5,6 +5,7 @@
 //! inference nor in training.
 
 mod architecture;
+mod cross_encoder;
 mod dense;
 mod encode;
 mod folder;
@@ -13,6 +14,7 @@ mod packed;
 mod pass;
 mod pooling;
 mod sentence_encoder;
+mod sequence_classifier;
 mod settings;
 mod static_embedding;
 mod tokenizer;
@@ -21,6 +23,7 @@ mod vocabulary;
 mod words;
 
 pub use architecture::{Architecture, Family};
+pub use cross_encoder::{CrossEncoder, Outcome};
 pub use dense::{Dense, DenseConfig};
 pub use encode::{Encoding, Options};
 pub use folder::Reading;
@@ -29,6 +32,7 @@ pub use packed::{Packed, Tokens};
 pub use pass::Pass;
 pub use pooling::Pooling;
 pub use sentence_encoder::SentenceEncoder;
+pub use sequence_classifier::SequenceClassifier;
 pub use settings::Settings;
 pub use static_embedding::StaticEmbedding;
 pub use tokenizer::Tokenizer;

@@ -76,17 +76,6 @@ impl Transformer {
             let place = scope.child("encoder");
             table(&place, "relative_attention_bias.weight", buckets, a.heads)
         });
-        // Of no use to token vectors, but carried along for those who will read the folder.
-        let unused = scope
-            .clone()
-            .freezing(&[String::new()])
-            .child("pooler.dense");
-        for (name, shape) in [("weight", &[a.width, a.width][..]), ("bias", &[a.width])] {
-            if unused.has(name) {
-                let kind = (Kind::Frozen, Storage::Plain);
-                unused.parameter(name, shape, Init::Constant(0.0), kind)?;
-            }
-        }
         let layer = |i| Layer::new(&scope.child(names.layer).child(i), a, names);
         Ok(Self {
             words: table(&place, "word_embeddings.weight", a.vocabulary, a.width)?,

@@ -3,7 +3,8 @@
 
 Parameters are numbered in the order of the list in the file; number k is wave(shape, k) with the scale and shift given there
 (see wave.py). The sentences are padded here and packed in the test. Recorded are the token vectors of the last layer, padding
-left out, and for each parameter the gradient of sum(y * wave(y.size, 99)).
+left out, and for each parameter the gradient of sum(y * wave(y.size, 99)). The classifiers are the same with a head of two
+outputs, without a prefix before the names of the tensors; recorded are their logits.
 
 Run with the environment of bench/peers: python crates/encoder/tests/golden/text.py
 """
@@ -12,8 +13,10 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
-from transformers import MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, DistilBertModel
+from transformers import MPNetConfig, MPNetForSequenceClassification, MPNetModel
+from transformers import RobertaConfig, RobertaForSequenceClassification, RobertaModel
 
 from wave import numbers, wave, weighted_sum, write
 
@@ -29,6 +32,12 @@ FAMILIES = {
     "mpnet": (MPNetModel, MPNetConfig(**BERT_SIZES)),
     "distilbert": (DistilBertModel, DistilBertConfig(**SIZES, dim=8, n_layers=2, n_heads=2, hidden_dim=12)),
 }
+CLASSIFIERS = {
+    "bert": BertForSequenceClassification,
+    "roberta": RobertaForSequenceClassification,
+    "mpnet": MPNetForSequenceClassification,
+    "distilbert": DistilBertForSequenceClassification,
+}
 
 
 def filling(name, shape):
@@ -40,8 +49,11 @@ def filling(name, shape):
 
 def family(name, model_class, config):
     torch.manual_seed(0)
-    model = model_class(config, **({} if name == "distilbert" else {"add_pooling_layer": False})).double().eval()
-    entries, parameters = [], dict(model.named_parameters())
+    classifies = "Sequence" in model_class.__name__
+    bare = {} if classifies or name == "distilbert" else {"add_pooling_layer": False}
+    model = model_class(config, **bare).double().eval()
+    prefix = model.base_model_prefix + "."
+    entries, parameters = [], {key.removeprefix(prefix): p for key, p in model.named_parameters()}
     for k, (key, p) in enumerate(sorted(parameters.items())):
         scale, shift = filling(key, list(p.shape))
         p.data = wave(list(p.shape), k, scale, shift)
@@ -53,17 +65,19 @@ def family(name, model_class, config):
     inputs = dict(input_ids=ids, attention_mask=mask)
     if name == "bert":
         inputs["token_type_ids"] = torch.tensor([s + [0] * (longest - len(s)) for s in SEGMENTS])
-    y = model(**inputs).last_hidden_state[mask.bool()]
+    output = model(**inputs)
+    y = output.logits if classifies else output.last_hidden_state[mask.bool()]
     weighted_sum(y).backward()
     for entry in entries:
         entry["gradient"] = numbers(parameters[entry["name"]].grad)
-    settings = {k: v for k, v in config.to_dict().items() if v is not None}
+    settings = {k: v for k, v in config.to_dict().items() if v is not None} | {"architectures": [model_class.__name__]}
     return dict(family=name, config=settings, output=numbers(y), parameters=entries)
 
 
 def main():
     families = [family(name, *what) for name, what in FAMILIES.items()]
-    content = dict(sentences=SENTENCES, segments=SEGMENTS, families=families)
+    classifiers = [family(name, of, FAMILIES[name][1]) for name, of in CLASSIFIERS.items()]
+    content = dict(sentences=SENTENCES, segments=SEGMENTS, families=families, classifiers=classifiers)
     write(Path(__file__).with_name("text.json"), content)
 
 

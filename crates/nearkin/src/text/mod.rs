@@ -8,6 +8,7 @@
 pub mod agglomerative;
 pub mod community;
 mod condensed;
+pub mod convert;
 pub mod correlation;
 pub mod embed;
 mod error;
@@ -21,6 +22,7 @@ pub mod pairs;
 pub mod paraphrase;
 pub mod quantize;
 pub mod recipe;
+pub mod rerank;
 mod resample;
 pub mod semantic_search;
 pub mod senteval;

@@ -8,6 +8,7 @@ use crate::{output, table};
 use nearkin::evaluate::Estimate;
 use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
+use nearkin::text::encoder::CrossEncoder;
 use nearkin::text::similarity::ByMeasure;
 use nearkin::text::sts::Aggregation;
 use nearkin::text::table::Rows;
@@ -23,6 +24,14 @@ pub fn run(arguments: &Evaluate, model: &Path, json: bool) -> Result<(), Failure
     let task = self::task(arguments)?;
     if model == Path::new(TFIDF) && !model.exists() {
         return report(&measure(&task, Judge::TfIdf)?, arguments, json);
+    }
+    if CrossEncoder::is_in(model) {
+        let judge = CrossEncoder::load(model)?;
+        return report(
+            &measure(&task, Judge::CrossEncoder(&judge))?,
+            arguments,
+            json,
+        );
     }
     let subject = TextSubject::load(model, &arguments.vectors)?;
     let options = subject.options(Role::Text);

@@ -1,5 +1,6 @@
 //! The commands on text: what they start from, and each of them.
 
+pub mod convert;
 mod corpus;
 pub mod embed;
 pub mod evaluate;

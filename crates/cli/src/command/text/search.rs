@@ -4,10 +4,13 @@ use super::TextSubject;
 use super::corpus::Corpus;
 use crate::arguments::{Search, TextInput};
 use crate::failure::Failure;
+use crate::progress::items;
 use crate::{output, table};
 use nearkin::search::{Similarity, neighbors};
 use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
+use nearkin::text::encoder::CrossEncoder;
+use nearkin::text::rerank::rerank;
 use serde::Serialize;
 use std::path::Path;
 
@@ -19,6 +22,7 @@ struct Hit<'a> {
     query: &'a str,
     rank: usize,
     item: &'a str,
+    /// Or the cross-encoder's score.
     similarity: f32,
 }
 
@@ -38,23 +42,54 @@ pub fn run(arguments: &Search, model: &Path, json: bool) -> Result<(), Failure> 
             query.dim
         )));
     }
-    let k = arguments.k.get().min(gallery.names.len());
-    let found = neighbors(query.mat(), gallery.mat(), similarity, k)?;
+    let rows = gallery.names.len();
+    let k = arguments.k.get().min(rows);
+    let depth = match arguments.rerank {
+        Some(_) => arguments.candidates.get().clamp(k, rows),
+        None => k,
+    };
+    let found = neighbors(query.mat(), gallery.mat(), similarity, depth)?;
+    let mut found: Vec<Vec<(usize, f32)>> = (0..query.names.len())
+        .map(|at| found.row(at).collect())
+        .collect();
+    if let Some(judge) = &arguments.rerank {
+        found = reranked(judge, &query, &gallery, &found)?;
+    }
+    let word = if arguments.rerank.is_some() {
+        "score"
+    } else {
+        word
+    };
     let mut hits = Vec::new();
-    for (at, query) in query.names.iter().enumerate() {
-        hits.extend(
-            found
-                .row(at)
-                .enumerate()
-                .map(|(rank, (item, similarity))| Hit {
-                    query,
-                    rank: rank + 1,
-                    item: &gallery.names[item],
-                    similarity,
-                }),
-        );
+    for (query, found) in query.names.iter().zip(&found) {
+        let best = found.iter().take(k).enumerate();
+        hits.extend(best.map(|(rank, &(item, similarity))| Hit {
+            query,
+            rank: rank + 1,
+            item: &gallery.names[item],
+            similarity,
+        }));
     }
     print(&hits, word, json)
+}
+
+/// The best that were found, ranked by a cross-encoder.
+fn reranked(
+    judge: &Path,
+    query: &Corpus,
+    gallery: &Corpus,
+    found: &[Vec<(usize, f32)>],
+) -> Result<Vec<Vec<(usize, f32)>>, Failure> {
+    let judge = CrossEncoder::load(&super::resolve(judge)?)?;
+    let indices: Vec<Vec<usize>> = found
+        .iter()
+        .map(|items| items.iter().map(|(item, _)| *item).collect())
+        .collect();
+    let bar = items(indices.iter().map(Vec::len).sum(), "ranking");
+    let told = &mut |done| bar.set_position(done as u64);
+    let ranked = rerank(&judge, &query.names, &gallery.names, &indices, told);
+    bar.finish_and_clear();
+    Ok(ranked?)
 }
 
 /// The similarity that the model's vectors are meant for, and its name in a table.

@@ -355,6 +355,27 @@ fn a_recipe_with_an_unknown_key_or_an_empty_range_is_refused() {
     );
 }
 
+#[test]
+fn the_columns_of_a_table_are_named_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, expected) in [
+        ("t.tsv", "a\tb c\n1\t2\n", vec!["a", "b c"]),
+        ("t.csv", "a,\"b,c\"\n1,2\n", vec!["a", "b,c"]),
+        ("t.jsonl", "{\"b\": 1, \"a\": [2]}\n", vec!["a", "b"]),
+        ("t.txt", "a line\n", vec!["text"]),
+    ] {
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        let mut columns = TextTable::new(path).columns().unwrap();
+        columns.sort();
+        assert_eq!(columns, expected, "{name}");
+    }
+    let error = TextTable::new(folder.path().join("t.odd"))
+        .columns()
+        .unwrap_err();
+    assert!(error.to_string().contains("t.odd"), "{error}");
+}
+
 /// The data sets of the project, where `NEARKIN_DATA` says they are.
 #[test]
 fn the_data_sets_have_as_many_rows_as_their_descriptions_say() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nearkin_encoder::text::{Options, SentenceEncoder};
+use nearkin_encoder::text::{CrossEncoder, Options, SentenceEncoder};
 use nearkin_kernels::Mat;
 
 use crate::error::{Error, Result};
@@ -15,6 +15,8 @@ use crate::text::tfidf::TfIdf;
 pub enum Judge<'m> {
     /// Embeds texts.
     Encoder(&'m SentenceEncoder, &'m Options),
+    /// Scores pairs by reading them together.
+    CrossEncoder(&'m CrossEncoder),
     /// Scores pairs by the words that they share, weighted by how rare they are in the texts measured.
     TfIdf,
 }
@@ -93,6 +95,12 @@ impl Judge<'_> {
                 let columns = self.embed(&[first, second], progress)?;
                 let rows = pairwise(columns.mat(0), columns.mat(1))?;
                 Ok(rows.into_iter().map(|[cosine, ..]| cosine).collect())
+            }
+            Self::CrossEncoder(judge) => {
+                let pairs = first.iter().zip(second);
+                let pairs: Vec<[&str; 2]> = pairs.map(|(a, b)| [a.as_str(), b.as_str()]).collect();
+                let scores = judge.score(&pairs, &mut |done| progress(done, pairs.len()))?;
+                Ok(scores.into_iter().map(f64::from).collect())
             }
             Self::TfIdf => Ok(TfIdf::fit(first.iter().chain(second)).cosines(first, second)),
         }

@@ -1,0 +1,500 @@
+//! The commands on text, with tiny encoders.
+
+mod tiny;
+mod workplace;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use workplace::{Said, Workplace};
+
+const TEXTS: &str = "a cat sat\nthe dog ran\n\na cat sat down\nrice and beans\n";
+
+fn workplace() -> Workplace {
+    let place = Workplace::new();
+    tiny::sentence_encoder(&place.path("model"), 1);
+    place.write("texts.txt", TEXTS.as_bytes());
+    place
+}
+
+fn json(said: &Said) -> serde_json::Value {
+    serde_json::from_str(&said.succeeds().stdout).unwrap()
+}
+
+#[test]
+fn a_text_a_line_is_embedded_from_a_file_or_standard_input_into_every_format() {
+    let place = workplace();
+    let said = place.run(&["embed", "model", "texts.txt", "-o", "v.npy", "--json"]);
+    let said = json(&said);
+    assert_eq!(
+        (&said["rows"], &said["dim"], &said["resumed"]),
+        (&5.into(), &16.into(), &0.into())
+    );
+    assert_eq!(place.read("v.ids.txt"), TEXTS);
+    let mut child = place.command(&["embed", "model", "-", "-o", "w.npy"]);
+    let mut child = child
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(TEXTS.as_bytes())
+        .unwrap();
+    Said::from(child.wait_with_output().unwrap()).succeeds();
+    let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert_eq!(bytes("v.npy"), bytes("w.npy"));
+    for name in ["v.jsonl", "v.parquet", "v.safetensors"] {
+        place
+            .run(&["embed", "model", "texts.txt", "-o", name])
+            .succeeds();
+        let vectors = nearkin::vectors::read(&place.path(name)).unwrap();
+        assert_eq!(
+            vectors,
+            nearkin::vectors::read(&place.path("v.npy")).unwrap(),
+            "{name}"
+        );
+    }
+    let left = std::fs::read_dir(place.path(""))
+        .unwrap()
+        .map(|e| e.unwrap().file_name());
+    assert!(
+        left.into_iter()
+            .all(|name| !name.to_string_lossy().contains("part"))
+    );
+}
+
+#[test]
+fn vectors_are_cut_normalized_prompted_and_quantized_as_asked() {
+    let place = workplace();
+    place.write("t.csv", b"id,text\n1,\"a, cat\"\n2,\"two\nlines\"\n3,dog\n");
+    let read = |more: &[&str]| {
+        let command = ["embed", "model", "t.csv", "--id", "id", "-o", "v.jsonl"];
+        place.run(&[&command[..], more].concat()).succeeds();
+        nearkin::vectors::read(&place.path("v.jsonl")).unwrap()
+    };
+    let plain = read(&[]);
+    assert_eq!(plain.ids.as_ref().unwrap(), &["1", "2", "3"]);
+    let cut = read(&["--dim", "4", "--normalize"]);
+    for (short, long) in cut.data.chunks(4).zip(plain.data.chunks(16)) {
+        let length = long[..4].iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!(
+            short
+                .iter()
+                .zip(long)
+                .all(|(s, l)| (s - l / length).abs() < 1e-5)
+        );
+    }
+    let prompted = read(&["--prompt-text", "query: "]);
+    assert_ne!(prompted.data, plain.data);
+    let bits = read(&["--quantize", "ubinary"]);
+    let expected = nearkin::text::quantize::ubinary(nearkin::Mat::new(&plain.data, 3, 16)).unwrap();
+    assert_eq!(
+        bits.data,
+        expected.iter().map(|&b| f32::from(b)).collect::<Vec<_>>()
+    );
+    let mat = nearkin::Mat::new(&plain.data, 3, 16);
+    let ranges = nearkin::text::quantize::Ranges::of(mat).unwrap();
+    let expected = nearkin::text::quantize::int8(mat, &ranges).unwrap();
+    let bytes = read(&["--quantize", "int8"]);
+    assert_eq!(
+        bytes.data,
+        expected.iter().map(|&b| f32::from(b)).collect::<Vec<_>>()
+    );
+    let embed =
+        |more: &[&str]| place.run(&[&["embed", "model", "t.csv", "-o", "v.npy"], more].concat());
+    embed(&["--prompt", "query"]).fails(2, &["--prompt: prompt \"query\" is none of"]);
+    embed(&["--dim", "17"]).fails(2, &["--dim 17", "16 numbers"]);
+    embed(&["--column", "txet"])
+        .fails(1, &["t.csv:1: no column \"txet\" (did you mean \"text\"?)"]);
+}
+
+#[test]
+fn a_killed_run_goes_on_and_writes_the_same_bytes() {
+    let place = workplace();
+    let words = ["cat", "dog", "rice", "beans", "moon", "river", "stone"];
+    let line = |i: usize| {
+        (0..18)
+            .map(|w| words[(i * 31 + w * w) % 7])
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let texts: String = (0..14_000).map(|i| format!("{i} {}\n", line(i))).collect();
+    place.write("many.txt", texts.as_bytes());
+    place
+        .run(&["embed", "model", "many.txt", "-o", "whole.npy"])
+        .succeeds();
+    let mut child: Command = place.command(&["embed", "model", "many.txt", "-o", "cut.npy"]);
+    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !place.path("cut.npy.partial.json").exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "no vectors were kept"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!place.path("cut.npy").exists());
+    // What is there is of this model and of these texts.
+    tiny::sentence_encoder(&place.path("other"), 2);
+    place
+        .run(&["embed", "other", "many.txt", "-o", "cut.npy"])
+        .fails(1, &["cut.npy.partial", "another model"]);
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "cut.npy"])
+        .fails(1, &["text 1 of the input was another"]);
+    let said = json(&place.run(&["embed", "model", "many.txt", "-o", "cut.npy", "--json"]));
+    assert!(said["resumed"].as_u64().unwrap() >= 4096, "{said}");
+    for name in ["npy", "ids.txt"] {
+        let [whole, cut] = ["whole", "cut"]
+            .map(|file| std::fs::read(place.path(&format!("{file}.{name}"))).unwrap());
+        assert!(whole == cut, "{name}");
+    }
+    assert!(!place.path("cut.npy.partial").exists());
+}
+
+#[test]
+fn bad_texts_and_outputs_are_named() {
+    let place = workplace();
+    place.write("bad.txt", b"fine\nnot \xff text\nfine too\n");
+    place
+        .run(&["embed", "model", "bad.txt", "-o", "v.npy"])
+        .fails(1, &["bad.txt", "line 2", "not UTF-8"]);
+    assert!(!place.path("v.npy").exists() && !place.path("v.npy.partial").exists());
+    let said = json(&place.run(&[
+        "embed",
+        "model",
+        "bad.txt",
+        "-o",
+        "v.npy",
+        "--damaged",
+        "0.5",
+        "--json",
+    ]));
+    assert_eq!((&said["rows"], &said["damaged"]), (&2.into(), &1.into()));
+    place.write("empty.txt", b"");
+    place
+        .run(&["embed", "model", "empty.txt", "-o", "v.npy"])
+        .fails(1, &["0 rows"]);
+    let long = format!("{}\nshort\n", "cat dog ".repeat(131_072));
+    place.write("long.txt", long.as_bytes());
+    place
+        .run(&[
+            "embed",
+            "model",
+            "long.txt",
+            "-o",
+            "v.npy",
+            "--quantize",
+            "binary",
+        ])
+        .succeeds();
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "absent/v.npy"])
+        .fails(2, &["absent: no such folder"]);
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "v.txt"])
+        .fails(2, &["v.txt: the extension must be"]);
+    std::fs::create_dir(place.path("taken.npy")).unwrap();
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "taken.npy"])
+        .fails(2, &["taken.npy: is a folder"]);
+    place
+        .run(&["embed", "model", "absent.txt", "-o", "v.npy"])
+        .fails(1, &["absent.txt"]);
+}
+
+#[test]
+fn a_search_takes_a_text_a_file_or_vectors() {
+    let place = workplace();
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "v.parquet"])
+        .succeeds();
+    for gallery in ["texts.txt", "v.parquet"] {
+        let hits = json(&place.run(&[
+            "search",
+            "model",
+            gallery,
+            "rice and beans",
+            "-k",
+            "2",
+            "--json",
+        ]));
+        assert_eq!(hits[0]["item"], "rice and beans", "{gallery}");
+        assert!((hits[0]["similarity"].as_f64().unwrap() - 1.0).abs() < 1e-5);
+        assert_eq!(hits.as_array().unwrap().len(), 2);
+    }
+    place.write("q.tsv", b"n\tquestion\n1\tthe dog ran\n2\ta cat sat\n");
+    let hits = json(&place.run(&["search", "model", "v.parquet", "q.tsv", "-k", "1", "--json"]));
+    assert_eq!(
+        (&hits[0]["item"], &hits[1]["item"]),
+        (&"the dog ran".into(), &"a cat sat".into())
+    );
+    let shown = place.run(&["search", "model", "v.parquet", "a cat"]);
+    assert!(
+        shown.succeeds().stdout.contains("cosine"),
+        "{}",
+        shown.stdout
+    );
+    place
+        .run(&["search", "model", "v.parquet", "typo.tsv"])
+        .fails(2, &["typo.tsv: no such file"]);
+    let narrow = place.run(&["search", "model", "v.parquet", "a cat", "--dim", "8"]);
+    narrow.fails(2, &["vectors of 16 numbers", "one of 8"]);
+}
+
+#[test]
+fn a_cross_encoder_ranks_anew_and_is_measured() {
+    let place = workplace();
+    tiny::cross_encoder(&place.path("cross"));
+    let search = ["search", "model", "texts.txt", "a cat", "--json", "-k", "3"];
+    let hits = json(&place.run(&[&search[..], &["--rerank", "cross"]].concat()));
+    let scores: Vec<f64> = hits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hit| hit["similarity"].as_f64().unwrap())
+        .collect();
+    assert!(
+        scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b),
+        "{scores:?}"
+    );
+    place.write("sts.tsv", STS);
+    let evaluate = |protocol| {
+        place.run(&[
+            "evaluate",
+            "cross",
+            "--data",
+            "sts.tsv",
+            "--protocol",
+            protocol,
+            "--json",
+        ])
+    };
+    let found = json(&evaluate("sts"));
+    assert!(
+        found["scores"]["correlations"]["spearman"]["value"].is_number(),
+        "{found}"
+    );
+    place.write("triplets.tsv", b"anchor\tpositive\tnegative\na\tb\tc\n");
+    let triplets = [
+        "evaluate",
+        "cross",
+        "--data",
+        "triplets.tsv",
+        "--protocol",
+        "triplets",
+    ];
+    place.run(&triplets).fails(1, &["has no vectors"]);
+    place
+        .run(&[&search[..], &["--rerank", "model"]].concat())
+        .fails(1, &["no cross-encoder"]);
+}
+
+const STS: &[u8] = b"score\tsentence1\tsentence2\tsplit\n5\ta cat\ta cat\tx\n3\ta cat\ta dog\tx\n0\ta cat\trice\ty\n1\tmoon\tsun\ty\n";
+
+#[test]
+fn every_protocol_is_measured_with_intervals() {
+    let place = workplace();
+    place.write("sts.tsv", STS);
+    place.write("pairs.tsv", b"label\tsentence1\tsentence2\n1\ta cat\ta cat\n0\ta cat\trice\n1\tdog\tdog\n0\tdog\tmoon\n");
+    place.write(
+        "triplets.tsv",
+        b"anchor\tpositive\tnegative\na cat\ta cat\trice\ndog\tdog\tmoon\n",
+    );
+    let classes: String = (0..40)
+        .map(|i| format!("{}\t{} {i}\n", i % 2, ["cat", "rice"][i % 2]))
+        .collect();
+    place.write("classes.tsv", format!("label\ttext\n{classes}").as_bytes());
+    for (data, protocol, path) in [
+        ("sts.tsv", "sts", "/scores/sts/correlations/cosine/spearman"),
+        (
+            "pairs.tsv",
+            "pairs",
+            "/scores/pairs/scores/cosine/average_precision",
+        ),
+        (
+            "triplets.tsv",
+            "triplets",
+            "/scores/triplets/accuracy/cosine",
+        ),
+        ("pairs.tsv", "ir", "/scores/retrieval/at/0/mrr"),
+        ("classes.tsv", "senteval", "/scores/classification/accuracy"),
+    ] {
+        let command = ["evaluate", "model", "--data", data, "--protocol", protocol];
+        let shown = place.run(&command);
+        assert!(shown.succeeds().stdout.contains('['), "{}", shown.stdout);
+        let found = json(&place.run(&[&command[..], &["--json"]].concat()));
+        let estimate = found
+            .pointer(path)
+            .unwrap_or_else(|| panic!("{path} of {found}"));
+        assert!(
+            estimate["low"].as_f64() <= estimate["high"].as_f64(),
+            "{estimate}"
+        );
+    }
+    let tfidf = [
+        "evaluate",
+        "tfidf",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "sts",
+        "--json",
+    ];
+    let all = json(&place.run(&tfidf));
+    assert!(
+        all["scores"]["correlations"]["spearman"]["value"]
+            .as_f64()
+            .unwrap()
+            > 0.8,
+        "{all}"
+    );
+    let rows = r#"scored={first="sentence1",second="sentence2",score="score"}"#;
+    let some = json(&place.run(&[&tfidf[..], &["--filter", "split=x", "--rows", rows]].concat()));
+    assert_eq!((&all["rows"], &some["rows"]), (&4.into(), &2.into()));
+    place
+        .run(&["evaluate", "model", "--data", "sts.tsv"])
+        .fails(2, &["--protocol sts, pairs"]);
+    let wrong = place.run(&[
+        "evaluate",
+        "tfidf",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "triplets",
+    ]);
+    wrong.fails(2, &["it has score, sentence1, sentence2, split", "--rows"]);
+    let wrong = place.run(&[&tfidf[..], &["--rows", "scored={frist=1}"]].concat());
+    assert!(
+        wrong.code == Some(2) && wrong.stdout.contains("frist"),
+        "{}",
+        wrong.stdout
+    );
+}
+
+#[test]
+fn mining_writes_tables_that_are_read_again() {
+    let place = workplace();
+    place.write(
+        "qa.tsv",
+        b"query\tanswer\na cat\tcats sat\ndog\tdogs ran\nmoon\tmoons shine\n",
+    );
+    let mine = |what: &[&str]| place.run(&[&["mine"], what].concat());
+    let negatives = [
+        "negatives",
+        "qa.tsv",
+        "--model",
+        "model",
+        "--negatives",
+        "2",
+    ];
+    mine(&[&negatives[..], &["-o", "t.jsonl"]].concat()).succeeds();
+    let first: serde_json::Value =
+        serde_json::from_str(place.read("t.jsonl").lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["anchor"], &first["positive"]),
+        (&"a cat".into(), &"cats sat".into())
+    );
+    assert_eq!(place.read("t.jsonl").lines().count(), 6);
+    mine(&[&negatives[..], &["-o", "p.tsv", "--as", "pairs"]].concat()).succeeds();
+    let measured = place.run(&[
+        "evaluate",
+        "tfidf",
+        "--data",
+        "p.tsv",
+        "--protocol",
+        "pairs",
+        "--json",
+    ]);
+    assert_eq!(json(&measured)["rows"], 9);
+    let tuples = mine(&[&negatives[..], &["--as", "tuples"]].concat());
+    assert!(
+        tuples.succeeds().stdout.contains("\"negative_2\""),
+        "{}",
+        tuples.stdout
+    );
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "v.npy"])
+        .succeeds();
+    mine(&[
+        "paraphrases",
+        "v.npy",
+        "--max-pairs",
+        "3",
+        "-o",
+        "pairs.tsv",
+    ])
+    .succeeds();
+    assert_eq!(place.read("pairs.tsv").lines().count(), 4);
+    mine(&[
+        "communities",
+        "v.npy",
+        "--threshold=-1",
+        "--min-size",
+        "2",
+        "-o",
+        "c.tsv",
+    ])
+    .succeeds();
+    assert_eq!(place.read("c.tsv").lines().count(), 6);
+    mine(&[
+        "clusters",
+        "texts.txt",
+        "--model",
+        "model",
+        "--clusters",
+        "2",
+        "-o",
+        "k.jsonl",
+    ])
+    .succeeds();
+    assert_eq!(place.read("k.jsonl").lines().count(), 5);
+    mine(&["clusters", "texts.txt", "--clusters", "2"]).fails(2, &["--model MODEL"]);
+    mine(&["paraphrases", "v.npy", "-o", "pairs.csv"]).fails(2, &["pairs.csv", "jsonl or tsv"]);
+}
+
+#[test]
+fn a_folder_is_converted_and_gives_the_same_vectors() {
+    let place = workplace();
+    tiny::cross_encoder(&place.path("cross"));
+    place.run(&["convert", "model", "new"]).succeeds();
+    assert!(
+        place
+            .read("new/modules.json")
+            .contains("sentence_transformers.models.Transformer")
+    );
+    for model in ["model", "new"] {
+        place
+            .run(&["embed", model, "texts.txt", "-o", &format!("{model}.npy")])
+            .succeeds();
+    }
+    let bytes = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert_eq!(bytes("model.npy"), bytes("new.npy"));
+    assert_eq!(
+        json(&place.run(&["convert", "cross", "other", "--json"]))["kind"],
+        "cross-encoder"
+    );
+    place
+        .run(&["convert", "model", "new"])
+        .fails(1, &["new: exists already"]);
+    place
+        .run(&["convert", "absent", "newer"])
+        .fails(1, &["absent"]);
+    assert!(!place.path("newer").exists());
+}
+
+#[test]
+fn a_name_that_is_neither_cached_nor_reachable_is_an_honest_error() {
+    let place = workplace();
+    let mut command = place.command(&["embed", "owner/absent", "texts.txt", "-o", "v.npy"]);
+    let command = command
+        .env("HF_HOME", place.path("cache"))
+        .env("HF_HUB_OFFLINE", "1");
+    let said = Said::from(command.output().unwrap());
+    said.fails(1, &["\"owner/absent\"", "cache", "could not be reached"]);
+}
