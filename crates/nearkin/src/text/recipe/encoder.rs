@@ -38,9 +38,6 @@ pub struct Encoder {
     /// Factor on the dropout rates of the model: 1 as they are, 0 for none.
     #[serde(default = "as_it_is")]
     pub dropout: NonNegative,
-    /// Whether layers are passed again on the way back, in place of keeping what they made: less memory, more time.
-    #[serde(default)]
-    pub checkpoint: bool,
     /// The folder of a frozen encoder that the loss asks: the guide of `gist`, the teacher of a distillation.
     #[serde(default, alias = "guide", skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
