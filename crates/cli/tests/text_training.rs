@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "the images are for other tests")]
 mod workplace;
 
+use std::fmt::Write;
 use workplace::Workplace;
 
 const RECIPE: &str = "
@@ -47,8 +48,8 @@ fn place() -> Workplace {
         ("cat", "dog", 2),
         ("kitten", "puppy", 1),
     ] {
-        table.push_str(&format!("{score}\tthe {a} runs\tthe {b} runs\n"));
-        table.push_str(&format!("{score}\t{b}\t{a}\n"));
+        writeln!(table, "{score}\tthe {a} runs\tthe {b} runs").unwrap();
+        writeln!(table, "{score}\t{b}\t{a}").unwrap();
     }
     place.write("pairs.tsv", table.as_bytes());
     place.write("text.toml", RECIPE.as_bytes());

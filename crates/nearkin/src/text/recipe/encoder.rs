@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use nearkin_encoder::Lora;
 use nearkin_encoder::op::TokenPooling;
-use nearkin_encoder::text::{Architecture, Module, Pooling, Reading, SentenceEncoder};
+use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder};
 use nearkin_losses::range::NonNegative;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -132,16 +132,12 @@ impl Encoder {
     /// The width of the model's token vectors.
     fn width(&self) -> Result<usize> {
         let encoder = SentenceEncoder::load(&self.model)?;
-        match encoder.modules().first().map(|placed| &placed.module) {
-            Some(Module::Transformer(transformer)) => {
-                let architecture: &Architecture = transformer.architecture();
-                Ok(architecture.width)
-            }
-            _ => {
-                let expected = "none: the model has no Transformer whose tokens could be pooled";
-                Err(setting("encoder.pooling", expected, "a list"))
-            }
+        let first = encoder.modules().first().map(|placed| &placed.module);
+        if let Some(Module::Transformer(transformer)) = first {
+            return Ok(transformer.architecture().width);
         }
+        let expected = "none: the model has no Transformer whose tokens could be pooled";
+        Err(setting("encoder.pooling", expected, "a list"))
     }
 }
 

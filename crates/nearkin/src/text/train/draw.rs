@@ -297,7 +297,9 @@ mod tests {
             let of = items.iter().map(|&item| lengths[item]);
             assert!(of.clone().sum::<u32>() <= 128 && !items.is_empty());
             spread = spread.max(of.clone().max().unwrap() - of.min().unwrap());
-            items.iter().for_each(|&item| seen[item] += 1);
+            for item in items {
+                seen[item] += 1;
+            }
         }
         assert!(seen.iter().all(|&times| times == 1));
         assert!(spread <= 16, "lengths in a batch differ by {spread}");

@@ -61,7 +61,7 @@ impl Set {
             columns,
             views,
             objective,
-            left_out: damage.rows as usize,
+            left_out: damage.rows,
         })
     }
 

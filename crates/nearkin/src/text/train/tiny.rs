@@ -6,6 +6,7 @@ use nearkin_encoder::parameters::{Scope, named_rng};
 use nearkin_encoder::text::{Architecture, Transformer};
 use nearkin_encoder::{DType, Device, weights};
 use rand::RngExt;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -37,7 +38,8 @@ impl Tiny {
         for row in 0..40 {
             let texts = [sentence(), sentence(), sentence()].join("\t");
             let class = ["no", "yes", "maybe"][row % 3];
-            table.push_str(&format!("{texts}\t{}\t{}\t{class}\n", row % 6, row % 2));
+            let (score, binary) = (row % 6, row % 2);
+            writeln!(table, "{texts}\t{score}\t{binary}\t{class}").unwrap();
         }
         std::fs::write(tiny.path("table.tsv"), table).unwrap();
         tiny
