@@ -350,7 +350,9 @@ fn the_columns_of_a_table_are_named_in_every_format() {
         columns.sort();
         assert_eq!(columns, expected, "{name}");
     }
-    let error = TextTable::new(folder.path().join("t.odd")).columns().unwrap_err();
+    let error = TextTable::new(folder.path().join("t.odd"))
+        .columns()
+        .unwrap_err();
     assert!(error.to_string().contains("t.odd"), "{error}");
 }
 
