@@ -4,8 +4,8 @@ mod mine;
 mod text;
 
 pub use mine::{
-    Clusters, Communities, Linkage, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases,
-    Tuples,
+    Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
+    Paraphrases,
 };
 pub use text::{Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors};
 

@@ -223,7 +223,14 @@ fn a_cross_encoder_survives_saving_and_reads_its_activation() {
         let predict = |judge: &CrossEncoder| judge.predict(&pairs, &mut |_| {}).unwrap().numbers;
         assert_eq!(predict(&one), predict(&other));
         let alone = one.predict(&pairs[1..2], &mut |_| {}).unwrap().numbers;
-        assert_eq!(alone, predict(&one)[2..4]);
+        let together = predict(&one)[2..4].to_vec();
+        assert!(
+            alone
+                .iter()
+                .zip(&together)
+                .all(|(a, b)| (a - b).abs() < 1e-5),
+            "{alone:?} {together:?}"
+        );
         let error = one.score(&pairs, &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains("found 2 classes"), "{error}");
         let path = saved.path().join("config_sentence_transformers.json");

@@ -85,10 +85,10 @@ pub struct Negatives {
         value_name = "FORM",
         default_value = "triplets"
     )]
-    pub form: Tuples,
+    pub form: Form,
     /// Negatives of each query, at most.
-    #[arg(long, value_name = "N", default_value = "3")]
-    pub negatives: NonZeroUsize,
+    #[arg(long = "negatives", value_name = "N", default_value = "3")]
+    pub count: NonZeroUsize,
     /// Ranks to pass over: the nearest documents may be answers that nobody marked.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub range_min: usize,
@@ -123,10 +123,10 @@ pub struct Negatives {
 
 /// How hard negatives are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tuples {
+pub enum Form {
     /// A row for each negative: anchor, positive, negative.
     Triplets,
-    /// A row for each positive: anchor, positive, negative_1, negative_2, …; without queries that have fewer.
+    /// A row for each positive, with its negatives in columns of their own; without queries that have fewer.
     Tuples,
     /// A row for each document: sentence1, sentence2, label 1 for answers and 0 for negatives.
     Pairs,
@@ -177,8 +177,8 @@ pub struct Clusters {
     #[command(flatten)]
     pub texts: MineInput,
     /// The number of clusters.
-    #[arg(long, value_name = "N", group = "cut")]
-    pub clusters: Option<NonZeroUsize>,
+    #[arg(long = "clusters", value_name = "N", group = "cut")]
+    pub count: Option<NonZeroUsize>,
     /// The largest distance, 1 − cosine, at which clusters are merged.
     #[arg(long, value_name = "DISTANCE", group = "cut")]
     pub within: Option<f32>,

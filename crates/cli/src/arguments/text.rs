@@ -101,7 +101,7 @@ pub struct TextEvaluate {
     /// columns of well-known names are taken.
     #[arg(long, value_name = "TOML")]
     pub rows: Option<String>,
-    /// Only rows whose column has this value, or one of ["several", "values"]; may be repeated.
+    /// Only rows whose column has this value, or one of a TOML list of values; may be repeated.
     #[arg(long, value_name = "COLUMN=VALUE")]
     pub filter: Vec<String>,
     /// sts: how the correlations of subsets become one.

@@ -209,9 +209,10 @@ impl CrossEncoder {
 /// What the folder says is done to logits: by default the sigmoid of a single one.
 fn outcome(folder: &Path, config: &Map<String, Value>, labels: usize) -> Result<Outcome> {
     let path = folder.join(settings::FILE);
-    let model = match path.exists() {
-        true => folder::object(&path)?,
-        false => Map::new(),
+    let model = if path.exists() {
+        folder::object(&path)?
+    } else {
+        Map::new()
     };
     let nested = config
         .get("sentence_transformers")

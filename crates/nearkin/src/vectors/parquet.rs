@@ -30,9 +30,12 @@ pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsErr
 
 /// A block of rows is a row group: a reader that takes one group at a time needs 16 MiB.
 fn write_to(file: impl std::io::Write + Send, source: &mut dyn Rows) -> Result<(), ParquetError> {
-    let text = |names: Names| match source.has(names) {
-        true => format!("REQUIRED BYTE_ARRAY {} (UTF8);", names.column()),
-        false => String::new(),
+    let text = |names: Names| {
+        if source.has(names) {
+            format!("REQUIRED BYTE_ARRAY {} (UTF8);", names.column())
+        } else {
+            String::new()
+        }
     };
     let element = match source.element() {
         Element::F32 => "FLOAT element",

@@ -47,9 +47,9 @@ pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsErr
 /// The JSON header, padded so that the data is aligned to eight bytes.
 fn header(source: &mut dyn Rows) -> Result<serde_json::Result<String>, VectorsError> {
     let (rows, dim) = source.shape();
-    let mut all = |names: rows::Names| match source.has(names) {
-        true => source.names(names, 0..rows).map(Some),
-        false => Ok(None),
+    let mut all = |names: rows::Names| {
+        let there = source.has(names);
+        there.then(|| source.names(names, 0..rows)).transpose()
     };
     let names = Names {
         ids: all(rows::Names::Id)?,

@@ -272,14 +272,14 @@ impl Count {
     }
 }
 
+/// Names, one after another.
+type Lines = Box<dyn Iterator<Item = Result<String, VectorsError>>>;
+
 /// The rows of a spool as the file will have them.
 struct Whole<'s> {
     spool: &'s mut Spool,
     /// The names from this row on.
-    lines: Option<(
-        usize,
-        Box<dyn Iterator<Item = Result<String, VectorsError>>>,
-    )>,
+    lines: Option<(usize, Lines)>,
     dim: usize,
     element: Element,
     convert: &'s mut dyn FnMut(&[f32]) -> Result<Numbers<'static>, VectorsError>,
@@ -305,11 +305,8 @@ impl Rows for Whole<'_> {
         let (at, mut lines) = match self.lines.take() {
             Some((at, lines)) if at == rows.start => (at, lines),
             _ => {
-                let all: Box<dyn Iterator<Item = _>> = Box::new(self.spool.names()?);
-                (
-                    rows.start,
-                    Box::new(all.skip(rows.start)) as Box<dyn Iterator<Item = _>>,
-                )
+                let lines: Lines = Box::new(self.spool.names()?.skip(rows.start));
+                (rows.start, lines)
             }
         };
         let texts = lines.by_ref().take(rows.len()).collect::<Result<_, _>>()?;

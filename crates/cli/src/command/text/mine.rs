@@ -3,8 +3,8 @@
 use super::TextSubject;
 use super::corpus::Corpus;
 use crate::arguments::{
-    Clusters, Communities, Linkage, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases,
-    TextInput, Tuples,
+    Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
+    Paraphrases, TextInput,
 };
 use crate::failure::Failure;
 use crate::output;
@@ -160,7 +160,7 @@ fn clusters(arguments: &Clusters, json: bool) -> Result<(), Failure> {
         },
     };
     let dendrogram = working("clustering", || clustering.cluster(texts.mat()))?;
-    let of = match (arguments.clusters, arguments.within) {
+    let of = match (arguments.count, arguments.within) {
         (Some(count), _) => dendrogram.clusters(count.get()),
         (None, within) => dendrogram.within(within.unwrap_or(0.0)),
     };
@@ -197,11 +197,11 @@ fn negatives(arguments: &Negatives, json: bool) -> Result<(), Failure> {
         .collect();
     let texts = |row: &[&str]| row.iter().map(|&text| Value::from(text)).collect();
     let (columns, rows): (Vec<&str>, Vec<Vec<Value>>) = match arguments.form {
-        Tuples::Triplets => {
+        Form::Triplets => {
             let rows = mined.triplets(&pool).map(|row| texts(&row));
             (vec!["anchor", "positive", "negative"], rows.collect())
         }
-        Tuples::Tuples => {
+        Form::Tuples => {
             let numbered = numbered.iter().map(String::as_str);
             let rows = mined
                 .tuples(&pool, miner.negatives.get())
@@ -211,7 +211,7 @@ fn negatives(arguments: &Negatives, json: bool) -> Result<(), Failure> {
                 rows.collect(),
             )
         }
-        Tuples::Pairs => {
+        Form::Pairs => {
             let rows = mined.labeled_pairs(&pool).map(|(query, document, is)| {
                 vec![query.into(), document.into(), u8::from(is).into()]
             });
@@ -258,7 +258,7 @@ fn miner(arguments: &Negatives) -> Result<HardNegatives, Failure> {
             .transpose()
     };
     Ok(HardNegatives {
-        negatives: arguments.negatives,
+        negatives: arguments.count,
         range_min: arguments.range_min,
         range_max: arguments.range_max,
         max_score: finite("max-score", arguments.max_score)?,

@@ -122,12 +122,13 @@ impl TextTable {
             .split_once('=')
             .ok_or_else(|| format!("\"{text}\" is no filter, expected column=value"))?;
         // Quotation marks and lists are TOML's; anything else is the value itself.
-        let names = match value.trim_start().starts_with(['[', '"', '\'']) {
-            true => toml::from_str::<BTreeMap<String, Names>>(&format!("value = {value}"))
+        let names = if value.trim_start().starts_with(['[', '"', '\'']) {
+            toml::from_str::<BTreeMap<String, Names>>(&format!("value = {value}"))
                 .map_err(|error| format!("{text}: {}", error.message()))?
                 .remove("value")
-                .unwrap_or_default(),
-            false => Names(vec![value.to_owned()]),
+                .unwrap_or_default()
+        } else {
+            Names(vec![value.to_owned()])
         };
         self.filter.insert(column.trim().to_owned(), names);
         Ok(())

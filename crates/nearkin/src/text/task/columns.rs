@@ -39,7 +39,7 @@ pub fn guess(table: &TextTable, protocol: Protocol) -> Result<Option<Rows>, Data
     let known = table.columns()?;
     let has = |name: &&str| known.iter().any(|column| column == name);
     let one = |names: &[&str]| names.iter().copied().find(has).map(str::to_owned);
-    let pair = PAIRS.iter().find(|pair| pair.iter().all(|name| has(&name)));
+    let pair = PAIRS.iter().find(|pair| pair.iter().all(&has));
     let pair = pair.map(|pair| pair.map(str::to_owned));
     Ok(match protocol {
         Protocol::Sts => match (pair, one(&SCORES)) {
@@ -60,9 +60,7 @@ pub fn guess(table: &TextTable, protocol: Protocol) -> Result<Option<Rows>, Data
             .map(|([first, second], label)| pairs(first, second, Some(label))),
         Protocol::Ir => pair.map(|[first, second]| pairs(first, second, one(&LABELS))),
         Protocol::Triplets => {
-            let found = TRIPLETS
-                .iter()
-                .find(|names| names.iter().all(|name| has(&name)));
+            let found = TRIPLETS.iter().find(|names| names.iter().all(&has));
             found.map(|names| {
                 let [anchor, positive, negative] = names.map(str::to_owned);
                 Rows::Triplets(Triplets {

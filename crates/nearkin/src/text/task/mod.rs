@@ -84,11 +84,11 @@ pub struct Task {
 #[serde(rename_all = "snake_case")]
 pub enum Scores {
     /// By each measure of likeness.
-    Sts(Sts),
+    Sts(Box<Sts>),
     /// Of a model that scores pairs.
     Correlations(Correlations),
     /// By each measure of likeness.
-    Pairs(BinaryPairs),
+    Pairs(Box<BinaryPairs>),
     /// Of a model that scores pairs.
     PairScores(PairScores),
     /// With thresholds from other folds.
@@ -195,7 +195,7 @@ impl Task {
             let columns = judge.embed(&[first, second], progress)?;
             let mats = (columns.mat(0), columns.mat(1));
             let found = sts::sts_of_subsets(mats.0, mats.1, scores, *aggregation, self.bootstrap)?;
-            return Ok(Scores::Sts(found));
+            return Ok(Scores::Sts(Box::new(found)));
         }
         let likeness = judge.scores(first, second, progress)?;
         let found = sts::correlate(&likeness, scores, *aggregation, self.bootstrap)?;
@@ -216,7 +216,7 @@ impl Task {
             let columns = judge.embed(&[first, second], progress)?;
             let (first, second) = (columns.mat(0), columns.mat(1));
             let found = pairs::binary_pairs(first, second, &positive, self.bootstrap)?;
-            return Ok(Scores::Pairs(found));
+            return Ok(Scores::Pairs(Box::new(found)));
         }
         let likeness = judge.scores(first, second, progress)?;
         let found = pairs::threshold_scores(&likeness, &positive, self.bootstrap)?;

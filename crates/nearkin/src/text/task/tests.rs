@@ -51,7 +51,18 @@ fn pairs_are_tested_by_thresholds_of_other_topics() {
             } else {
                 "other words".into()
             };
-            text += &format!("{topic}\t{}\tw{i} z\t{second}\n", (i + 1) % 2);
+            let label = ["1", "0"][i % 2];
+            text += &[
+                topic,
+                "\t",
+                label,
+                "\tw",
+                &i.to_string(),
+                " z\t",
+                &second,
+                "\n",
+            ]
+            .concat();
         }
     }
     let (_folder, table) = table(&text);
