@@ -7,7 +7,9 @@ pub use mine::{
     Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
     Paraphrases,
 };
-pub use text::{Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors};
+pub use text::{
+    Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU16, NonZeroUsize};

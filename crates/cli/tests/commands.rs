@@ -331,7 +331,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 11] = [
+const HELP: [(&str, &[&str]); 17] = [
     (
         "",
         &[
@@ -341,6 +341,8 @@ const HELP: [(&str, &[&str]); 11] = [
             "evaluate",
             "embed",
             "search",
+            "mine",
+            "convert",
             "list",
             "recipe",
             "--json",
@@ -360,7 +362,16 @@ const HELP: [(&str, &[&str]); 11] = [
             "--profile",
         ],
     ),
-    ("evaluate", &["MODEL", "--data"]),
+    ("evaluate", &["MODEL", "--data", "--protocol", "--rows"]),
+    (
+        "mine",
+        &["negatives", "paraphrases", "communities", "clusters"],
+    ),
+    ("mine negatives", &["PAIRS", "--relative-margin", "--as"]),
+    ("mine paraphrases", &["INPUT", "--max-pairs"]),
+    ("mine communities", &["INPUT", "--threshold"]),
+    ("mine clusters", &["INPUT", "--within", "--clusters"]),
+    ("convert", &["IN", "OUT"]),
     (
         "embed",
         &[
@@ -373,7 +384,7 @@ const HELP: [(&str, &[&str]); 11] = [
             ".jsonl",
         ],
     ),
-    ("search", &["MODEL", "GALLERY", "QUERY", "-k"]),
+    ("search", &["MODEL", "GALLERY", "QUERY", "-k", "--rerank"]),
     (
         "list",
         &[

@@ -490,6 +490,32 @@ fn a_folder_is_converted_and_gives_the_same_vectors() {
 }
 
 #[test]
+fn an_option_of_texts_is_refused_by_a_model_of_images() {
+    let place = workplace();
+    place.write("images/nearkin.json", b"{}");
+    for (option, command) in [
+        (
+            "--quantize",
+            &[
+                "embed",
+                "images",
+                "texts.txt",
+                "-o",
+                "v.npy",
+                "--quantize",
+                "int8",
+            ][..],
+        ),
+        ("--column", &["search", "images", "a", "b", "--column", "x"]),
+        ("--protocol", &["evaluate", "images", "--protocol", "sts"]),
+    ] {
+        place
+            .run(command)
+            .fails(2, &[option, "goes with a sentence encoder"]);
+    }
+}
+
+#[test]
 fn a_name_that_is_neither_cached_nor_reachable_is_an_honest_error() {
     let place = workplace();
     let mut command = place.command(&["embed", "owner/absent", "texts.txt", "-o", "v.npy"]);

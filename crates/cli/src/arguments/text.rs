@@ -21,6 +21,20 @@ pub struct TextInput {
     pub format: Option<TextFormat>,
 }
 
+impl TextInput {
+    /// The first of these options that was given.
+    fn given(&self) -> Option<&'static str> {
+        let named = self.column.is_some().then_some("--column");
+        let id = self.id.is_some().then_some("--id");
+        named.or(id).or(self.format.is_some().then_some("--format"))
+    }
+}
+
+/// The first option given that means nothing to a model of images or features.
+pub fn only_for_text(input: Option<&TextInput>, vectors: &TextVectors) -> Option<&'static str> {
+    input.and_then(TextInput::given).or_else(|| vectors.given())
+}
+
 /// The formats of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TextFormat {
@@ -64,6 +78,19 @@ pub struct TextVectors {
     /// Scales vectors to unit length, after they were cut.
     #[arg(long)]
     pub normalize: bool,
+}
+
+impl TextVectors {
+    /// The first of these options that was given.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.prompt.is_some(), "--prompt"),
+            (self.prompt_text.is_some(), "--prompt-text"),
+            (self.dim.is_some(), "--dim"),
+            (self.normalize, "--normalize"),
+        ];
+        given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
+    }
 }
 
 /// What vectors may be made of in place of floats.

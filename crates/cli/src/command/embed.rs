@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, left_out};
 use super::text::{self, is_text_model, resolve};
-use crate::arguments::Embed;
+use crate::arguments::{Embed, only_for_text};
 use crate::failure::Failure;
 use crate::output;
 use nearkin::vectors;
@@ -30,6 +30,9 @@ pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
     if is_text_model(&model) {
         return text::embed::run(arguments, &model, json);
     }
+    let option = only_for_text(Some(&arguments.text), &arguments.vectors)
+        .or(arguments.quantize.is_some().then_some("--quantize"));
+    text::refuse_option(option)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let (vectors, damaged) = subject.vectors(&arguments.input)?;
     vectors::write(&arguments.output, &vectors)?;

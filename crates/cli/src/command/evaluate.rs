@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use crate::arguments::Evaluate;
+use crate::arguments::{Evaluate, only_for_text};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::activity;
@@ -21,6 +21,12 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);
     }
+    let option = only_for_text(None, &arguments.vectors).or(arguments
+        .text
+        .protocol
+        .is_some()
+        .then_some("--protocol"));
+    text::refuse_option(option)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let (feed, indices, what) = data(arguments, &subject)?;
     let embedded = subject.embed(&feed, &indices)?;

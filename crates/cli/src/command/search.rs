@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, left_out};
 use super::text::{self, is_text_model, resolve};
-use crate::arguments::Search;
+use crate::arguments::{Search, only_for_text};
 use crate::failure::Failure;
 use crate::output;
 use crate::table;
@@ -27,6 +27,9 @@ pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
     if is_text_model(&model) {
         return text::search::run(arguments, &model, json);
     }
+    let option = only_for_text(Some(&arguments.text), &arguments.vectors)
+        .or(arguments.rerank.is_some().then_some("--rerank"));
+    text::refuse_option(option)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let gallery = load(&subject, &arguments.gallery)?;
     let query = load(&subject, &arguments.query)?;

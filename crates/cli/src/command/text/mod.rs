@@ -168,3 +168,12 @@ pub fn resolve(model: &Path) -> Result<PathBuf, Failure> {
     }
     Ok(nearkin::hub::folder(model)?)
 }
+
+/// Refuses an option of texts where the model is of images or features.
+pub fn refuse_option(option: Option<&'static str>) -> Result<(), Failure> {
+    option.map_or(Ok(()), |option| {
+        let message =
+            format!("{option} goes with a sentence encoder; this model is of images or features");
+        Err(Failure::usage(message))
+    })
+}
