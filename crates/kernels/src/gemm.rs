@@ -42,6 +42,37 @@ const BLOCK_STEP: usize = 96;
 /// ```
 pub fn gemm(c: MatMut, beta: Beta, alpha: f32, a: Mat, b: Mat) {
     check(&c, &a, &b);
+    let strides = [c.row_stride, c.col_stride];
+    // SAFETY: `c` is borrowed mutably, lies in its data and its elements are disjoint, as checked.
+    unsafe { gemm_blocks(Shared::new(c.data), strides, (beta, alpha), a, b) }
+}
+
+/// The product `a b` as a new row-major matrix, whose memory is written once.
+///
+/// # Panics
+/// When the shapes do not fit or a view reaches past its data.
+pub(crate) fn gemm_new(a: Mat, b: Mat) -> Vec<f32> {
+    assert_eq!(a.cols, b.rows, "inner dimensions differ");
+    let len = a.rows * b.cols;
+    if a.cols == 0 {
+        return vec![0.0; len];
+    }
+    let mut c = Vec::with_capacity(len);
+    // SAFETY: the product writes each of the `len` places, without reading them before.
+    unsafe {
+        let out = Shared::raw(c.as_mut_ptr(), len);
+        gemm_blocks(out, [b.cols, 1], (Beta::Overwrite, 1.0), a, b);
+        c.set_len(len);
+    }
+    c
+}
+
+/// [`gemm`] into places that are known to be there.
+///
+/// # Safety
+/// The `a.rows * b.cols` elements of `c` must be valid to write (and to read, unless overwritten), distinct, and touched by
+/// nobody else meanwhile.
+unsafe fn gemm_blocks(c: Shared, strides: [usize; 2], (beta, alpha): (Beta, f32), a: Mat, b: Mat) {
     let longer = a.rows.max(b.cols);
     let wanted = longer.div_ceil(BLOCKS_PER_THREAD * threads());
     let block = wanted.next_multiple_of(if longer >= 2 * BLOCK_STEP {
@@ -50,25 +81,13 @@ pub fn gemm(c: MatMut, beta: Beta, alpha: f32, a: Mat, b: Mat) {
         16
     });
     let parallel = threads() > 1 && block < longer && a.rows * b.cols * a.cols >= PARALLEL_WORK;
-    let strides = [c.row_stride, c.col_stride];
     if !parallel {
-        // SAFETY: `c` is borrowed mutably, lies in its data and its elements are disjoint, as checked.
-        return unsafe {
-            gemm_raw(
-                RawMat {
-                    pointer: c.data.as_mut_ptr(),
-                    strides,
-                },
-                beta,
-                alpha,
-                a,
-                b,
-            );
-        };
+        let pointer = c.pointer(0, 0);
+        // SAFETY: the caller's promise.
+        return unsafe { gemm_raw(RawMat { pointer, strides }, beta, alpha, a, b) };
     }
     let by_rows = a.rows == longer;
     let stride = strides[usize::from(!by_rows)];
-    let data = Shared::new(c.data);
     for_each(longer.div_ceil(block), true, |i| {
         let (start, len) = (i * block, block.min(longer - i * block));
         let (a, b) = if by_rows {
@@ -76,12 +95,9 @@ pub fn gemm(c: MatMut, beta: Beta, alpha: f32, a: Mat, b: Mat) {
         } else {
             (a, b.t().rows_from(start, len).t())
         };
-        let c = RawMat {
-            pointer: data.pointer(start * stride, 1),
-            strides,
-        };
-        // SAFETY: as above, and blocks of rows or columns are disjoint.
-        unsafe { gemm_raw(c, beta, alpha, a, b) }
+        let pointer = c.pointer(start * stride, 1);
+        // SAFETY: the caller's promise, and blocks of rows or columns are disjoint.
+        unsafe { gemm_raw(RawMat { pointer, strides }, beta, alpha, a, b) }
     });
 }
 

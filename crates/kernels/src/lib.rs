@@ -80,7 +80,7 @@ pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
 pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_new};
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
-pub use parallel::{ThreadsAlreadySet, set_threads, threads};
+pub use parallel::{ThreadsAlreadySet, alone, set_threads, threads};
 pub use places::places;
 pub use pool::{Pool2d, global_average, global_average_backward};
 pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};

@@ -1,7 +1,8 @@
 //! The affine layer y = x wᵀ + b.
 
+use crate::activation::{Activation, activate_in_place};
 use crate::dispatch::dispatch;
-use crate::gemm::{Beta, gemm};
+use crate::gemm::{Beta, gemm, gemm_new};
 use crate::parallel::{for_pieces, for_pieces_in_place, map_parts, rows_per_part, rows_per_piece};
 use crate::view::{Mat, MatMut};
 
@@ -30,21 +31,20 @@ pub fn linear(x: Mat, w: Mat, bias: Option<&[f32]>, y: &mut [f32]) {
     gemm(MatMut::new(y, x.rows, w.rows), beta, 1.0, x, w.t());
 }
 
-/// [`linear`] into a new matrix, whose memory is written once before the product and not twice.
+/// act(x wᵀ + b) as a new matrix: what goes over the product goes over it in one pass.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn linear_new(x: Mat, w: Mat, bias: &[f32]) -> Vec<f32> {
+pub fn linear_new(x: Mat, w: Mat, bias: &[f32], act: Activation) -> Vec<f32> {
     assert_eq!(bias.len(), w.rows, "one bias per output");
-    let mut y = Vec::with_capacity(x.rows * w.rows);
-    (0..x.rows).for_each(|_| y.extend_from_slice(bias));
-    gemm(
-        MatMut::new(&mut y, x.rows, w.rows),
-        Beta::Add,
-        1.0,
-        x,
-        w.t(),
-    );
+    let mut y = gemm_new(x, w.t());
+    let piece = rows_per_piece(bias.len()) * bias.len().max(1);
+    for_pieces_in_place(&mut y, piece, |y| {
+        for y in y.chunks_exact_mut(bias.len().max(1)) {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            activate_in_place(act, y);
+        }
+    });
     y
 }
 
@@ -200,7 +200,11 @@ mod tests {
             let mut y = vec![9.0; n * output];
             linear(xm, wm, Some(&b), &mut y);
             assert_close(&y, &reference(&x64, &w64, &b64, shape), 1e-5);
-            assert_eq!(linear_new(xm, wm, &b), y);
+            let new = linear_new(xm, wm, &b, Activation::None);
+            assert_close(&new, &reference(&x64, &w64, &b64, shape), 1e-5);
+            let mut activated = new.clone();
+            activate_in_place(Activation::Gelu, &mut activated);
+            assert_eq!(linear_new(xm, wm, &b, Activation::Gelu), activated);
 
             let (mut dx, mut dw, mut db) =
                 (vec![9.0; x.len()], vec![9.0; w.len()], vec![9.0; b.len()]);

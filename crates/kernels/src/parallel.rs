@@ -4,7 +4,7 @@
 //! bits in every run.
 
 use rayon::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Numbers a piece of work holds: small enough for a core's second-level cache, large enough to hide the hand-over.
 pub(crate) const GRAIN: usize = 1 << 14;
@@ -35,9 +35,37 @@ pub fn set_threads(n: usize) -> Result<(), ThreadsAlreadySet> {
         .map_err(|_| ThreadsAlreadySet)
 }
 
-/// Threads the kernels use.
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with the kernels that it calls on this thread alone, for callers that share out work among threads themselves:
+/// whole batches wait for one another less often than pieces of every operation do.
+///
+/// ```
+/// let (mut y, x) = ([0.0; 2], [1.0, -1.0]);
+/// nearkin_kernels::alone(|| nearkin_kernels::activate(nearkin_kernels::Activation::Relu, &x, &mut y));
+/// assert_eq!(y, [1.0, 0.0]);
+/// ```
+pub fn alone<T>(f: impl FnOnce() -> T) -> T {
+    /// Puts the flag back, also when `f` panics.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Restore(ALONE.replace(true));
+    f()
+}
+
+/// Threads the kernels use: those of the pool, or one within [`alone`].
 pub fn threads() -> usize {
-    rayon::current_num_threads()
+    if ALONE.get() {
+        1
+    } else {
+        rayon::current_num_threads()
+    }
 }
 
 /// Rows of `cols` numbers that make one piece.
@@ -60,6 +88,10 @@ pub(crate) fn for_pieces(
     assert_eq!(x.len(), y.len(), "input and output lengths differ");
     if x.len() <= piece {
         f(x, y);
+    } else if threads() == 1 {
+        y.chunks_mut(piece)
+            .zip(x.chunks(piece))
+            .for_each(|(y, x)| f(x, y));
     } else {
         y.par_chunks_mut(piece)
             .zip(x.par_chunks(piece))
@@ -75,6 +107,8 @@ pub(crate) fn for_pieces_in_place(
 ) {
     if y.len() <= piece {
         f(y);
+    } else if threads() == 1 {
+        y.chunks_mut(piece).for_each(f);
     } else {
         y.par_chunks_mut(piece).for_each(f);
     }
@@ -91,7 +125,7 @@ pub(crate) fn for_each(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send
 
 /// `f(part)` for `n` parts of a reduction; the results come in the parts' order.
 pub(crate) fn map_parts<T: Send>(n: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
-    if n > 1 {
+    if n > 1 && threads() > 1 {
         (0..n).into_par_iter().map(f).collect()
     } else {
         (0..n).map(f).collect()
@@ -116,6 +150,18 @@ impl<'a, T> Shared<'a, T> {
         Self {
             pointer: slice.as_mut_ptr(),
             len: slice.len(),
+            slice: std::marker::PhantomData,
+        }
+    }
+
+    /// Of memory that need not be initialized, for those who write before they read.
+    ///
+    /// # Safety
+    /// `len` places from `pointer` on must be valid to write for as long as this is used.
+    pub(crate) unsafe fn raw(pointer: *mut T, len: usize) -> Self {
+        Self {
+            pointer,
+            len,
             slice: std::marker::PhantomData,
         }
     }

@@ -7,8 +7,7 @@ use crate::profile::span;
 use crate::tape::{apply3, tracked};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use nearkin_kernels::{
-    Activation, LinearGradients, Mat, activate, activate_backward, activate_in_place,
-    linear_backward, linear_new,
+    Activation, LinearGradients, Mat, activate, activate_backward, linear_backward, linear_new,
 };
 
 /// Linear map of the rows.
@@ -76,12 +75,11 @@ impl CustomOp3 for Linear {
         let _span = span("linear forward");
         let x = mat(contiguous(x, xl)?, xl.shape())?;
         let w = mat(contiguous(w, wl)?, wl.shape())?;
-        let mut y = linear_new(x, w, contiguous(b, bl)?);
-        let shape = (x.rows, w.rows);
+        let (b, shape) = (contiguous(b, bl)?, (x.rows, w.rows));
         if self.act == Activation::None || !self.wanted.contains(&true) {
-            activate_in_place(self.act, &mut y);
-            return Ok(output(y, shape));
+            return Ok(output(linear_new(x, w, b, self.act), shape));
         }
+        let y = linear_new(x, w, b, Activation::None);
         let mut activated = vec![0.0; y.len()];
         activate(self.act, &y, &mut activated);
         self.pre_activation.put(y);

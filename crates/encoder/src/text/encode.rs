@@ -7,16 +7,20 @@ use super::sentence_encoder::SentenceEncoder;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::op;
+use rayon::prelude::*;
 
 /// Texts that are tokenized at a time.
 pub(super) const TOKENIZED: usize = 1 << 12;
+
+/// Batches of each thread between two reports of progress.
+const GROUP: usize = 8;
 
 /// How texts are embedded.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Put before every text.
     pub prompt: Option<String>,
-    /// Tokens of a batch: memory follows it. A longer text is a batch of its own.
+    /// Tokens of a batch, of which each thread has one at a time: memory follows it. A longer text is a batch of its own.
     pub tokens: usize,
     /// Numbers of a vector; all where absent.
     pub truncate_dim: Option<usize>,
@@ -28,7 +32,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             prompt: None,
-            tokens: 2048,
+            tokens: 512,
             truncate_dim: None,
             normalize: false,
         }
@@ -115,24 +119,45 @@ impl SentenceEncoder {
             skip: self.prompt_tokens(options.prompt.as_deref())?,
             ..Pass::eval()
         };
-        let mut done = 0;
-        for batch in batches(tokens, options.tokens) {
+        let batches = batches(tokens, options.tokens);
+        let embed = |batch: &Vec<usize>| {
             let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
-            let mut vectors = self.forward(&packed, pass)?;
-            if dim < self.dim() {
-                vectors = vectors.narrow(1, 0, dim)?.contiguous()?;
+            self.embed_batch(&packed, pass, (dim, options.normalize))
+        };
+        let mut done = 0;
+        for group in batches.chunks(GROUP * nearkin_kernels::threads()) {
+            // Whole batches for each thread: within a batch threads would wait for one another at every operation.
+            let vectors: Vec<Result<Vec<f32>>> = if group.len() < nearkin_kernels::threads() {
+                group.iter().map(embed).collect()
+            } else {
+                let alone = |batch| nearkin_kernels::alone(|| embed(batch));
+                group.par_iter().map(alone).collect()
+            };
+            for (batch, vectors) in group.iter().zip(vectors) {
+                for (row, &i) in vectors?.chunks_exact(dim).zip(batch) {
+                    rows[i * dim..][..dim].copy_from_slice(row);
+                }
+                done += batch.len();
             }
-            if options.normalize {
-                vectors = op::normalize(&vectors)?;
-            }
-            let vectors = Host::new(&vectors)?;
-            for (row, &i) in vectors.chunks_exact(dim).zip(&batch) {
-                rows[i * dim..][..dim].copy_from_slice(row);
-            }
-            done += batch.len();
             progress(done);
         }
         Ok(())
+    }
+
+    fn embed_batch(
+        &self,
+        batch: &Packed,
+        pass: Pass,
+        (dim, normalize): (usize, bool),
+    ) -> Result<Vec<f32>> {
+        let mut vectors = self.forward(batch, pass)?;
+        if dim < self.dim() {
+            vectors = vectors.narrow(1, 0, dim)?.contiguous()?;
+        }
+        if normalize {
+            vectors = op::normalize(&vectors)?;
+        }
+        Ok(Host::new(&vectors)?.to_vec())
     }
 
     /// Tokens that a pooling without prompts leaves out: the prompt's, with the special token before it.
