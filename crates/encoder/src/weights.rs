@@ -13,7 +13,7 @@ use std::path::Path;
 /// Named tensors in host memory.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Writes the parameters, under the names and in the shapes of [`Parameter::stored`].
+/// Writes the parameters, under the names and in the shapes of [`Parameter::stored`](crate::parameters::Parameter::stored).
 ///
 /// # Errors
 /// The file cannot be written; an older file of that name then stays as it was.
