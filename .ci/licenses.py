@@ -11,6 +11,10 @@ import sys
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
     "CC0-1.0", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Unlicense", "Zlib",
+    # Permissive terms for data: the certificates that come with downloading from the model hub.
+    "CDLA-Permissive-2.0",
+    # Its terms hold for its own files only, and those are used unchanged.
+    "MPL-2.0",
 }
 
 
