@@ -1,6 +1,6 @@
 //! The multi-class N-pair loss.
 
-use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
+use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss, exponentials};
 use crate::described::described;
 use crate::distance::{Distance, Dot};
 use crate::exact::Exact;
@@ -89,17 +89,21 @@ pub(super) struct Query<'a> {
 fn term(query: Query<'_>, row: &[f32], g: &mut [f32], weight: f32) -> Evaluation {
     let Query { keys, target } = query;
     let positive = row[keys[target]];
-    let nearest = keys
-        .iter()
-        .map(|&key| row[key])
-        .fold(f32::INFINITY, f32::min);
-    let mut sum = 0.0;
-    for &key in keys {
-        g[key] = (nearest - row[key]).exp();
-        sum += f64::from(g[key]);
-    }
-    for &key in keys {
-        g[key] *= -weight / sum as f32;
+    let distances: Vec<f32> = keys.iter().map(|&key| row[key]).collect();
+    let nearest = distances.iter().copied().fold(f32::INFINITY, f32::min);
+    // Of no weight beside 1, and slow to compute with once below the normal numbers.
+    let exponent = |d: f32| {
+        if nearest - d < -80.0 {
+            f32::NEG_INFINITY
+        } else {
+            nearest - d
+        }
+    };
+    let mut slopes = vec![0.0; keys.len()];
+    let sum = exponentials(&distances, exponent, &mut slopes);
+    let scale = -weight / sum as f32;
+    for (&key, slope) in keys.iter().zip(slopes) {
+        g[key] = scale * slope;
     }
     g[keys[target]] += weight;
     let violated = keys
