@@ -5,7 +5,7 @@
 //! RUN/metrics.jsonl             one line a step, one an evaluation
 //! RUN/checkpoints/step-N/       model.safetensors (weights), optimizer.safetensors, loss.safetensors (proxies, memory),
 //!                               averages.safetensors, state.json
-//! RUN/checkpoints/best-N/       the model with the best validation so far
+//! RUN/checkpoints/best-N/       weights and loss with the best validation so far
 //! RUN/model/                    the finished model
 //! ```
 //! A checkpoint is made in a folder of another name and renamed when whole, so that a folder named
@@ -109,7 +109,7 @@ pub fn save<M: Trained>(run: &Path, state: &State<'_, M>, progress: &Progress) -
 /// A file cannot be written.
 pub fn save_best<M: Trained>(run: &Path, step: u64, model: &M, learner: &Learner<M>) -> Result<()> {
     whole_folder(&best_folder(run, step), |partial| {
-        model.save(partial)?;
+        weights::write(&named(model.parameters()), &partial.join(WEIGHTS))?;
         save_losses(learner, partial)
     })
 }
@@ -120,6 +120,14 @@ fn save_losses<M: Trained>(learner: &Learner<M>, folder: &Path) -> Result<()> {
         return Ok(());
     }
     Ok(weights::write(&losses, &folder.join(LOSS))?)
+}
+
+/// Takes the weights with the best validation into a model.
+///
+/// # Errors
+/// The file is missing, damaged, or of another network.
+pub fn restore_best(best: &Path, parameters: &Parameters) -> Result<()> {
+    restore_named(parameters, &best.join(WEIGHTS))
 }
 
 /// Parameters by their own names, in the shapes that they have here: all that there is to them, merged with nothing.

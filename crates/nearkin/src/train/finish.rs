@@ -13,7 +13,9 @@ impl<T: Task> Run<'_, T> {
         let model = if selected == "best" {
             let best = checkpoint::best_folder(&self.folder, step);
             checkpoint::restore_losses(&best, &mut self.learner)?;
-            T::Model::load(&best)?
+            let model = self.task.model()?;
+            checkpoint::restore_best(&best, model.parameters())?;
+            model
         } else {
             self.kept().clone()
         };

@@ -45,10 +45,6 @@ pub struct Row {
 }
 
 impl Trained for Model {
-    fn load(folder: &Path) -> Result<Self> {
-        Ok(Self::load(folder)?)
-    }
-
     fn parameters(&self) -> &Parameters {
         self.embedder.parameters()
     }

@@ -13,12 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// A model whose weights a run moves, measures and keeps.
 pub trait Trained: Clone {
-    /// Reads the folder that [`save`](Self::save) wrote.
-    ///
-    /// # Errors
-    /// A file is missing or damaged.
-    fn load(folder: &Path) -> Result<Self>;
-
     /// The weights.
     fn parameters(&self) -> &Parameters;
 

@@ -20,10 +20,6 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Trained for SentenceEncoder {
-    fn load(folder: &Path) -> Result<Self> {
-        Ok(Self::load(folder)?)
-    }
-
     fn parameters(&self) -> &Parameters {
         self.parameters()
     }

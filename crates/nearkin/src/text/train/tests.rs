@@ -180,6 +180,44 @@ fn frozen_weights_stay_and_have_no_state_and_fresh_ones_start_anew() {
     assert!(state.keys().any(|name| name.starts_with("encoder.layer.0")));
 }
 
+#[test]
+fn adapters_learn_alone_are_resumed_and_lie_beside_the_merged_model() {
+    let tiny = Tiny::new();
+    for select in ["best", "last"] {
+        let more = format!(
+            "[loss.cosine_regression]\n[train]\nsteps = 4\nevaluate_every = 2\nselect = '{select}'\n\
+             [[evaluate]]\nname = 'scored'\ntable.path = 'table.tsv'\nrows.{SCORED}"
+        );
+        let mut recipe = tiny.recipe(SCORED, &more);
+        recipe.encoder.lora = Some(nearkin_encoder::Lora::default());
+        let setup = TextSetup::new(recipe).unwrap();
+        let start = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+        let whole = tempfile::tempdir().unwrap();
+        let report = run(&setup, whole.path(), 0).unwrap();
+        let model = SentenceEncoder::load(&report.model).unwrap();
+        assert!(same_weights(&start, &model, "embeddings"), "{select}");
+        let adapter = report.model.join("adapter/adapter_model.safetensors");
+        let adapter = nearkin_encoder::weights::read(&adapter).unwrap();
+        assert!(
+            adapter
+                .values()
+                .any(|x| numbers(x).iter().any(|&x| x != 0.0))
+        );
+        if select == "last" {
+            assert!(!same_weights(
+                &start,
+                &model,
+                "encoder.layer.0.attention.self"
+            ));
+        }
+        let parts = tempfile::tempdir().unwrap();
+        assert!(run(&setup, parts.path(), 2).is_none());
+        let resumed = run(&setup, parts.path(), 0).unwrap();
+        let resumed = SentenceEncoder::load(&resumed.model).unwrap();
+        assert!(same_weights(&model, &resumed, ""), "{select}");
+    }
+}
+
 /// The largest difference between gradients, relative to the largest number of each.
 fn difference(one: &[Tensor], other: &[Tensor]) -> f32 {
     assert_eq!(one.len(), other.len());
