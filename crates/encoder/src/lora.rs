@@ -41,7 +41,7 @@ pub struct Lora {
 impl Default for Lora {
     fn default() -> Self {
         Self {
-            rank: const { NonZeroU16::new(8).unwrap() },
+            rank: NonZeroU16::MIN.saturating_add(7),
             alpha: 16.0,
             targets: Vec::new(),
         }
@@ -129,7 +129,7 @@ impl Lora {
         };
         let targets = config["target_modules"].as_array().into_iter().flatten();
         Ok(Self {
-            rank: NonZeroU16::new(number("r")? as u16).ok_or_else(|| wrong("r is 0".into()))?,
+            rank: rank(&config["r"]).map_err(wrong)?,
             alpha: number("lora_alpha")?,
             targets: targets
                 .filter_map(|name| Some(name.as_str()?.to_owned()))
@@ -150,6 +150,12 @@ impl Lora {
         }
         Ok(())
     }
+}
+
+fn rank(r: &Value) -> std::result::Result<NonZeroU16, String> {
+    let rank = r.as_u64().and_then(|r| u16::try_from(r).ok());
+    rank.and_then(NonZeroU16::new)
+        .ok_or_else(|| format!("r is {r}, expected 1 to {}", u16::MAX))
 }
 
 /// The last part of the name of the layer that an adapter belongs to.

@@ -321,7 +321,7 @@ fn transformer(path: &Path, reading: &Reading) -> Result<(Module, Option<Scope>)
     carry_pooler(&scope, width)?;
     let config = object(&path.join(CONFIG))?;
     Ok((
-        Module::Transformer(Box::new(transformer.described(config))),
+        Module::Transformer(Box::new(transformer.described(config).from(path))),
         Some(scope),
     ))
 }
@@ -409,12 +409,14 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
         write_json(&folder.join(CONFIG), &config)?;
     }
     let weights = folder.join(WEIGHTS);
-    if let Some(lora) = placed.module.lora() {
+    if let Module::Transformer(transformer) = &placed.module
+        && let Some(lora) = transformer.lora()
+    {
         weights::write(&lora.merged(&placed.parameters)?, &weights)?;
         // In a folder of its own: beside merged weights it would be worked in twice.
         let adapter = folder.join(ADAPTER);
         fs_err::create_dir_all(&adapter)?;
-        lora.save(&placed.parameters, "..", &adapter)?;
+        lora.save(&placed.parameters, transformer.origin(), &adapter)?;
     } else if placed.parameters.iter().next().is_some() {
         weights::save(&placed.parameters, &weights)?;
     }

@@ -9,7 +9,6 @@ use super::transformer::Transformer;
 use super::words::WordEmbeddings;
 use crate::error::Result;
 use crate::layer::LayerNorm;
-use crate::lora::Lora;
 use crate::op;
 use crate::parameters::Parameters;
 use candle_core::Tensor;
@@ -68,14 +67,6 @@ impl Module {
             Self::LayerNorm(..) => "LayerNorm",
             Self::Normalize => "Normalize",
             Self::Dropout(_) => "Dropout",
-        }
-    }
-
-    /// The adapters of its linear layers.
-    pub fn lora(&self) -> Option<&Lora> {
-        match self {
-            Self::Transformer(t) => t.lora(),
-            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::parameters::{Init, Kind, Scope, Storage};
 use crate::tape;
 use candle_core::Tensor;
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Distance from which relative positions share the last bucket, as `MPNet` has it.
@@ -29,6 +30,8 @@ pub struct Transformer {
     config: Map<String, Value>,
     /// The adapters of its linear layers.
     lora: Option<Lora>,
+    /// The folder that it was read from, which its adapters belong to.
+    origin: String,
     words: Tensor,
     positions: Tensor,
     segments: Option<Tensor>,
@@ -87,6 +90,7 @@ impl Transformer {
             architecture,
             config: Map::new(),
             lora: scope.lora().cloned(),
+            origin: String::new(),
         })
     }
 
@@ -94,6 +98,18 @@ impl Transformer {
     #[must_use]
     pub(super) fn described(self, config: Map<String, Value>) -> Self {
         Self { config, ..self }
+    }
+
+    /// The same with the folder that it was read from.
+    #[must_use]
+    pub(super) fn from(self, folder: &Path) -> Self {
+        let origin = folder.display().to_string();
+        Self { origin, ..self }
+    }
+
+    /// The folder that it was read from.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The adapters of its linear layers.

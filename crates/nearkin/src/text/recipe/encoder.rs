@@ -1,6 +1,7 @@
 //! The encoder that training begins with, `[encoder]`.
 
 use crate::error::{Error, Result};
+use crate::hub;
 use nearkin_encoder::Lora;
 use nearkin_encoder::op::TokenPooling;
 use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder};
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Encoder {
-    /// Its folder, of sentence-transformers or transformers.
+    /// Its folder, of sentence-transformers or transformers, or its name on the model hub, `owner/name`.
     pub model: PathBuf,
     /// The most tokens of a text, special tokens included; the model's own limit where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +99,7 @@ impl Encoder {
             seed,
             pooling,
         };
-        let mut encoder = SentenceEncoder::load_with(&self.model, &reading)?;
+        let mut encoder = SentenceEncoder::load_with(&hub::folder(&self.model)?, &reading)?;
         if let Some(most) = self.max_tokens {
             let limit = encoder.tokenizer.limit();
             if most.get() > limit {
@@ -131,7 +132,7 @@ impl Encoder {
 
     /// The width of the model's token vectors.
     fn width(&self) -> Result<usize> {
-        let encoder = SentenceEncoder::load(&self.model)?;
+        let encoder = SentenceEncoder::load(&hub::folder(&self.model)?)?;
         let first = encoder.modules().first().map(|placed| &placed.module);
         if let Some(Module::Transformer(transformer)) = first {
             return Ok(transformer.architecture().width);

@@ -29,6 +29,7 @@ pub use report::{Source, TextReport, TextRow};
 use super::recipe::{Data, TextRecipe};
 use super::table::TextTable;
 use crate::error::Result;
+use crate::hub;
 use crate::recipe::Train;
 use crate::train::{LearnedLoss, Learner, check_rates};
 use batch::{Reader, Taught};
@@ -80,7 +81,8 @@ impl TextSetup {
         check_names(&recipe)?;
         let encoder = recipe.encoder.read(recipe.seed)?;
         let teacher = recipe.encoder.teacher.as_deref();
-        let teacher = teacher.map(SentenceEncoder::load).transpose()?;
+        let teacher = teacher.map(hub::folder).transpose()?;
+        let teacher = teacher.as_deref().map(SentenceEncoder::load).transpose()?;
         let reader = Reader::of(&encoder);
         let sets = (0..recipe.data.len()).map(|number| Set::read(&recipe, number));
         let sets: Vec<Set> = sets.collect::<Result<_>>()?;
