@@ -119,29 +119,8 @@ impl SentenceEncoder {
             skip: self.prompt_tokens(options.prompt.as_deref())?,
             ..Pass::eval()
         };
-        let batches = batches(tokens, options.tokens);
-        let embed = |batch: &Vec<usize>| {
-            let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
-            self.embed_batch(&packed, pass, (dim, options.normalize))
-        };
-        let mut done = 0;
-        for group in batches.chunks(GROUP * nearkin_kernels::threads()) {
-            // Whole batches for each thread: within a batch threads would wait for one another at every operation.
-            let vectors: Vec<Result<Vec<f32>>> = if group.len() < nearkin_kernels::threads() {
-                group.iter().map(embed).collect()
-            } else {
-                let alone = |batch| nearkin_kernels::alone(|| embed(batch));
-                group.par_iter().map(alone).collect()
-            };
-            for (batch, vectors) in group.iter().zip(vectors) {
-                for (row, &i) in vectors?.chunks_exact(dim).zip(batch) {
-                    rows[i * dim..][..dim].copy_from_slice(row);
-                }
-                done += batch.len();
-            }
-            progress(done);
-        }
-        Ok(())
+        let embed = |batch: &Packed| self.embed_batch(batch, pass, (dim, options.normalize));
+        run_batches(tokens, options.tokens, (rows, dim), &embed, progress)
     }
 
     fn embed_batch(
@@ -173,6 +152,37 @@ impl SentenceEncoder {
         let tokens = self.tokenize(&[prompt])?;
         Ok(tokens[0].ids.len().saturating_sub(1))
     }
+}
+
+/// Fills the rows `[texts, dim]` of tokenized texts with what `run` makes of packed batches of at most so many tokens;
+/// `progress` is told how many are done.
+pub(super) fn run_batches(
+    tokens: &[Tokens],
+    most: usize,
+    (rows, dim): (&mut [f32], usize),
+    run: &(impl Fn(&Packed) -> Result<Vec<f32>> + Sync),
+    progress: &mut dyn FnMut(usize),
+) -> Result<()> {
+    let batches = batches(tokens, most);
+    let run = |batch: &Vec<usize>| run(&Packed::new(batch.iter().map(|&i| &tokens[i])));
+    let mut done = 0;
+    for group in batches.chunks(GROUP * nearkin_kernels::threads()) {
+        // Whole batches for each thread: within a batch threads would wait for one another at every operation.
+        let found: Vec<Result<Vec<f32>>> = if group.len() < nearkin_kernels::threads() {
+            group.iter().map(run).collect()
+        } else {
+            let alone = |batch| nearkin_kernels::alone(|| run(batch));
+            group.par_iter().map(alone).collect()
+        };
+        for (batch, found) in group.iter().zip(found) {
+            for (row, &i) in found?.chunks_exact(dim).zip(batch) {
+                rows[i * dim..][..dim].copy_from_slice(row);
+            }
+            done += batch.len();
+        }
+        progress(done);
+    }
+    Ok(())
 }
 
 /// Batches of texts of like length, the longest first, each of at most so many tokens or of one text.

@@ -234,6 +234,20 @@ fn entries(folder: &Path) -> Result<Vec<Entry>> {
     ])
 }
 
+/// The folder of the Transformer that a folder's modules begin with.
+pub(super) fn of_transformer(folder: &Path) -> Result<PathBuf> {
+    let entries = entries(folder)?;
+    let first = entries.first();
+    let first = first.ok_or_else(|| wrong(&folder.join(MODULES), "it names no module"))?;
+    match class(folder, &first.class)? {
+        "Transformer" => Ok(folder.join(&first.path)),
+        other => {
+            let reason = format!("it begins with the module \"{other}\", expected a Transformer");
+            Err(wrong(folder, &reason))
+        }
+    }
+}
+
 /// Whether a folder is of model2vec.
 fn is_static(folder: &Path) -> Result<bool> {
     let config = object(&folder.join(CONFIG))?;

@@ -38,11 +38,7 @@ impl SequenceClassifier {
     /// A tensor is missing or of another shape.
     pub fn new(scope: &Scope, architecture: Architecture) -> Result<Self> {
         let (width, labels) = (architecture.width, architecture.labels.unwrap_or(1));
-        let (dense, output) = match architecture.family {
-            Family::Bert => ("pooler.dense", "classifier"),
-            Family::DistilBert => ("pre_classifier", "classifier"),
-            Family::Roberta | Family::MpNet => ("classifier.dense", "classifier.out_proj"),
-        };
+        let [dense, output] = Self::layers(architecture.family);
         let activation = match architecture.family {
             Family::DistilBert => Activation::Relu,
             _ => Activation::Tanh,
@@ -54,9 +50,18 @@ impl SequenceClassifier {
             dense: linear(dense, [width, width], activation)?,
             output: linear(output, [width, labels], Activation::None)?,
             labels,
-            dropout: architecture.dropout,
+            dropout: architecture.head_dropout,
             transformer: Transformer::new(scope, architecture)?,
         })
+    }
+
+    /// The names of the head's two layers, the inner one first.
+    pub(super) fn layers(family: Family) -> [&'static str; 2] {
+        match family {
+            Family::Bert => ["pooler.dense", "classifier"],
+            Family::DistilBert => ["pre_classifier", "classifier"],
+            Family::Roberta | Family::MpNet => ["classifier.dense", "classifier.out_proj"],
+        }
     }
 
     /// The Transformer.

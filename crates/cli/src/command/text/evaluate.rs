@@ -172,6 +172,14 @@ fn cells(scores: &Scores) -> (Vec<&'static str>, Vec<Vec<String>>) {
             let row = [vec!["score".to_owned()], pair_cells(found)].concat();
             (PAIRS.to_vec(), vec![row])
         }
+        Scores::Classes(found) => (
+            vec!["classes of the model", "accuracy", "macro F1"],
+            vec![vec![
+                format!("{} pairs", found.items),
+                percent(&found.accuracy),
+                percent(&found.macro_f1),
+            ]],
+        ),
         Scores::HeldOut(found) => (
             vec!["thresholds of other folds", "accuracy", "F1"],
             vec![vec![

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::hub;
 use nearkin_encoder::Lora;
 use nearkin_encoder::op::TokenPooling;
-use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder};
+use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder, Tokenizer};
+use nearkin_encoder::Parameters;
 use nearkin_losses::range::NonNegative;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -44,7 +45,7 @@ pub struct Encoder {
     pub teacher: Option<PathBuf>,
 }
 
-fn as_it_is() -> NonNegative {
+pub(super) fn as_it_is() -> NonNegative {
     NonNegative::literal(1.0)
 }
 
@@ -100,14 +101,7 @@ impl Encoder {
             pooling,
         };
         let mut encoder = SentenceEncoder::load_with(&hub::folder(&self.model)?, &reading)?;
-        if let Some(most) = self.max_tokens {
-            let limit = encoder.tokenizer.limit();
-            if most.get() > limit {
-                let expected = format!("at most the model's limit of {limit}");
-                return Err(setting("encoder.max_tokens", expected, most.to_string()));
-            }
-            encoder.tokenizer.set_limit(most.get())?;
-        }
+        limited(&mut encoder.tokenizer, self.max_tokens, "encoder.max_tokens")?;
         if let Some(lora) = self
             .lora
             .as_ref()
@@ -125,7 +119,7 @@ impl Encoder {
             return Err(setting("encoder.freeze", expected, "a list"));
         }
         for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
-            check_names(key, names, &encoder)?;
+            check_names(&format!("encoder.{key}"), names, encoder.parameters())?;
         }
         Ok(encoder)
     }
@@ -142,19 +136,31 @@ impl Encoder {
     }
 }
 
-fn check_names(key: &str, names: &[String], encoder: &SentenceEncoder) -> Result<()> {
-    let known = |start: &&String| {
-        let mut parameters = encoder.parameters().iter();
-        !parameters.any(|p| p.name.starts_with(start.as_str()))
-    };
-    let Some(unknown) = names.iter().find(known) else {
+/// Cuts texts to so many tokens, which must be within the model's own limit.
+pub(super) fn limited(
+    tokenizer: &mut Tokenizer,
+    most: Option<NonZeroUsize>,
+    key: &str,
+) -> Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    let limit = tokenizer.limit();
+    if most.get() > limit {
+        let expected = format!("at most the model's limit of {limit}");
+        return Err(setting(key, expected, most.to_string()));
+    }
+    Ok(tokenizer.set_limit(most.get())?)
+}
+
+/// Each of the names begins that of a weight.
+pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) -> Result<()> {
+    let unknown = |start: &&String| !parameters.iter().any(|p| p.name.starts_with(start.as_str()));
+    let Some(unknown) = names.iter().find(unknown) else {
         return Ok(());
     };
-    let some = encoder.parameters().iter().take(8);
+    let some = parameters.iter().take(8);
     let some: Vec<&str> = some.map(|p| p.name.as_str()).collect();
     let expected = format!("the start of a weight's name ({}, …)", some.join(", "));
-    let found = format!("\"{unknown}\"");
-    Err(setting(&format!("encoder.{key}"), expected, found))
+    Err(setting(key, expected, format!("\"{unknown}\"")))
 }
 
 pub(in crate::text) fn setting(
