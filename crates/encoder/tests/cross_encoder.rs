@@ -2,7 +2,8 @@
 
 use nearkin_encoder::parameters::Scope;
 use nearkin_encoder::text::{
-    Architecture, CrossEncoder, Outcome, Outputs, Packed, Pass, Reading, SentenceEncoder, Transformer,
+    Architecture, CrossEncoder, Outcome, Outputs, Packed, Pass, Reading, SentenceEncoder,
+    Transformer,
 };
 use nearkin_encoder::{DType, Device, Tensor, tape, weights};
 use std::path::Path;
@@ -11,11 +12,31 @@ use tempfile::TempDir;
 const PAIRS: [[&str; 2]; 3] = [["cat runs", "dog"], ["dog", "cat cat"], ["runs", "runs"]];
 /// `model_type` with the layers of its head, and its class.
 const FAMILIES: [(&str, [&str; 2], &str); 5] = [
-    ("bert", ["pooler.dense", "classifier"], "BertForSequenceClassification"),
-    ("roberta", ["classifier.dense", "classifier.out_proj"], "RobertaForSequenceClassification"),
-    ("xlm-roberta", ["classifier.dense", "classifier.out_proj"], "XLMRobertaForSequenceClassification"),
-    ("distilbert", ["pre_classifier", "classifier"], "DistilBertForSequenceClassification"),
-    ("mpnet", ["classifier.dense", "classifier.out_proj"], "MPNetForSequenceClassification"),
+    (
+        "bert",
+        ["pooler.dense", "classifier"],
+        "BertForSequenceClassification",
+    ),
+    (
+        "roberta",
+        ["classifier.dense", "classifier.out_proj"],
+        "RobertaForSequenceClassification",
+    ),
+    (
+        "xlm-roberta",
+        ["classifier.dense", "classifier.out_proj"],
+        "XLMRobertaForSequenceClassification",
+    ),
+    (
+        "distilbert",
+        ["pre_classifier", "classifier"],
+        "DistilBertForSequenceClassification",
+    ),
+    (
+        "mpnet",
+        ["classifier.dense", "classifier.out_proj"],
+        "MPNetForSequenceClassification",
+    ),
 ];
 
 /// A bare Transformer of this family.
@@ -26,7 +47,9 @@ fn bare(folder: &Path, family: &str) {
             "intermediate_size": 16, "max_position_embeddings": 20, "pad_token_id": 0}}"#
     );
     std::fs::write(folder.join("config.json"), config).unwrap();
-    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "runs", "."];
+    let words = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "runs", ".",
+    ];
     std::fs::write(folder.join("vocab.txt"), words.join("\n")).unwrap();
     let scope = Scope::new(1, DType::F32, &Device::Cpu);
     let architecture = Architecture::read(&folder.join("config.json")).unwrap();
@@ -48,7 +71,10 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 
 /// The numbers of the parameters whose names begin so.
 fn of(judge: &CrossEncoder, start: &str) -> Vec<f32> {
-    let named = judge.parameters().iter().filter(|p| p.name.starts_with(start));
+    let named = judge
+        .parameters()
+        .iter()
+        .filter(|p| p.name.starts_with(start));
     let found: Vec<f32> = named.flat_map(|p| numbers(&p.var)).collect();
     assert!(!found.is_empty(), "no parameter {start}");
     found
@@ -85,9 +111,16 @@ fn a_head_on_a_bare_transformer_starts_from_the_seed_and_survives_saving() {
         let config = std::fs::read_to_string(saved.join("config.json")).unwrap();
         let config: serde_json::Value = serde_json::from_str(&config).unwrap();
         assert_eq!(config["architectures"][0], class);
-        assert_eq!((&config["num_labels"], &config["id2label"]["0"]), (&1.into(), &"LABEL_0".into()));
+        assert_eq!(
+            (&config["num_labels"], &config["id2label"]["0"]),
+            (&1.into(), &"LABEL_0".into())
+        );
         // What was trained goes on as it is.
-        assert_eq!(outputs(&begin(&saved, &SCORE, 9)), outputs(&one), "{family}");
+        assert_eq!(
+            outputs(&begin(&saved, &SCORE, 9)),
+            outputs(&one),
+            "{family}"
+        );
     }
 }
 
@@ -106,7 +139,11 @@ fn every_parameter_of_every_family_gets_a_gradient() {
         for p in judge.parameters().learned() {
             let gradient = gradients.get(&p.var);
             let gradient = gradient.unwrap_or_else(|| panic!("{family}: none of {}", p.name));
-            assert!(numbers(gradient).iter().any(|&x| x != 0.0), "{family}: {}", p.name);
+            assert!(
+                numbers(gradient).iter().any(|&x| x != 0.0),
+                "{family}: {}",
+                p.name
+            );
         }
     }
 }
@@ -131,7 +168,10 @@ fn the_output_layer_starts_anew_where_the_outputs_are_others() {
     for other in [SCORE, classes(["yes", "no", "maybe"])] {
         let judge = begin(&saved, &other, 8);
         assert_eq!(of(&judge, "pooler"), of(&nli, "pooler"));
-        assert_ne!(of(&judge, "classifier.weight")[..8], of(&nli, "classifier.weight")[..8]);
+        assert_ne!(
+            of(&judge, "classifier.weight")[..8],
+            of(&nli, "classifier.weight")[..8]
+        );
     }
     let refused = loaded.score(&PAIRS, &mut |_| {}).unwrap_err().to_string();
     assert!(refused.contains("3 classes (no, yes, maybe)"), "{refused}");
@@ -150,12 +190,22 @@ fn the_transformer_of_a_sentence_encoder_is_taken_with_its_limit() {
     encoder.save(&saved).unwrap();
     let judge = begin(&saved, &SCORE, 3);
     assert_eq!(judge.tokenizer.limit(), 7);
-    assert_eq!(of(&judge, "encoder"), of(&begin(&plain, &SCORE, 3), "encoder"));
+    assert_eq!(
+        of(&judge, "encoder"),
+        of(&begin(&plain, &SCORE, 3), "encoder")
+    );
     let modules = saved.join("modules.json");
-    let text = std::fs::read_to_string(&modules).unwrap().replace("models.Transformer", "models.BoW");
+    let text = std::fs::read_to_string(&modules)
+        .unwrap()
+        .replace("models.Transformer", "models.BoW");
     std::fs::write(&modules, text).unwrap();
     let refused = CrossEncoder::begin(&saved, &Reading::default(), &SCORE).unwrap_err();
-    assert!(refused.to_string().contains("\"BoW\", expected a Transformer"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("\"BoW\", expected a Transformer"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -169,6 +219,12 @@ fn pairs_are_judged_alone_as_among_many_and_progress_counts_them() {
     assert!(told.is_sorted() && told.last() == Some(&5000), "{told:?}");
     for (k, pair) in PAIRS.iter().enumerate() {
         let alone = judge.score(&[*pair], &mut |_| {}).unwrap()[0];
-        assert!(scores.iter().skip(k).step_by(3).all(|score| (score - alone).abs() < 1e-5));
+        assert!(
+            scores
+                .iter()
+                .skip(k)
+                .step_by(3)
+                .all(|score| (score - alone).abs() < 1e-5)
+        );
     }
 }

@@ -144,8 +144,7 @@ impl LogitLoss {
             (Self::CrossEntropy(_), LogitTargets::Classes(y)) => {
                 check_classes(logits, y)?;
                 let mut gradient = vec![0.0; z.len()];
-                let value =
-                    softmax_cross_entropy(&z, logits.rows, logits.cols, y, &mut gradient);
+                let value = softmax_cross_entropy(&z, logits.rows, logits.cols, y, &mut gradient);
                 let rows = z.chunks_exact(logits.cols.max(1)).zip(y);
                 let missed = |(row, class): &(&[f32], &u32)| {
                     let own = row[**class as usize];
@@ -268,7 +267,10 @@ mod tests {
     }
 
     fn all() -> Vec<(LogitLoss, usize, LogitTargets<'static>)> {
-        let (scores, classes) = (LogitTargets::Scores(&SCORES), LogitTargets::Classes(&CLASSES));
+        let (scores, classes) = (
+            LogitTargets::Scores(&SCORES),
+            LogitTargets::Classes(&CLASSES),
+        );
         vec![
             (BinaryCrossEntropy::default().into(), 1, scores),
             (weighted(), 1, scores),
@@ -280,10 +282,16 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_the_reference() {
         for (loss, cols, targets) in all() {
-            let outcome = loss.value_and_grad(Mat::new(&Z, 6 / cols, cols), targets).unwrap();
+            let outcome = loss
+                .value_and_grad(Mat::new(&Z, 6 / cols, cols), targets)
+                .unwrap();
             let exact = Z.map(f64::from);
             let value = loss.reference(&exact, cols, targets);
-            assert!((f64::from(outcome.value) - value).abs() < 1e-6, "{}", loss.name());
+            assert!(
+                (f64::from(outcome.value) - value).abs() < 1e-6,
+                "{}",
+                loss.name()
+            );
             for (k, &found) in outcome.gradient.iter().enumerate() {
                 let at = |step: f64| {
                     let mut moved = exact;
@@ -291,7 +299,11 @@ mod tests {
                     loss.reference(&moved, cols, targets)
                 };
                 let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
-                assert!((f64::from(found) - slope).abs() < 1e-6, "{} at {k}", loss.name());
+                assert!(
+                    (f64::from(found) - slope).abs() < 1e-6,
+                    "{} at {k}",
+                    loss.name()
+                );
             }
         }
     }
@@ -313,10 +325,16 @@ mod tests {
             [0.166_597_292, 0.001_206_555, 0.012_034_400],
         ];
         for ((loss, cols, targets), [value, first, second]) in all().into_iter().zip(golden) {
-            let outcome = loss.value_and_grad(Mat::new(&Z, 6 / cols, cols), targets).unwrap();
+            let outcome = loss
+                .value_and_grad(Mat::new(&Z, 6 / cols, cols), targets)
+                .unwrap();
             let found = [outcome.value, outcome.gradient[0], outcome.gradient[1]];
             for (found, want) in found.into_iter().zip([value, first, second]) {
-                assert!((f64::from(found) - want).abs() < 1e-6, "{}: {found}, not {want}", loss.name());
+                assert!(
+                    (f64::from(found) - want).abs() < 1e-6,
+                    "{}: {found}, not {want}",
+                    loss.name()
+                );
             }
         }
     }
@@ -325,9 +343,15 @@ mod tests {
     fn huge_logits_neither_overflow_nor_lose_their_gradient() {
         let loss = LogitLoss::from(BinaryCrossEntropy::default());
         let outcome = loss
-            .value_and_grad(Mat::new(&[-200.0, 200.0], 2, 1), LogitTargets::Scores(&[1.0, 1.0]))
+            .value_and_grad(
+                Mat::new(&[-200.0, 200.0], 2, 1),
+                LogitTargets::Scores(&[1.0, 1.0]),
+            )
             .unwrap();
-        assert_eq!((outcome.value, &outcome.gradient[..]), (100.0, &[-0.5, 0.0][..]));
+        assert_eq!(
+            (outcome.value, &outcome.gradient[..]),
+            (100.0, &[-0.5, 0.0][..])
+        );
         assert_eq!(outcome.active, 0.5);
     }
 
@@ -335,17 +359,40 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let refused = |loss: &LogitLoss, z: &[f32], cols, targets| {
             let logits = Mat::new(z, z.len() / cols, cols);
-            loss.value_and_grad(logits, targets).unwrap_err().to_string()
+            loss.value_and_grad(logits, targets)
+                .unwrap_err()
+                .to_string()
         };
         let (one, classes) = (weighted(), LogitLoss::CrossEntropy(CrossEntropy {}));
         for (error, part) in [
-            (refused(&one, &Z, 1, LogitTargets::Scores(&SCORES[1..])), "6 embeddings and 5 labels"),
-            (refused(&one, &Z, 3, LogitTargets::Scores(&SCORES[..2])), "3 components, expected 1"),
-            (refused(&one, &Z, 1, LogitTargets::Classes(&CLASSES)), "needs 1 scores"),
-            (refused(&one, &[f32::NAN], 1, LogitTargets::Scores(&[0.0])), "NaN"),
-            (refused(&one, &[0.0], 1, LogitTargets::Scores(&[f32::NAN])), "score NaN"),
-            (refused(&classes, &Z, 3, LogitTargets::Classes(&[3, 0])), "label 3 is out of range"),
-            (refused(&classes, &Z, 3, LogitTargets::Scores(&[0.0, 1.0])), "needs a class"),
+            (
+                refused(&one, &Z, 1, LogitTargets::Scores(&SCORES[1..])),
+                "6 embeddings and 5 labels",
+            ),
+            (
+                refused(&one, &Z, 3, LogitTargets::Scores(&SCORES[..2])),
+                "3 components, expected 1",
+            ),
+            (
+                refused(&one, &Z, 1, LogitTargets::Classes(&CLASSES)),
+                "needs 1 scores",
+            ),
+            (
+                refused(&one, &[f32::NAN], 1, LogitTargets::Scores(&[0.0])),
+                "NaN",
+            ),
+            (
+                refused(&one, &[0.0], 1, LogitTargets::Scores(&[f32::NAN])),
+                "score NaN",
+            ),
+            (
+                refused(&classes, &Z, 3, LogitTargets::Classes(&[3, 0])),
+                "label 3 is out of range",
+            ),
+            (
+                refused(&classes, &Z, 3, LogitTargets::Scores(&[0.0, 1.0])),
+                "needs a class",
+            ),
         ] {
             assert!(error.contains(part), "{error}");
         }
@@ -358,7 +405,10 @@ mod tests {
             loss: LogitLoss,
         }
         let read = |text: &str| toml::from_str::<Recipe>(text).map(|recipe| recipe.loss);
-        assert_eq!(read("[loss.binary_cross_entropy]\npositive_weight = 3").unwrap(), weighted());
+        assert_eq!(
+            read("[loss.binary_cross_entropy]\npositive_weight = 3").unwrap(),
+            weighted()
+        );
         assert!(read("[loss.cross_entropy]").unwrap().is_of_classes());
         assert!(read("[loss.mean_squared_error]\nmargin = 1").is_err());
     }

@@ -117,7 +117,12 @@ impl CrossEncoder {
         };
         let outcome = outcome(folder, &config, labels)?;
         let classes = classes(&config, labels);
-        Self::open(folder, (architecture, config), &Reading::default(), (outcome, classes))
+        Self::open(
+            folder,
+            (architecture, config),
+            &Reading::default(),
+            (outcome, classes),
+        )
     }
 
     /// A cross-encoder to be trained, from the folder of one, of a sentence encoder, or of a bare Transformer.
@@ -179,10 +184,11 @@ impl CrossEncoder {
         })
     }
 
-    /// Whether a folder holds one.
+    /// Whether a folder holds one: settings of a head, and no module that would make a sentence encoder of it.
     pub fn is_in(folder: &Path) -> bool {
         let architecture = Architecture::read(&folder.join(folder::CONFIG));
         architecture.is_ok_and(|a| a.labels.is_some())
+            && !folder::has_more_than_a_transformer(folder)
     }
 
     /// The network, to be trained.
@@ -248,7 +254,11 @@ impl CrossEncoder {
             return Err(Error::Setting {
                 key: "num_labels".into(),
                 expected: "1: a score".into(),
-                found: format!("{} classes ({})", self.classes.len(), self.classes.join(", ")),
+                found: format!(
+                    "{} classes ({})",
+                    self.classes.len(),
+                    self.classes.join(", ")
+                ),
             });
         }
         Ok(self.predict(pairs, progress)?.numbers)
@@ -273,7 +283,8 @@ impl CrossEncoder {
         let logits = self.predict(pairs, progress)?;
         let best = |row: &[f32]| {
             let numbered = (0u32..).zip(row.iter().copied());
-            let better = |best: (u32, f32), next: (u32, f32)| if next.1 > best.1 { next } else { best };
+            let better =
+                |best: (u32, f32), next: (u32, f32)| if next.1 > best.1 { next } else { best };
             numbered.reduce(better).map_or(0, |(class, _)| class)
         };
         Ok(logits.numbers.chunks_exact(logits.dim).map(best).collect())
@@ -326,7 +337,9 @@ impl CrossEncoder {
             names => names.to_vec(),
         };
         let numbered = names.iter().enumerate();
-        let id2label = numbered.clone().map(|(k, name)| (k.to_string(), json!(name)));
+        let id2label = numbered
+            .clone()
+            .map(|(k, name)| (k.to_string(), json!(name)));
         let label2id = numbered.map(|(k, name)| (name.clone(), json!(k)));
         config.insert("architectures".into(), json!([architecture]));
         config.insert("num_labels".into(), labels.into());

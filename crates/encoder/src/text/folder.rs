@@ -248,6 +248,11 @@ pub(super) fn of_transformer(folder: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Whether a folder names modules after its first one, such as a pooling.
+pub(super) fn has_more_than_a_transformer(folder: &Path) -> bool {
+    folder.join(MODULES).exists() && entries(folder).is_ok_and(|entries| entries.len() > 1)
+}
+
 /// Whether a folder is of model2vec.
 fn is_static(folder: &Path) -> Result<bool> {
     let config = object(&folder.join(CONFIG))?;

@@ -130,7 +130,11 @@ impl Document {
     /// As [`recipe`](Self::recipe).
     pub fn any_recipe(&self) -> Result<AnyRecipe, RecipeError> {
         let parsed = Parsed::parse(self.text.as_str()).ok();
-        let has = |key| parsed.as_ref().is_some_and(|document| document.contains_key(key));
+        let has = |key| {
+            parsed
+                .as_ref()
+                .is_some_and(|document| document.contains_key(key))
+        };
         Ok(if has("cross_encoder") {
             AnyRecipe::CrossEncoder(Box::new(self.cross_encoder_recipe()?))
         } else if has("encoder") {

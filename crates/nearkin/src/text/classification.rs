@@ -53,9 +53,7 @@ pub fn class_scores(
             of_class[gold as usize][2] += count;
         }
         let there = of_class.iter().filter(|[_, found, gold]| found + gold > 0);
-        let f1 = |&[both, found, gold]: &[u32; 3]| {
-            2.0 * f64::from(both) / f64::from(found + gold)
-        };
+        let f1 = |&[both, found, gold]: &[u32; 3]| 2.0 * f64::from(both) / f64::from(found + gold);
         let (sum, there) = there.fold((0.0, 0.0), |(sum, n), class| (sum + f1(class), n + 1.0));
         [
             (total > 0).then(|| f64::from(right) / f64::from(total)),

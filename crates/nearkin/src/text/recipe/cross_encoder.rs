@@ -106,7 +106,11 @@ impl Start {
         };
         let folder = hub::folder(&self.model)?;
         let mut judge = CrossEncoder::begin(&folder, &reading, outputs)?;
-        limited(&mut judge.tokenizer, self.max_tokens, "cross_encoder.max_tokens")?;
+        limited(
+            &mut judge.tokenizer,
+            self.max_tokens,
+            "cross_encoder.max_tokens",
+        )?;
         for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
             check_names(&format!("cross_encoder.{key}"), names, judge.parameters())?;
         }

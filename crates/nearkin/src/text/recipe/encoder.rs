@@ -3,13 +3,13 @@
 use crate::error::{Error, Result};
 use crate::hub;
 use nearkin_encoder::Lora;
+use nearkin_encoder::Parameters;
 use nearkin_encoder::op::TokenPooling;
 use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder, Tokenizer};
-use nearkin_encoder::Parameters;
 use nearkin_losses::range::NonNegative;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The encoder that training begins with, `[encoder]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,22 +86,20 @@ impl Encoder {
     /// # Errors
     /// The folder cannot be read, or a beginning of a name is none of any weight.
     pub fn read(&self, seed: u64) -> Result<SentenceEncoder> {
-        let pooling = match &self.pooling[..] {
-            [] => None,
-            modes => Some(Pooling {
-                modes: modes.iter().map(|&mode| mode.into()).collect(),
-                ..Pooling::mean(self.width()?)
-            }),
-        };
+        let folder = hub::folder(&self.model)?;
         let reading = Reading {
             fresh: self.fresh.clone(),
             freeze: self.freeze.clone(),
             lora: self.lora.clone(),
             seed,
-            pooling,
+            pooling: pooling(&folder, &self.pooling)?,
         };
-        let mut encoder = SentenceEncoder::load_with(&hub::folder(&self.model)?, &reading)?;
-        limited(&mut encoder.tokenizer, self.max_tokens, "encoder.max_tokens")?;
+        let mut encoder = SentenceEncoder::load_with(&folder, &reading)?;
+        limited(
+            &mut encoder.tokenizer,
+            self.max_tokens,
+            "encoder.max_tokens",
+        )?;
         if let Some(lora) = self
             .lora
             .as_ref()
@@ -123,17 +121,29 @@ impl Encoder {
         }
         Ok(encoder)
     }
+}
 
-    /// The width of the model's token vectors.
-    fn width(&self) -> Result<usize> {
-        let encoder = SentenceEncoder::load(&hub::folder(&self.model)?)?;
-        let first = encoder.modules().first().map(|placed| &placed.module);
-        if let Some(Module::Transformer(transformer)) = first {
-            return Ok(transformer.architecture().width);
-        }
-        let expected = "none: the model has no Transformer whose tokens could be pooled";
-        Err(setting("encoder.pooling", expected, "a list"))
+/// The pooling of a model's token vectors by these modes; none where there are none.
+///
+/// # Errors
+/// The model cannot be read, or has no vectors of tokens.
+pub fn pooling(model: &Path, modes: &[PoolingMode]) -> Result<Option<Pooling>> {
+    if modes.is_empty() {
+        return Ok(None);
     }
+    let encoder = SentenceEncoder::load(model)?;
+    let width = match encoder.modules().first().map(|placed| &placed.module) {
+        Some(Module::Transformer(transformer)) => transformer.architecture().width,
+        Some(Module::Words(words)) => words.dim(),
+        _ => {
+            let expected = "none: the model has no vectors of tokens that could be pooled";
+            return Err(setting("encoder.pooling", expected, "a list"));
+        }
+    };
+    Ok(Some(Pooling {
+        modes: modes.iter().map(|&mode| mode.into()).collect(),
+        ..Pooling::mean(width)
+    }))
 }
 
 /// Cuts texts to so many tokens, which must be within the model's own limit.
@@ -153,7 +163,11 @@ pub(super) fn limited(
 
 /// Each of the names begins that of a weight.
 pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) -> Result<()> {
-    let unknown = |start: &&String| !parameters.iter().any(|p| p.name.starts_with(start.as_str()));
+    let unknown = |start: &&String| {
+        !parameters
+            .iter()
+            .any(|p| p.name.starts_with(start.as_str()))
+    };
     let Some(unknown) = names.iter().find(unknown) else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ mod train;
 pub use batches::{Batches, Mix};
 pub use cross_encoder::{CrossEncoderRecipe, Start};
 pub(in crate::text) use encoder::setting;
-pub use encoder::{Encoder, PoolingMode};
+pub use encoder::{Encoder, PoolingMode, pooling};
 pub use train::TextTrain;
 
 use super::table::{Rows, TextTable};

@@ -20,9 +20,9 @@ pub use judge::{Columns, Judge};
 use nearkin_encoder::text::CrossEncoder;
 use serde::Serialize;
 
+use super::classification::{ClassScores, class_scores};
 use super::folds::{Fold, leave_one_group_out, stratified_k_fold};
 use super::hard_negatives::Pool;
-use super::classification::{ClassScores, class_scores};
 use super::information_retrieval::{self, InformationRetrieval};
 use super::pairs::{self, BinaryPairs, HeldOut, PairScores};
 use super::senteval::{self, Classification};
@@ -238,7 +238,8 @@ impl Task {
         progress: Progress,
     ) -> Result<Scores> {
         if self.folds != Folds::Usual {
-            let reason = "a cross-encoder of classes has no threshold that other folds could choose";
+            let reason =
+                "a cross-encoder of classes has no threshold that other folds could choose";
             return Err(setting("folds", reason.into()));
         }
         let [first, second] = texts::<2>(read)?;
@@ -246,7 +247,11 @@ impl Task {
         let pairs = first.iter().zip(second);
         let pairs: Vec<[&str; 2]> = pairs.map(|(a, b)| [a.as_str(), b.as_str()]).collect();
         let found = judge.classify(&pairs, &mut |done| progress(done, pairs.len()))?;
-        Ok(Scores::Classes(class_scores(&found, &gold, self.bootstrap)?))
+        Ok(Scores::Classes(class_scores(
+            &found,
+            &gold,
+            self.bootstrap,
+        )?))
     }
 
     /// Queries are the first texts, answers the second ones of positive pairs; the corpus is all second texts and what was
@@ -412,7 +417,10 @@ fn classes_of(read: &TextRows, judge: &CrossEncoder) -> Result<Vec<u32>> {
         );
         setting("rows", reason)
     })?;
-    Ok(of.iter().map(|&class| numbers[class as usize] as u32).collect())
+    Ok(of
+        .iter()
+        .map(|&class| numbers[class as usize] as u32)
+        .collect())
 }
 
 /// The class of each row, numbered as in the tables read before.

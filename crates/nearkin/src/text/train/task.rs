@@ -86,7 +86,11 @@ impl Task for TextSetup {
     }
 
     fn loss_names(&self) -> String {
-        let mut names: Vec<&str> = self.sets.iter().map(|set| set.objective.loss.name()).collect();
+        let mut names: Vec<&str> = self
+            .sets
+            .iter()
+            .map(|set| set.objective.loss.name())
+            .collect();
         names.dedup();
         names.join(" and ")
     }

@@ -58,7 +58,10 @@ impl Evaluation {
                 let expected = match outputs {
                     Outputs::Score(_) => "scored pairs or pairs of two classes".to_owned(),
                     Outputs::Classes(names) => {
-                        format!("pairs of the classes that are learned: {}", names.join(", "))
+                        format!(
+                            "pairs of the classes that are learned: {}",
+                            names.join(", ")
+                        )
                     }
                 };
                 return wrong(expected, &found);

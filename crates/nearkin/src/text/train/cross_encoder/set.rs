@@ -55,11 +55,17 @@ impl PairSet {
             .map(|(number, data)| Self::read(recipe, number, data))
             .collect::<Result<_>>()?;
         let first = sets.first().map(|set| set.classes.clone());
-        let other = sets.iter().position(|set| Some(&set.classes) != first.as_ref());
+        let other = sets
+            .iter()
+            .position(|set| Some(&set.classes) != first.as_ref());
         if let (Some(number), Some(first)) = (other, first) {
             return Err(setting(
                 &format!("data.{number}.rows"),
-                format!("the classes of data set {}: {}", sets[0].name, first.join(", ")),
+                format!(
+                    "the classes of data set {}: {}",
+                    sets[0].name,
+                    first.join(", ")
+                ),
                 sets[number].classes.join(", "),
             ));
         }

@@ -59,7 +59,9 @@ impl Task for CrossEncoderSetup {
     }
 
     fn model(&self) -> Result<CrossEncoder> {
-        self.recipe.cross_encoder.read(&self.outputs, self.recipe.seed)
+        self.recipe
+            .cross_encoder
+            .read(&self.outputs, self.recipe.seed)
     }
 
     /// The loss learns and remembers nothing: the head is the model's.
@@ -72,7 +74,8 @@ impl Task for CrossEncoderSetup {
     }
 
     fn batches(&self) -> Result<impl FnMut(u64) -> Result<PairBatch> + Send + 'static> {
-        let (mut draw, sets, tokenizer) = (self.draw.clone(), self.sets.clone(), self.tokenizer.clone());
+        let (mut draw, sets, tokenizer) =
+            (self.draw.clone(), self.sets.clone(), self.tokenizer.clone());
         Ok(move |number| {
             let (set, items) = draw.batch(number);
             let pairs: Vec<[&str; 2]> = items.iter().map(|&item| sets[set].pair(item)).collect();

@@ -3,8 +3,8 @@
 use super::CrossEncoderSetup;
 use crate::recipe::Document;
 use crate::text::Bootstrap;
-use crate::text::train::tiny::Tiny;
 use crate::text::train::TextReport;
+use crate::text::train::tiny::Tiny;
 use crate::train::{Learner, Task, train};
 use crate::{Control, Event, Outcome};
 use nearkin_encoder::Tensor;
@@ -65,12 +65,20 @@ fn every_loss_trains_and_the_folder_says_what_the_model_said() {
     for (rows, loss, metrics, outputs) in [
         (SCORED, BCE, &["spearman", "pearson"][..], 1),
         (SCORED, MSE, &["spearman", "pearson"], 1),
-        (BINARY, BCE, &["average precision", "best F1", "best accuracy"], 1),
+        (
+            BINARY,
+            BCE,
+            &["average precision", "best F1", "best accuracy"],
+            1,
+        ),
         (BINARY, CE, &["accuracy", "macro F1"], 2),
         (CLASSIFIED, CE, &["accuracy", "macro F1"], 3),
     ] {
         let optimizer = "[optimizer.adamw]\nrate = 0.01\n[train]\nepochs = 12\nselect = 'last'";
-        let more = format!("dropout = 0.0\n{loss}\n{optimizer}{}", evaluate("itself", rows));
+        let more = format!(
+            "dropout = 0.0\n{loss}\n{optimizer}{}",
+            evaluate("itself", rows)
+        );
         let setup = setup(&tiny, rows, &more);
         let folder = tempfile::tempdir().unwrap();
         let report = run(&setup, folder.path(), 0).unwrap();
@@ -88,10 +96,20 @@ fn every_loss_trains_and_the_folder_says_what_the_model_said() {
         let judge = CrossEncoder::load(&report.model).unwrap();
         assert_eq!(judge.network().labels(), outputs);
         assert_eq!(judge.outcome, setup.outputs.outcome());
-        let again = setup.evaluations[0].measure(&judge, Bootstrap::NONE).unwrap();
-        assert_eq!(again[0].estimate.value, row.trained.value, "{loss} on {rows}");
+        let again = setup.evaluations[0]
+            .measure(&judge, Bootstrap::NONE)
+            .unwrap();
+        assert_eq!(
+            again[0].estimate.value, row.trained.value,
+            "{loss} on {rows}"
+        );
         let card = std::fs::read_to_string(report.model.join("README.md")).unwrap();
-        for part in ["cross-encoder", "# Cross-encoder", setup.recipe.loss.name(), "[cross_encoder]"] {
+        for part in [
+            "cross-encoder",
+            "# Cross-encoder",
+            setup.recipe.loss.name(),
+            "[cross_encoder]",
+        ] {
             assert!(card.contains(part), "{card} lacks {part}");
         }
         let journal = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
@@ -141,7 +159,11 @@ fn gradients_are_central_differences_and_those_of_parts_the_whole() {
         let parameters: Vec<_> = learner.parameters().iter().cloned().collect();
         for (parameter, gradient) in parameters.iter().zip(&whole) {
             let gradient = numbers(gradient);
-            assert!(gradient.iter().any(|&x| x != 0.0), "{} is not learned", parameter.name);
+            assert!(
+                gradient.iter().any(|&x| x != 0.0),
+                "{} is not learned",
+                parameter.name
+            );
             // The number with the steepest slope, to be seen above the rounding of f32.
             let steepest = |a: &usize, b: &usize| gradient[*a].abs().total_cmp(&gradient[*b].abs());
             let at = (0..gradient.len()).max_by(steepest).unwrap();
@@ -172,42 +194,105 @@ fn what_is_frozen_stays_and_offsets_do_not_decay() {
     let setup = setup(&tiny, SCORED, more);
     let folder = tempfile::tempdir().unwrap();
     let report = run(&setup, folder.path(), 0).unwrap();
-    let (before, after) = (setup.model().unwrap(), CrossEncoder::load(&report.model).unwrap());
+    let (before, after) = (
+        setup.model().unwrap(),
+        CrossEncoder::load(&report.model).unwrap(),
+    );
     for (p, q) in before.parameters().iter().zip(after.parameters()) {
         let same = numbers(&p.var) == numbers(&q.var);
         let frozen = p.name.starts_with("embeddings") || p.name.starts_with("encoder.layer.0");
         assert_eq!(same, frozen, "{}", p.name);
         if p.name.ends_with("LayerNorm.affine") || p.name.ends_with("bias") {
-            assert_ne!(p.kind, nearkin_encoder::parameters::Kind::Weight, "{}", p.name);
+            assert_ne!(
+                p.kind,
+                nearkin_encoder::parameters::Kind::Weight,
+                "{}",
+                p.name
+            );
         }
     }
 }
 
 /// Rows, the rest of a recipe, the place of its mistake, and a part of what is said of it.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
-    (SCORED, "modle = 1", "4:1", "unknown field `modle`, expected"),
-    (SCORED, "pooling = ['cls']", "4:1", "unknown field `pooling`"),
+    (
+        SCORED,
+        "modle = 1",
+        "4:1",
+        "unknown field `modle`, expected",
+    ),
+    (
+        SCORED,
+        "pooling = ['cls']",
+        "4:1",
+        "unknown field `pooling`",
+    ),
     (SCORED, "[loss.cosent]", "4:7", "unknown variant `cosent`"),
-    (SCORED, "[loss.cross_entrpy]", "4:7", "did you mean `cross_entropy`?"),
-    (SCORED, "[encoder]\nmodel = 'x'", "4:2", "unknown field `encoder`"),
-    (SCORED, CE, "5:3", "expected pairs with a class for the loss cross_entropy"),
-    (CLASSIFIED, BCE, "5:3", "found the classes maybe, no, yes; [loss.cross_entropy]"),
-    ("pairs = { first = 'a', second = 'b' }", BCE, "5:3", "a score or a class"),
-    ("texts = { text = 'a' }", BCE, "5:3", "rows that are no pairs"),
+    (
+        SCORED,
+        "[loss.cross_entrpy]",
+        "4:7",
+        "did you mean `cross_entropy`?",
+    ),
+    (
+        SCORED,
+        "[encoder]\nmodel = 'x'",
+        "4:2",
+        "unknown field `encoder`",
+    ),
+    (
+        SCORED,
+        CE,
+        "5:3",
+        "expected pairs with a class for the loss cross_entropy",
+    ),
+    (
+        CLASSIFIED,
+        BCE,
+        "5:3",
+        "found the classes maybe, no, yes; [loss.cross_entropy]",
+    ),
+    (
+        "pairs = { first = 'a', second = 'b' }",
+        BCE,
+        "5:3",
+        "a score or a class",
+    ),
+    (
+        "texts = { text = 'a' }",
+        BCE,
+        "5:3",
+        "rows that are no pairs",
+    ),
     (SCORED, "max_tokens = 99", "4:14", "the model's limit of 24"),
-    (SCORED, "freeze = ['encodr']", "4:10", "the start of a weight's name"),
-    (SCORED, "[train]\nrates = { head = 2.0 }", "5:9", "the start of a parameter's name"),
+    (
+        SCORED,
+        "freeze = ['encodr']",
+        "4:10",
+        "the start of a weight's name",
+    ),
+    (
+        SCORED,
+        "[train]\nrates = { head = 2.0 }",
+        "5:9",
+        "the start of a parameter's name",
+    ),
 ];
 
 #[test]
 fn what_cannot_be_is_placed_in_the_recipe() {
     let tiny = Tiny::new();
     let mut wrong = Vec::new();
-    let mistakes = MISTAKES.iter().map(|&(rows, more, ..)| (rows, more.to_owned()));
+    let mistakes = MISTAKES
+        .iter()
+        .map(|&(rows, more, ..)| (rows, more.to_owned()));
     let measured = [
         (CLASSIFIED, format!("{CE}{}", evaluate("x", SCORED))),
         (SCORED, format!("{BCE}{}", evaluate("x", CLASSIFIED))),
-        (CLASSIFIED, format!("{CE}\n[[data]]\nname = 'two'\ntable.path = 'table.tsv'\nrows.{BINARY}")),
+        (
+            CLASSIFIED,
+            format!("{CE}\n[[data]]\nname = 'two'\ntable.path = 'table.tsv'\nrows.{BINARY}"),
+        ),
     ];
     let expected = MISTAKES.iter().map(|&(.., place, part)| (place, part));
     let expected = expected.chain([
