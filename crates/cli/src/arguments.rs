@@ -1,12 +1,14 @@
 //! The arguments of every command, with the help that teaches them.
 
 mod mine;
+mod sweep;
 mod text;
 
 pub use mine::{
     Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
     Paraphrases,
 };
+pub use sweep::Sweep;
 pub use text::{
     Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
 };
@@ -45,6 +47,8 @@ pub enum Command {
     Init(Init),
     /// Trains a model from a recipe, or straight from data.
     Train(Train),
+    /// Trains with every combination of some values, and shows the scores side by side.
+    Sweep(Sweep),
     /// Measures a model on labeled data.
     Evaluate(Evaluate),
     /// Turns images, features or texts into vectors.

@@ -49,6 +49,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Quickstart(command) => command::quickstart::run(command, json),
         Command::Init(command) => command::init::run(command, json),
         Command::Train(command) => command::train::run(command, json),
+        Command::Sweep(command) => command::sweep::run(command, json),
         Command::Evaluate(command) => command::evaluate::run(command, json),
         Command::Embed(command) => command::embed::run(command, json),
         Command::Search(command) => command::search::run(command, json),

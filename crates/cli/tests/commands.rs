@@ -331,13 +331,14 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 17] = [
+const HELP: [(&str, &[&str]); 18] = [
     (
         "",
         &[
             "quickstart",
             "init",
             "train",
+            "sweep",
             "evaluate",
             "embed",
             "search",
@@ -362,6 +363,7 @@ const HELP: [(&str, &[&str]); 17] = [
             "--profile",
         ],
     ),
+    ("sweep", &["RECIPE", "--vary", "--seeds", "--set", "--out"]),
     ("evaluate", &["MODEL", "--data", "--protocol", "--rows"]),
     (
         "mine",

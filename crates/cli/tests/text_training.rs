@@ -139,6 +139,46 @@ fn several_seeds_give_a_mean_and_a_deviation_and_go_on() {
 }
 
 #[test]
+fn a_sweep_shows_every_combination_and_does_no_run_twice() {
+    let place = place();
+    let rates = "optimizer.adamw.rate=[1e-6, 0.1]";
+    let sweep = |rates: &str| {
+        let sizes = "batches.size=[2, 3]";
+        let arguments = ["sweep", "text.toml", "--vary", rates, "--vary", sizes];
+        place.run(&[&arguments[..], &["--seeds", "2", "--json"]].concat())
+    };
+    let first = sweep(rates).succeeds().stdout.clone();
+    let rows: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 4);
+    let changes = serde_json::json!(["optimizer.adamw.rate=1e-6", "batches.size=3"]);
+    assert_eq!(rows[1]["changes"], changes);
+    assert_eq!(rows[1]["scores"][0]["values"].as_array().unwrap().len(), 2);
+    let score = |row: usize| rows[row]["scores"][0]["mean"].as_f64().unwrap();
+    assert_ne!(score(0), score(2), "so small a rate teaches less");
+    assert!(place.path("runs/text-sweep/4/seed-1/model").is_dir());
+
+    let journal = "runs/text-sweep/1/seed-0/metrics.jsonl";
+    let before = place.read(journal);
+    let longer = sweep("optimizer.adamw.rate=[1e-6, 0.1, 0.2]");
+    let longer: serde_json::Value = serde_json::from_str(&longer.succeeds().stdout).unwrap();
+    assert_eq!(
+        longer.as_array().unwrap()[..4],
+        rows.as_array().unwrap()[..]
+    );
+    assert_eq!(
+        place.read(journal),
+        before,
+        "a run that is done is not done again"
+    );
+
+    sweep("optimizer.adamw.rate=[-1]").fails(2, &["optimizer.adamw.rate=-1", "-1"]);
+    sweep("optimizer.adamw.rate=2").fails(2, &["expected path.to.key=[one"]);
+    sweep("optimizer.adamw.rate=[1e-3]").fails(2, &["another recipe"]);
+    let shown = place.run(&["sweep", "text.toml", "--vary", "seed=[5]"]);
+    assert!(shown.succeeds().stdout.contains("In percent, one seed:"));
+}
+
+#[test]
 fn a_bad_recipe_on_text_is_placed() {
     let place = place();
     for (set, parts) in [

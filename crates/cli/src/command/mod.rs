@@ -10,5 +10,6 @@ pub mod recipe;
 pub mod search;
 mod seeds;
 mod subject;
+pub mod sweep;
 pub mod text;
 pub mod train;

@@ -13,38 +13,35 @@ use std::path::Path;
 
 /// A score over all seeds.
 #[derive(Serialize)]
-struct Spread {
+pub struct Spread {
     /// What was measured.
-    name: String,
-    mean: f64,
+    pub name: String,
+    /// Mean over the seeds.
+    pub mean: f64,
     /// Standard deviation, of a sample; none of a single run.
-    std: Option<f64>,
+    pub std: Option<f64>,
     /// One value for each seed.
-    values: Vec<f64>,
+    pub values: Vec<f64>,
+    /// Whether it is the first score of its evaluation.
+    #[serde(skip)]
+    pub leads: bool,
 }
 
-/// Trains with `count` seeds from the recipe's own on, each in a folder of its own, and prints mean and deviation. What a
-/// stopped command began goes on when it is given again.
+/// A score of one run.
+#[derive(Clone)]
+struct Score {
+    name: String,
+    value: f64,
+    leads: bool,
+}
+
+/// Trains with `count` seeds and prints mean and deviation.
 pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> Result<(), Failure> {
     let Some(path) = &arguments.recipe else {
         return Err(Failure::usage("--seeds needs a recipe"));
     };
     let document = read(path, &arguments.set)?;
-    let first = document.any_recipe()?.seed();
-    let mut runs = Vec::new();
-    for seed in first..first + u64::from(count.get()) {
-        let mut document = document.clone();
-        document.set(&format!("seed={seed}"))?;
-        let folder = folder.join(format!("seed-{seed}"));
-        check_same(&document, &folder)?;
-        output::note(format_args!("seed {seed}: {}", folder.display()));
-        runs.push(match opened(&document)? {
-            Opened::Items(setup) => scores_of_items(&supervised(&*setup, &folder)?),
-            Opened::Text(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
-            Opened::CrossEncoder(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
-        });
-    }
-    let spreads = spreads(&runs);
+    let spreads = trained(&document, folder, count)?;
     if json {
         output::json(&spreads)?;
         return Ok(());
@@ -66,6 +63,30 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
     Ok(())
 }
 
+/// Trains with `count` seeds from the recipe's own on, each in a folder of its own. What a stopped command began goes on when
+/// it is given again.
+pub fn trained(
+    document: &Document,
+    folder: &Path,
+    count: NonZeroU16,
+) -> Result<Vec<Spread>, Failure> {
+    let first = document.any_recipe()?.seed();
+    let mut runs = Vec::new();
+    for seed in first..first + u64::from(count.get()) {
+        let mut document = document.clone();
+        document.set(&format!("seed={seed}"))?;
+        let folder = folder.join(format!("seed-{seed}"));
+        check_same(&document, &folder)?;
+        output::note(format_args!("seed {seed}: {}", folder.display()));
+        runs.push(match opened(&document)? {
+            Opened::Items(setup) => scores_of_items(&supervised(&*setup, &folder)?),
+            Opened::Text(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
+            Opened::CrossEncoder(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
+        });
+    }
+    Ok(spreads(&runs))
+}
+
 /// A run that was begun goes on only with the recipe it began with.
 fn check_same(document: &Document, folder: &Path) -> Result<(), Failure> {
     let path = folder.join("recipe.toml");
@@ -78,42 +99,53 @@ fn check_same(document: &Document, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn scores_of_texts(report: &TextReport) -> Vec<(String, f64)> {
-    let rows = report.rows.iter();
-    rows.map(|row| (format!("{} {}", row.name, row.metric), row.trained.value))
-        .collect()
+fn scores_of_texts(report: &TextReport) -> Vec<Score> {
+    let before = [None].into_iter().chain(report.rows.iter().map(Some));
+    let rows = report.rows.iter().zip(before);
+    rows.map(|(row, before)| Score {
+        name: format!("{} {}", row.name, row.metric),
+        value: row.trained.value,
+        leads: before.is_none_or(|before| before.name != row.name),
+    })
+    .collect()
 }
 
-fn scores_of_items(report: &Report) -> Vec<(String, f64)> {
+fn scores_of_items(report: &Report) -> Vec<Score> {
     let Some(row) = report.rows.last() else {
         return Vec::new();
     };
+    let score = |name: String, value| Score {
+        name,
+        value,
+        leads: true,
+    };
     let retrieval = &row.evaluation.retrieval;
     let recall = retrieval.recall.iter();
-    let recall = recall.map(|(k, estimate)| (format!("Recall@{k}"), estimate.value));
+    let recall = recall.map(|(k, estimate)| score(format!("Recall@{k}"), estimate.value));
     recall
         .chain([
-            ("R-precision".to_owned(), retrieval.r_precision.value),
-            ("MAP@R".to_owned(), retrieval.map_at_r.value),
+            score("R-precision".into(), retrieval.r_precision.value),
+            score("MAP@R".into(), retrieval.map_at_r.value),
         ])
         .collect()
 }
 
 /// Mean and deviation of each score.
-fn spreads(runs: &[Vec<(String, f64)>]) -> Vec<Spread> {
+fn spreads(runs: &[Vec<Score>]) -> Vec<Spread> {
     let Some(first) = runs.first() else {
         return Vec::new();
     };
-    let spread = |(place, (name, _)): (usize, &(String, f64))| {
-        let values: Vec<f64> = runs.iter().map(|run| run[place].1).collect();
+    let spread = |(place, score): (usize, &Score)| {
+        let values: Vec<f64> = runs.iter().map(|run| run[place].value).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
         Spread {
-            name: name.clone(),
+            name: score.name.clone(),
             mean,
             std: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
             values,
+            leads: score.leads,
         }
     };
     first.iter().enumerate().map(spread).collect()
@@ -125,7 +157,14 @@ mod tests {
 
     #[test]
     fn the_deviation_is_that_of_a_sample() {
-        let run = |x| vec![("a".to_owned(), x)];
+        let run = |value| {
+            let name = "a".to_owned();
+            vec![Score {
+                name,
+                value,
+                leads: true,
+            }]
+        };
         let found = spreads(&[run(1.0), run(2.0), run(3.0)]);
         assert_eq!((found[0].mean, found[0].std), (2.0, Some(1.0)));
         assert_eq!(spreads(&[run(1.0)])[0].std, None);

@@ -6,12 +6,14 @@
 
 mod any;
 mod document;
+mod grid;
 mod optimizer;
 mod schedule;
 mod train;
 
 pub use any::AnyRecipe;
 pub use document::{Document, RecipeError};
+pub use grid::Point;
 pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
 pub use schedule::{Decay, Schedule};
 pub use train::{Select, Train};
