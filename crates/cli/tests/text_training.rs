@@ -144,8 +144,17 @@ fn a_sweep_shows_every_combination_and_does_no_run_twice() {
     let rates = "optimizer.adamw.rate=[1e-6, 0.1]";
     let sweep = |rates: &str| {
         let sizes = "batches.size=[2, 3]";
-        let arguments = ["sweep", "text.toml", "--vary", rates, "--vary", sizes];
-        place.run(&[&arguments[..], &["--seeds", "2", "--json"]].concat())
+        place.run(&[
+            "sweep",
+            "text.toml",
+            "--vary",
+            rates,
+            "--vary",
+            sizes,
+            "--seeds",
+            "2",
+            "--json",
+        ])
     };
     let first = sweep(rates).succeeds().stdout.clone();
     let rows: serde_json::Value = serde_json::from_str(&first).unwrap();
@@ -171,10 +180,22 @@ fn a_sweep_shows_every_combination_and_does_no_run_twice() {
         "a run that is done is not done again"
     );
 
-    sweep("optimizer.adamw.rate=[-1]").fails(2, &["optimizer.adamw.rate=-1", "-1"]);
-    sweep("optimizer.adamw.rate=2").fails(2, &["expected path.to.key=[one"]);
-    sweep("optimizer.adamw.rate=[1e-3]").fails(2, &["another recipe"]);
-    let shown = place.run(&["sweep", "text.toml", "--vary", "seed=[5]"]);
+    for (rates, part) in [
+        ("optimizer.adamw.rate=[-1]", "optimizer.adamw.rate=-1"),
+        ("optimizer.adamw.rate=2", "expected path.to.key=[one"),
+        ("optimizer.adamw.rate=[1e-3]", "another recipe"),
+    ] {
+        let said = place.run(&["sweep", "text.toml", "--vary", rates]);
+        said.fails(2, &[part]);
+    }
+    let shown = place.run(&[
+        "sweep",
+        "text.toml",
+        "--vary",
+        "seed=[5]",
+        "--out",
+        "runs/other",
+    ]);
     assert!(shown.succeeds().stdout.contains("In percent, one seed:"));
 }
 
