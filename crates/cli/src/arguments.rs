@@ -1,6 +1,7 @@
 //! The arguments of every command, with the help that teaches them.
 
 mod mine;
+mod pairs;
 mod sweep;
 mod text;
 
@@ -8,6 +9,7 @@ pub use mine::{
     Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
     Paraphrases,
 };
+pub use pairs::{VerificationPairs, Verify};
 pub use sweep::Sweep;
 pub use text::{
     Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
@@ -51,6 +53,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Measures a model on labeled data.
     Evaluate(Evaluate),
+    /// Says whether two images are of the same class.
+    Verify(Verify),
     /// Turns images, features or texts into vectors.
     Embed(Embed),
     /// Finds the items of a gallery nearest to queries, exactly.
@@ -126,7 +130,7 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
     /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, such as GloVe's, which
@@ -136,9 +140,15 @@ pub struct Evaluate {
     /// Labeled data, all of it measured; the test part of the model's own recipe where absent. Texts: a table.
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
+    /// What is measured; needed for texts.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub protocol: Option<Protocol>,
     /// What may be damaged.
     #[command(flatten)]
     pub tolerance: Tolerance,
+    /// How pairs are measured.
+    #[command(flatten)]
+    pub verification: VerificationPairs,
     /// How texts are measured.
     #[command(flatten)]
     pub text: TextEvaluate,

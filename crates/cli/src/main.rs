@@ -51,6 +51,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Train(command) => command::train::run(command, json),
         Command::Sweep(command) => command::sweep::run(command, json),
         Command::Evaluate(command) => command::evaluate::run(command, json),
+        Command::Verify(command) => command::verify::run(command, json),
         Command::Embed(command) => command::embed::run(command, json),
         Command::Search(command) => command::search::run(command, json),
         Command::Mine(command) => command::text::mine::run(command, json),

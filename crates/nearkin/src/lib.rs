@@ -43,6 +43,7 @@ pub mod split;
 pub mod text;
 pub mod train;
 pub mod vectors;
+pub mod verify;
 
 pub use error::{Error, Result};
 pub use nearkin_encoder::Model;

@@ -156,9 +156,6 @@ impl From<Quantize> for Precision {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Text")]
 pub struct TextEvaluate {
-    /// What is measured; needed for texts.
-    #[arg(long, value_enum, value_name = "PROTOCOL")]
-    pub protocol: Option<Protocol>,
     /// What the columns are, as a recipe says it, such as 'scored={first="a",second="b",score="s",high=5}'; where absent,
     /// columns of well-known names are taken.
     #[arg(long, value_name = "TOML")]
@@ -189,9 +186,13 @@ pub struct TextEvaluate {
     pub validation: Option<PathBuf>,
 }
 
-/// What can be measured on texts.
+/// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
+    /// Images and features: does every item find its own class? What is measured where nothing is said.
+    Retrieval,
+    /// Images and features: are two items of the same class?
+    Verification,
     /// Semantic textual similarity: correlation with scores.
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.

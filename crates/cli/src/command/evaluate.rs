@@ -2,7 +2,8 @@
 
 use super::subject::{Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use crate::arguments::{Evaluate, only_for_text};
+use super::verification;
+use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::activity;
@@ -21,13 +22,16 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);
     }
-    let option = only_for_text(None, &arguments.vectors).or(arguments
-        .text
-        .protocol
-        .is_some()
-        .then_some("--protocol"));
-    text::refuse_option(option)?;
+    text::refuse_option(only_for_text(None, &arguments.vectors))?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
+    match arguments.protocol {
+        None | Some(Protocol::Retrieval) => {}
+        Some(Protocol::Verification) => {
+            let (feed, ..) = data(arguments, &subject)?;
+            return verification::run(arguments, &subject, &feed, json);
+        }
+        Some(_) => text::refuse_option(Some("this --protocol"))?,
+    }
     let (feed, indices, what) = data(arguments, &subject)?;
     let embedded = subject.embed(&feed, &indices)?;
     let bar = activity("measuring the model");

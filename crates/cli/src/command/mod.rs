@@ -13,3 +13,5 @@ mod subject;
 pub mod sweep;
 pub mod text;
 pub mod train;
+mod verification;
+pub mod verify;

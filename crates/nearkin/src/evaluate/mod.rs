@@ -6,14 +6,23 @@
 
 mod bootstrap;
 mod kmeans;
+mod lfw;
 mod nmi;
 mod retrieval;
+mod roc;
+mod verification;
 
 pub use bootstrap::Estimate;
 pub(crate) use bootstrap::estimates;
 pub use kmeans::{Clusters, kmeans};
+pub use lfw::{FoldScores, OverFolds, over_folds};
 pub use nmi::normalized_mutual_information;
 pub use retrieval::{Retrieval, retrieval};
+pub use roc::{At, Point, Roc};
+pub use verification::{
+    Accepted, Calibration, Verification, VerificationOptions, calibrate, squared_distances,
+    verification,
+};
 
 use crate::search::Similarity;
 use nearkin_kernels::{Mat, normalize_rows};
@@ -45,6 +54,24 @@ pub enum EvaluateError {
     NothingRelevant {
         /// Items.
         items: usize,
+    },
+    /// Pairs of both kinds are needed.
+    #[error("{pairs} pairs, {same} of them of the same class: pairs of both kinds are needed")]
+    OneKind {
+        /// Pairs.
+        pairs: usize,
+        /// Those of the same class.
+        same: usize,
+    },
+    /// A fold cannot be tested, or there is none to choose a threshold on.
+    #[error(
+        "{folds} folds: at least two folds are needed, each with pairs of both kinds; fold {fold} is not so"
+    )]
+    Folds {
+        /// Folds.
+        folds: usize,
+        /// The first that is not so.
+        fold: usize,
     },
     /// Queries and gallery have different widths.
     #[error("queries have {query} numbers, the gallery {gallery}")]
@@ -264,6 +291,21 @@ pub fn metrics() -> &'static [Metric] {
             name: "NMI",
             definition: "2 I(clusters; classes) / (H(clusters) + H(classes)), k-means with as many clusters as classes",
             convention: "arithmetic mean of entropies; mean and deviation over k-means seeds",
+        },
+        Metric {
+            name: "accuracy, VAL@FAR over folds",
+            definition: "pairs on the right side of a threshold; share of the same accepted at that share of different ones",
+            convention: "LFW's: ‖u − v‖² of unit vectors below a threshold chosen on the other folds; mean and deviation over folds",
+        },
+        Metric {
+            name: "AUC, EER",
+            definition: "area under true over false accepts; the rate where false accepts equal false rejects",
+            convention: "ties count one half; linear between the two thresholds around the crossing",
+        },
+        Metric {
+            name: "TAR@FAR",
+            definition: "the largest share of the same accepted by a threshold that accepts at most FAR of the different ones",
+            convention: "one threshold for all pairs, chosen on them",
         },
         Metric {
             name: "spread",

@@ -57,13 +57,13 @@ fn measure(task: &Task, judge: Judge) -> Result<Measured, Failure> {
 
 fn task(arguments: &Evaluate) -> Result<Task, Failure> {
     let text = &arguments.text;
-    let (Some(data), Some(protocol)) = (&arguments.data, text.protocol) else {
+    let (Some(data), Some(protocol)) = (&arguments.data, arguments.protocol) else {
         return Err(Failure::usage(
             "a model of texts is measured on --data TABLE by --protocol sts, pairs, triplets, ir or senteval",
         ));
     };
     let table = |path: &Path| table(arguments, path);
-    let (data, protocol) = (table(data)?, protocol.into());
+    let (data, protocol) = (table(data)?, of_texts(protocol)?);
     let usage = |name: &str, error: String| Failure::usage(format!("--{name}: {error}"));
     let mut task = match &text.rows {
         Some(rows) => Task::new(
@@ -114,16 +114,19 @@ fn aggregation(text: &TextEvaluate) -> Aggregation {
     }
 }
 
-impl From<Protocol> for task::Protocol {
-    fn from(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Sts => Self::Sts,
-            Protocol::Pairs => Self::Pairs,
-            Protocol::Triplets => Self::Triplets,
-            Protocol::Ir => Self::Ir,
-            Protocol::Senteval => Self::Senteval,
+fn of_texts(protocol: Protocol) -> Result<task::Protocol, Failure> {
+    Ok(match protocol {
+        Protocol::Retrieval | Protocol::Verification => {
+            let expected =
+                "models of texts are measured by --protocol sts, pairs, triplets, ir or senteval";
+            return Err(Failure::usage(expected));
         }
-    }
+        Protocol::Sts => task::Protocol::Sts,
+        Protocol::Pairs => task::Protocol::Pairs,
+        Protocol::Triplets => task::Protocol::Triplets,
+        Protocol::Ir => task::Protocol::Ir,
+        Protocol::Senteval => task::Protocol::Senteval,
+    })
 }
 
 fn report(measured: &Measured, arguments: &Evaluate, json: bool) -> Result<(), Failure> {

@@ -1,0 +1,50 @@
+//! The arguments of verification.
+
+use super::Tolerance;
+use clap::Args;
+use std::path::PathBuf;
+
+/// How pairs of images or features are measured.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Verification")]
+pub struct VerificationPairs {
+    /// verification: pairs of items, the list of Labeled Faces in the Wild or a table with the columns first, second and same.
+    #[arg(long, value_name = "FILE")]
+    pub pairs: Option<PathBuf>,
+    /// verification: rates of false accepts at which true accepts are told; the first is that of the folds and of --keep.
+    #[arg(long, value_name = "RATE", value_delimiter = ',', value_parser = rate, default_value = "0.001,0.01,0.1")]
+    pub far: Vec<f64>,
+    /// verification: keeps the threshold of the first rate in the model folder, for `nearkin verify`.
+    #[arg(long, requires = "pairs")]
+    pub keep: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate < 1.0 => Ok(rate),
+        _ => Err("expected a rate between 0 and 1".into()),
+    }
+}
+
+/// `nearkin verify`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt --keep\n  nearkin verify runs/faces/model a.jpg b.jpg\n\nThe distance is that of unit vectors, squared: 0 for the same vector, 4 for the opposite one."
+)]
+pub struct Verify {
+    /// A model folder of nearkin.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// An image.
+    #[arg(value_name = "FIRST")]
+    pub first: PathBuf,
+    /// Another image.
+    #[arg(value_name = "SECOND")]
+    pub second: PathBuf,
+    /// The largest distance that counts as the same; where absent, the one that the model folder keeps.
+    #[arg(long, value_name = "DISTANCE")]
+    pub threshold: Option<f64>,
+    /// What may be damaged.
+    #[command(flatten)]
+    pub tolerance: Tolerance,
+}

@@ -1,0 +1,76 @@
+//! `nearkin verify`
+
+use super::subject::Subject;
+use super::text::{is_text_model, resolve};
+use crate::arguments::Verify;
+use crate::failure::Failure;
+use crate::output;
+use nearkin::Mat;
+use nearkin::data::Dataset;
+use nearkin::evaluate::squared_distances;
+use nearkin::verify::kept_threshold;
+use std::path::Path;
+
+/// Says whether two images are of the same class, and how often that answer is wrong.
+pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
+    let model = resolve(&arguments.model)?;
+    if is_text_model(&model) {
+        return Err(Failure::usage(
+            "verify is for models of images; of texts: nearkin search, or --protocol pairs",
+        ));
+    }
+    let kept = kept_threshold(&model)?;
+    let Some(threshold) = arguments
+        .threshold
+        .or(kept.as_ref().map(|kept| kept.threshold))
+    else {
+        return Err(Failure::usage(format!(
+            "{}: no threshold is kept there; choose one with `nearkin evaluate MODEL --protocol verification --pairs FILE --keep`, or name it with --threshold",
+            model.display()
+        )));
+    };
+    let subject = Subject::load(&model, &arguments.tolerance)?;
+    let vector = |path: &Path| -> Result<Vec<f32>, Failure> {
+        let feed = subject.feed(Dataset::of_image(path))?;
+        let embedded = subject.embed(&feed, &[0])?;
+        if embedded.items.is_empty() {
+            return Err(Failure::run(format!(
+                "{}: the image cannot be read",
+                path.display()
+            )));
+        }
+        Ok(embedded.numbers)
+    };
+    let [first, second] = [vector(&arguments.first)?, vector(&arguments.second)?];
+    let width = first.len();
+    let distances = squared_distances(Mat::new(&first, 1, width), Mat::new(&second, 1, width))?;
+    let distance = f64::from(distances[0]);
+    let same = distance <= threshold;
+    // What the kept threshold was worth says nothing about another one.
+    let worth = kept.filter(|kept| kept.threshold.to_bits() == threshold.to_bits());
+    if json {
+        output::json(&serde_json::json!({
+            "same": same, "distance": distance, "threshold": threshold, "calibration": worth
+        }))?;
+        return Ok(());
+    }
+    let (answer, sign) = if same {
+        ("same", "≤")
+    } else {
+        ("different", ">")
+    };
+    output::line(format_args!(
+        "{answer}: distance {distance:.4} {sign} {threshold:.4}"
+    ))?;
+    if let Some(worth) = worth {
+        output::line(format_args!(
+            "this threshold takes {:.2} % of {} different pairs for the same, and {:.2} % of {} pairs of the same for different ({})",
+            100.0 * worth.far,
+            worth.different,
+            100.0 * (1.0 - worth.tar),
+            worth.same,
+            worth.data
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! Pairs of items, the same class or not, for verification.
+
+use super::{DataError, Dataset};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Two items of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemPair {
+    /// The first item.
+    pub first: usize,
+    /// The second item.
+    pub second: usize,
+    /// Whether the two are of the same class.
+    pub same: bool,
+    /// The fold of the pair, from 0.
+    pub fold: usize,
+}
+
+/// Folds where a list of pairs does not say how many it has.
+const FOLDS: usize = 10;
+
+/// Reads a list of pairs: that of Labeled Faces in the Wild, or a table.
+///
+/// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
+///   set, with any extension and in any folder. A first line with the number of folds (`10  300`) makes each fold as many lines,
+///   in their order; without it each kind is cut into ten in its order.
+/// - `.csv`, `.tsv`: a header `first,second,same` and maybe `fold`; items by their names in the data set (relative paths), `same`
+///   is 1 or 0.
+///
+/// # Errors
+/// The file cannot be read, a line has another form, or an item is not in the data set: with its line.
+pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataError> {
+    let text = fs_err::read_to_string(path)?;
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
+    let mut pairs = match extension.to_ascii_lowercase().as_str() {
+        "csv" => table(path, &text, ',', dataset)?,
+        "tsv" => table(path, &text, '\t', dataset)?,
+        _ => lfw(path, &text, dataset)?,
+    };
+    if pairs.is_empty() {
+        return Err(DataError::NoRows {
+            path: path.into(),
+            reason: String::new(),
+        });
+    }
+    if pairs.iter().any(|pair| pair.fold == usize::MAX) {
+        deal(&mut pairs);
+    }
+    Ok(pairs)
+}
+
+/// Each kind in ten parts, in its order.
+fn deal(pairs: &mut [ItemPair]) {
+    for kind in [true, false] {
+        let count = pairs.iter().filter(|pair| pair.same == kind).count();
+        let of = pairs.iter_mut().filter(|pair| pair.same == kind);
+        for (place, pair) in of.enumerate() {
+            pair.fold = place * FOLDS / count;
+        }
+    }
+}
+
+fn line_error(path: &Path, line: usize, reason: String) -> DataError {
+    DataError::Line {
+        path: path.into(),
+        line: line as u64,
+        reason,
+    }
+}
+
+fn lfw(path: &Path, text: &str, dataset: &Dataset) -> Result<Vec<ItemPair>, DataError> {
+    let items = by_stem(dataset);
+    let item = |line: usize, name: &str, number: &str| {
+        let stem = number
+            .parse::<u32>()
+            .map(|n| format!("{name}/{name}_{n:04}"));
+        let stem =
+            stem.map_err(|_| line_error(path, line, format!("{number} is no number of an image")))?;
+        let found = items.get(stem.as_str()).copied();
+        found.ok_or_else(|| {
+            line_error(
+                path,
+                line,
+                format!(
+                    "{stem} is not among the {} items of {}",
+                    dataset.len(),
+                    dataset.name
+                ),
+            )
+        })
+    };
+    let mut pairs = Vec::new();
+    let mut folds = None;
+    for (line, fields) in (1..).zip(
+        text.lines()
+            .map(|l| l.split_whitespace().collect::<Vec<_>>()),
+    ) {
+        let (first, second, same) = match fields[..] {
+            [] => continue,
+            [count] | [count, _] if line == 1 => {
+                let count = count.parse::<usize>().ok().filter(|&count| count > 0);
+                let expected =
+                    || line_error(path, line, "expected the number of folds, or a pair".into());
+                folds = Some(count.ok_or_else(expected)?);
+                continue;
+            }
+            [name, i, j] => (item(line, name, i)?, item(line, name, j)?, true),
+            [name, i, other, j] => (item(line, name, i)?, item(line, other, j)?, false),
+            _ => {
+                let reason = format!(
+                    "expected \"name i j\" or \"name i other j\", found {} fields",
+                    fields.len()
+                );
+                return Err(line_error(path, line, reason));
+            }
+        };
+        pairs.push(ItemPair {
+            first,
+            second,
+            same,
+            fold: usize::MAX,
+        });
+    }
+    if let Some(folds) = folds {
+        let all = pairs.len();
+        for (place, pair) in pairs.iter_mut().enumerate() {
+            pair.fold = place * folds / all;
+        }
+    }
+    Ok(pairs)
+}
+
+/// Items by `folder/file` without extension.
+fn by_stem(dataset: &Dataset) -> HashMap<String, usize> {
+    let stem = |name: &str| {
+        let path = Path::new(name);
+        let folder = path
+            .parent()
+            .and_then(Path::file_name)?
+            .to_str()?
+            .to_owned();
+        Some(format!("{folder}/{}", path.file_stem()?.to_str()?))
+    };
+    let items = dataset.names.iter().enumerate();
+    items
+        .filter_map(|(item, name)| Some((stem(name)?, item)))
+        .collect()
+}
+
+fn table(
+    path: &Path,
+    text: &str,
+    separator: char,
+    dataset: &Dataset,
+) -> Result<Vec<ItemPair>, DataError> {
+    let items: HashMap<&str, usize> = dataset
+        .names
+        .iter()
+        .enumerate()
+        .map(|(i, n)| (n.as_str(), i))
+        .collect();
+    let mut lines = (1..).zip(text.lines());
+    let header: Vec<&str> = lines
+        .next()
+        .map_or("", |(_, line)| line)
+        .split(separator)
+        .map(str::trim)
+        .collect();
+    let column = |name: &str| header.iter().position(|known| *known == name);
+    let needed = |name: &'static str| {
+        let expected = || {
+            line_error(
+                path,
+                1,
+                format!("no column {name}; expected first, second, same and maybe fold"),
+            )
+        };
+        column(name).ok_or_else(expected)
+    };
+    let (first, second, same, fold) = (
+        needed("first")?,
+        needed("second")?,
+        needed("same")?,
+        column("fold"),
+    );
+    let mut pairs = Vec::new();
+    for (line, text) in lines.filter(|(_, text)| !text.trim().is_empty()) {
+        let fields: Vec<&str> = text.split(separator).map(str::trim).collect();
+        let field = |at: usize| {
+            let missing = || {
+                line_error(
+                    path,
+                    line,
+                    format!("{} of {} fields", fields.len(), header.len()),
+                )
+            };
+            fields.get(at).copied().ok_or_else(missing)
+        };
+        let item = |name: &str| {
+            let unknown = || {
+                line_error(
+                    path,
+                    line,
+                    format!(
+                        "{name} is not among the {} items of {}",
+                        dataset.len(),
+                        dataset.name
+                    ),
+                )
+            };
+            items.get(name).copied().ok_or_else(unknown)
+        };
+        pairs.push(ItemPair {
+            first: item(field(first)?)?,
+            second: item(field(second)?)?,
+            same: match field(same)? {
+                "1" | "true" => true,
+                "0" | "false" => false,
+                other => {
+                    return Err(line_error(
+                        path,
+                        line,
+                        format!("same is {other}, expected 1 or 0"),
+                    ));
+                }
+            },
+            fold: match fold.map(&field).transpose()? {
+                None => usize::MAX,
+                Some(number) => number
+                    .parse()
+                    .ok()
+                    .filter(|&fold| fold < usize::MAX)
+                    .ok_or_else(|| {
+                        line_error(
+                            path,
+                            line,
+                            format!("fold is {number}, expected a number from 0"),
+                        )
+                    })?,
+            },
+        });
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Source;
+
+    /// Two people with three images each.
+    fn dataset(folder: &Path) -> Dataset {
+        for person in ["Ann_Lee", "Bo"] {
+            fs_err::create_dir_all(folder.join("faces").join(person)).unwrap();
+            for i in 1..=3 {
+                let name = format!("faces/{person}/{person}_{i:04}.png");
+                fs_err::write(folder.join(name), b"read later").unwrap();
+            }
+        }
+        let source: Source =
+            toml::from_str(&format!("folder.path = {:?}", folder.join("faces"))).unwrap();
+        Dataset::open(&source).unwrap()
+    }
+
+    fn read(name: &str, text: &str) -> Result<Vec<(usize, usize, bool, usize)>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path());
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        let pairs = read_pairs(&path, &dataset).map_err(|error| error.to_string())?;
+        Ok(pairs
+            .iter()
+            .map(|p| (p.first, p.second, p.same, p.fold))
+            .collect())
+    }
+
+    #[test]
+    fn lists_of_labeled_faces_are_read_with_their_folds() {
+        let text = "2\t1\nAnn_Lee\t1\t3\nAnn_Lee\t2\tBo\t1\nBo\t1\t2\nBo\t3\tAnn_Lee\t1\n";
+        let want = vec![
+            (0, 2, true, 0),
+            (1, 3, false, 0),
+            (3, 4, true, 1),
+            (5, 0, false, 1),
+        ];
+        assert_eq!(read("pairs.txt", text).unwrap(), want);
+        // Without a number of folds each kind is dealt by itself.
+        let text = text.split_once('\n').unwrap().1;
+        let want = vec![
+            (0, 2, true, 0),
+            (1, 3, false, 0),
+            (3, 4, true, 5),
+            (5, 0, false, 5),
+        ];
+        assert_eq!(read("pairs.txt", text).unwrap(), want);
+    }
+
+    #[test]
+    fn tables_name_items_as_the_data_set_does() {
+        let text = "first,second,same,fold\nBo/Bo_0001.png,Bo/Bo_0002.png,1,0\nBo/Bo_0001.png,Ann_Lee/Ann_Lee_0001.png,0,1\n";
+        assert_eq!(
+            read("pairs.csv", text).unwrap(),
+            vec![(3, 4, true, 0), (3, 0, false, 1)]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_placed() {
+        for (name, text, part) in [
+            (
+                "p.txt",
+                "Ann_Lee 1 4\n",
+                "p.txt:1: Ann_Lee/Ann_Lee_0004 is not among the 6 items",
+            ),
+            ("p.txt", "Bo 1 2\nBo 1 x\n", "p.txt:2: x is no number"),
+            ("p.txt", "Bo 1 2 3 4\n", "found 5 fields"),
+            ("p.txt", "zero\n", "expected the number of folds"),
+            ("p.txt", "\n", "has no rows"),
+            ("p.csv", "first,second\n", "no column same"),
+            (
+                "p.csv",
+                "first,second,same\nBo/Bo_0001.png,x,1\n",
+                "p.csv:2: x is not among",
+            ),
+            (
+                "p.tsv",
+                "first\tsecond\tsame\nBo/Bo_0001.png\tBo/Bo_0002.png\tyes\n",
+                "same is yes",
+            ),
+            (
+                "p.csv",
+                "first,second,same\nBo/Bo_0001.png\n",
+                "1 of 3 fields",
+            ),
+        ] {
+            let error = read(name, text).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

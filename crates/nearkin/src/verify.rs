@@ -1,0 +1,134 @@
+//! Verification with a model: pairs of embedded items, and the threshold that a model folder keeps.
+
+use crate::data::ItemPair;
+use crate::embed::Embedded;
+use crate::error::{Error, Result};
+use crate::evaluate::{Calibration, squared_distances};
+use crate::write_beside;
+use nearkin_kernels::Mat;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Pairs of items with the squared distances of their unit vectors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Paired {
+    /// From 0 to 4, one for each pair.
+    pub distances: Vec<f32>,
+    /// Whether each is of one class.
+    pub same: Vec<bool>,
+    /// The fold of each.
+    pub fold_of: Vec<usize>,
+    /// Pairs left out because an item of them is damaged.
+    pub left_out: usize,
+}
+
+impl Paired {
+    /// Distances of the pairs whose items are embedded.
+    ///
+    /// # Errors
+    /// A vector is not finite.
+    pub fn new(embedded: &Embedded, pairs: &[ItemPair]) -> Result<Self> {
+        let rows: HashMap<usize, usize> = embedded.items.iter().copied().zip(0..).collect();
+        let mut paired = Self::default();
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for pair in pairs {
+            let (Some(&a), Some(&b)) = (rows.get(&pair.first), rows.get(&pair.second)) else {
+                paired.left_out += 1;
+                continue;
+            };
+            let row = |row: usize| &embedded.numbers[row * embedded.dim..][..embedded.dim];
+            first.extend_from_slice(row(a));
+            second.extend_from_slice(row(b));
+            paired.same.push(pair.same);
+            paired.fold_of.push(pair.fold);
+        }
+        let count = paired.same.len();
+        let [first, second] = [&first, &second].map(|side| Mat::new(side, count, embedded.dim));
+        paired.distances = squared_distances(first, second)?;
+        Ok(paired)
+    }
+}
+
+/// The file of a model folder that holds its threshold.
+fn file(model: &Path) -> PathBuf {
+    model.join("verification.json")
+}
+
+/// The threshold that a model folder keeps, if it keeps one.
+///
+/// # Errors
+/// The file cannot be read or is damaged.
+pub fn kept_threshold(model: &Path) -> Result<Option<Calibration>> {
+    let path = file(model);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs_err::read_to_string(&path)?;
+    let damaged = |error: serde_json::Error| Error::Run {
+        path,
+        reason: error.to_string(),
+    };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
+}
+
+/// Keeps a threshold in a model folder, in place of an earlier one.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn keep_threshold(model: &Path, calibration: &Calibration) -> Result<()> {
+    let path = file(model);
+    let text = serde_json::to_string_pretty(calibration).map_err(|error| Error::Run {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    write_beside(&path, text.as_bytes())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_with_a_damaged_item_are_left_out_and_counted() {
+        let embedded = Embedded {
+            items: vec![4, 7, 9],
+            labels: vec![0, 0, 1],
+            numbers: vec![1.0, 0.0, 2.0, 0.0, 0.0, 1.0],
+            dim: 2,
+        };
+        let pair = |first, second, same| ItemPair {
+            first,
+            second,
+            same,
+            fold: 3,
+        };
+        let pairs = [pair(4, 7, true), pair(5, 7, true), pair(9, 4, false)];
+        let want = Paired {
+            distances: vec![0.0, 2.0],
+            same: vec![true, false],
+            fold_of: vec![3, 3],
+            left_out: 1,
+        };
+        assert_eq!(Paired::new(&embedded, &pairs).unwrap(), want);
+    }
+
+    #[test]
+    fn a_threshold_is_kept_and_a_damaged_one_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(kept_threshold(folder.path()).unwrap(), None);
+        let calibration = Calibration {
+            threshold: 1.1,
+            far: 0.001,
+            tar: 0.9,
+            same: 10,
+            different: 20,
+            data: "pairs.txt".into(),
+        };
+        keep_threshold(folder.path(), &calibration).unwrap();
+        assert_eq!(kept_threshold(folder.path()).unwrap(), Some(calibration));
+        fs_err::write(folder.path().join("verification.json"), "{").unwrap();
+        let error = kept_threshold(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("verification.json"), "{error}");
+    }
+}
