@@ -92,8 +92,7 @@ fn networks() -> Vec<Trial> {
     let all = all.flat_map(|(_, _, network)| small(network));
     all.map(|network| {
         let input = square(match network {
-            Network::Googlenet(_) => 32,
-            Network::InceptionV3(_) | Network::InceptionResnetV1(_) => 24,
+            Network::Googlenet(_) | Network::InceptionV3(_) | Network::InceptionResnetV1(_) => 32,
             _ => 16,
         });
         Trial { network, input }
@@ -147,7 +146,7 @@ fn inception_resnets() -> Vec<Network> {
         Network::InceptionResnetV1(InceptionResnetV1 {
             stem: Stem::Small,
             blocks: [1, 1, 1],
-            width: narrow(0.0625),
+            width: narrow(0.25),
             last,
             ..InceptionResnetV1::default()
         })
@@ -271,8 +270,9 @@ fn fused_networks_equal_composed_ones_in_f64() {
             weighted_sum(&y).backward().unwrap(),
             weighted_sum(&z).backward().unwrap(),
         );
-        close(&format!("{network:?}"), (&y, &z), 2e-4, 1e-3);
         let tolerance = tolerance(network);
+        let of_outputs = if tolerance > 2e-4 { 1e-3 } else { 2e-4 };
+        close(&format!("{network:?}"), (&y, &z), of_outputs, 1e-3);
         let learned = exact.parameters().learned();
         // A gradient that mathematics has as zero is rounding, to be measured by the others.
         let floor = match tolerance {
@@ -292,7 +292,7 @@ fn fused_networks_equal_composed_ones_in_f64() {
         let floor = if tolerance > 2e-4 { 1e-2 } else { 1e-3 };
         for (p, q) in fused.parameters().iter().zip(exact.parameters()) {
             let both = (p.var.as_tensor(), q.var.as_tensor());
-            close(&p.name, both, 2e-4, floor);
+            close(&p.name, both, of_outputs, floor);
         }
     }
 }
@@ -308,7 +308,7 @@ fn tolerance(network: &Network) -> f64 {
         | Network::InceptionV3(_)
         | Network::InceptionResnetV1(_)
         | Network::MobilenetV3(_) => 0.1,
-        Network::Facenet(_) => 1e-3,
+        Network::Facenet(facenet) if facenet.batch_norm => 1e-2,
         _ => 2e-4,
     }
 }

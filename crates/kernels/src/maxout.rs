@@ -88,12 +88,12 @@ fn backward_body<const FMA: bool>(x: &[f32], dy: &[f32], cols: usize, dx: &mut [
         // The gradient wanders to each larger piece and leaves zero behind.
         dx.fill(0.0);
         dx[..cols].copy_from_slice(dy);
-        for c in 0..cols {
+        for (c, &dy) in dy.iter().enumerate() {
             let mut best = c;
             for at in (c + cols..width).step_by(cols) {
                 if x[at] > x[best] || x[at].is_nan() {
                     dx[best] = 0.0;
-                    dx[at] = dy[c];
+                    dx[at] = dy;
                     best = at;
                 }
             }

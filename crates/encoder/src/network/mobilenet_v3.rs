@@ -46,6 +46,7 @@ impl Default for MobilenetV3 {
 }
 
 /// A row of the paper's table.
+#[derive(Clone, Copy)]
 struct Row {
     kernel: usize,
     expanded: usize,

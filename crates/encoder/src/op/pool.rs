@@ -137,7 +137,8 @@ fn composed(x: &Tensor, kind: Pooling, g: &Pool2d) -> Result<Tensor> {
             let counts = Tensor::from_vec(counts, (1, out_height * out_width, 1), x.device())?;
             total.broadcast_div(&counts.to_dtype(x.dtype())?)?
         }
-        Pooling::L2 => total.sqrt()?,
+        // The root of zero has no derivative: a window of zeros takes part as the smallest normal number would.
+        Pooling::L2 => (total + f64::from(f32::MIN_POSITIVE))?.sqrt()?,
     };
     pooled.reshape((g.batch, out_height, out_width, g.channels))
 }
