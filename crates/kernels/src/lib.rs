@@ -57,6 +57,7 @@ mod linear;
 mod maxout;
 mod normalize;
 mod optimizer;
+mod packed_linear;
 mod parallel;
 mod places;
 mod pool;
@@ -87,6 +88,7 @@ pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_n
 pub use maxout::{maxout, maxout_backward};
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
+pub use packed_linear::PackedLinear;
 pub use parallel::{ThreadsAlreadySet, alone, set_threads, threads};
 pub use places::places;
 pub use pool::{Pool2d, global_average, global_average_backward};

@@ -1,5 +1,6 @@
 //! Embedding many texts: tokens in parallel, batches of like lengths, the order restored.
 
+use super::frozen::Frozen;
 use super::module::Module;
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -8,12 +9,13 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::op;
 use rayon::prelude::*;
+use std::sync::Mutex;
 
 /// Texts that are tokenized at a time.
 pub(super) const TOKENIZED: usize = 1 << 12;
 
-/// Batches of each thread between two reports of progress.
-const GROUP: usize = 8;
+/// Texts from which on packing the weights for them pays.
+const MANY: usize = 48;
 
 /// How texts are embedded.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl SentenceEncoder {
         &self,
         texts: &[impl AsRef<str> + Sync],
         options: &Options,
-        progress: &mut dyn FnMut(usize),
+        progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Encoding> {
         let dim = options
             .truncate_dim
@@ -80,13 +82,24 @@ impl SentenceEncoder {
             dim,
             tokens: 0,
         };
+        let frozen = if texts.len() < MANY {
+            None
+        } else {
+            self.frozen()?
+        };
+        let many = Many {
+            encoder: self,
+            frozen,
+            options,
+            dim,
+        };
         for (part, texts) in texts.chunks(TOKENIZED).enumerate() {
             let tokens = self.tokenize_prompted(texts, options.prompt.as_deref())?;
             encoding.tokens += tokens.iter().map(|t| t.ids.len()).sum::<usize>();
             let before = part * TOKENIZED;
             let rows = &mut encoding.numbers[before * dim..][..texts.len() * dim];
             let mut told = |done| progress(before + done);
-            self.embed_tokens(&tokens, (rows, dim), options, &mut told)?;
+            many.embed(&tokens, rows, &mut told)?;
         }
         Ok(encoding)
     }
@@ -108,58 +121,6 @@ impl SentenceEncoder {
         }
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[Tokens],
-        (rows, dim): (&mut [f32], usize),
-        options: &Options,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<()> {
-        let pass = Pass {
-            skip: self.prompt_tokens(options.prompt.as_deref())?,
-            ..Pass::eval()
-        };
-        let batches = batches(tokens, options.tokens);
-        let embed = |batch: &Vec<usize>| {
-            let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
-            self.embed_batch(&packed, pass, (dim, options.normalize))
-        };
-        let mut done = 0;
-        for group in batches.chunks(GROUP * nearkin_kernels::threads()) {
-            // Whole batches for each thread: within a batch threads would wait for one another at every operation.
-            let vectors: Vec<Result<Vec<f32>>> = if group.len() < nearkin_kernels::threads() {
-                group.iter().map(embed).collect()
-            } else {
-                let alone = |batch| nearkin_kernels::alone(|| embed(batch));
-                group.par_iter().map(alone).collect()
-            };
-            for (batch, vectors) in group.iter().zip(vectors) {
-                for (row, &i) in vectors?.chunks_exact(dim).zip(batch) {
-                    rows[i * dim..][..dim].copy_from_slice(row);
-                }
-                done += batch.len();
-            }
-            progress(done);
-        }
-        Ok(())
-    }
-
-    fn embed_batch(
-        &self,
-        batch: &Packed,
-        pass: Pass,
-        (dim, normalize): (usize, bool),
-    ) -> Result<Vec<f32>> {
-        let mut vectors = self.forward(batch, pass)?;
-        if dim < self.dim() {
-            vectors = vectors.narrow(1, 0, dim)?.contiguous()?;
-        }
-        if normalize {
-            vectors = op::normalize(&vectors)?;
-        }
-        Ok(Host::new(&vectors)?.to_vec())
-    }
-
     /// Tokens that a pooling without prompts leaves out: the prompt's, with the special token before it.
     fn prompt_tokens(&self, prompt: Option<&str>) -> Result<usize> {
         let leaves_out =
@@ -172,6 +133,72 @@ impl SentenceEncoder {
         // The special token at the end is not part of what stands before the text.
         let tokens = self.tokenize(&[prompt])?;
         Ok(tokens[0].ids.len().saturating_sub(1))
+    }
+}
+
+/// Many texts to be embedded in the same way.
+struct Many<'a> {
+    encoder: &'a SentenceEncoder,
+    frozen: Option<Frozen<'a>>,
+    options: &'a Options,
+    dim: usize,
+}
+
+impl Many<'_> {
+    /// Writes the vectors of tokenized texts to `rows`.
+    fn embed(
+        &self,
+        tokens: &[Tokens],
+        rows: &mut [f32],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<()> {
+        let prompt = self.options.prompt.as_deref();
+        let pass = Pass {
+            skip: self.encoder.prompt_tokens(prompt)?,
+            ..Pass::eval()
+        };
+        let batches = batches(tokens, self.options.tokens);
+        let embed = |batch: &Vec<usize>| {
+            let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
+            self.embed_batch(&packed, pass)
+        };
+        let told = Mutex::new((0, progress));
+        let embed = |batch: &Vec<usize>| {
+            let vectors = embed(batch);
+            if let Ok(mut told) = told.lock() {
+                told.0 += batch.len();
+                let done = told.0;
+                told.1(done);
+            }
+            vectors
+        };
+        // Whole batches for each thread: within a batch threads would wait for one another at every operation.
+        let vectors: Vec<Result<Vec<f32>>> = if batches.len() < nearkin_kernels::threads() {
+            batches.iter().map(embed).collect()
+        } else {
+            let alone = |batch| nearkin_kernels::alone(|| embed(batch));
+            batches.par_iter().with_max_len(1).map(alone).collect()
+        };
+        for (batch, vectors) in batches.iter().zip(vectors) {
+            for (row, &i) in vectors?.chunks_exact(self.dim).zip(batch) {
+                rows[i * self.dim..][..self.dim].copy_from_slice(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn embed_batch(&self, batch: &Packed, pass: Pass) -> Result<Vec<f32>> {
+        let mut vectors = match &self.frozen {
+            Some(frozen) => self.encoder.forward_frozen(frozen, batch, pass)?,
+            None => self.encoder.forward(batch, pass)?,
+        };
+        if self.dim < self.encoder.dim() {
+            vectors = vectors.narrow(1, 0, self.dim)?.contiguous()?;
+        }
+        if self.options.normalize {
+            vectors = op::normalize(&vectors)?;
+        }
+        Ok(Host::new(&vectors)?.to_vec())
     }
 }
 

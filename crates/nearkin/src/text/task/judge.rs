@@ -48,7 +48,7 @@ impl Judge<'_> {
     pub fn embed(
         self,
         columns: &[&[String]],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Columns> {
         let Self::Encoder(encoder, options) = self else {
             return Err(Error::Text(TextError::Setting {
@@ -88,7 +88,7 @@ impl Judge<'_> {
         self,
         first: &[String],
         second: &[String],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Vec<f64>> {
         match self {
             Self::Encoder(..) => {
