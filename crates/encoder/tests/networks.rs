@@ -131,6 +131,7 @@ fn facenets() -> Vec<Network> {
             stem: if batch_norm { Stem::Small } else { Stem::Large },
             // Without batch norm a layer of one or two channels may give nothing but zeros.
             width: narrow(match (batch_norm, layers) {
+                (true, Variant::Nns2) => 0.5,
                 (true, _) => 0.0625,
                 (false, Variant::Nns2) => 1.0,
                 (false, _) => 0.25,

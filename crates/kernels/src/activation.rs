@@ -121,6 +121,9 @@ pub(crate) fn activate_piece<const FMA: bool>(act: Activation, y: &mut [f32]) {
         Activation::Relu => relu_in_place_body::<FMA>(y),
         Activation::Gelu => gelu_in_place_body::<FMA>(y),
         Activation::Tanh => tanh_in_place_body::<FMA>(y),
+        Activation::Sigmoid => sigmoid_in_place_body::<FMA>(y),
+        Activation::HardSigmoid => hard_sigmoid_in_place_body::<FMA>(y),
+        Activation::HardSwish => hard_swish_in_place_body::<FMA>(y),
     }
 }
 
