@@ -7,7 +7,8 @@ use nearkin_encoder::network::{
     MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce, facenet::Variant,
 };
 use nearkin_encoder::parameters::Scope;
-use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor, op, tape};
+use nearkin_encoder::stored::Stored;
+use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor, op, tape, weights};
 
 fn square(side: usize) -> InputShape {
     InputShape::Image {
@@ -413,6 +414,28 @@ fn replay_leaves_running_statistics_alone() {
         .unwrap();
     assert_ne!(before, buffers());
     assert_eq!(replayed, trained);
+}
+
+#[test]
+fn every_network_is_built_from_its_settings_and_its_weights_again() {
+    for trial in networks() {
+        let (folder, network) = (tempfile::tempdir().unwrap(), &trial.network);
+        let path = folder.path().join("w.safetensors");
+        let one = trial.embedder();
+        // Running averages that are not those of a new network.
+        one.forward(&trial.images(6), Mode::Train).unwrap();
+        weights::save(one.parameters(), &path).unwrap();
+        let settings = serde_json::to_string(network).unwrap();
+        let read: Network = serde_json::from_str(&settings).unwrap();
+        assert_eq!(*network, read);
+        let scope = Scope::stored(Stored::open(&path).unwrap(), 9);
+        let other = Embedder::on(&read, &head(), trial.input, &scope).unwrap();
+        let embed = |embedder: &Embedder| {
+            let y = embedder.forward(&trial.images(2), Mode::Eval).unwrap();
+            y.to_vec2::<f32>().unwrap()
+        };
+        assert_eq!(embed(&one), embed(&other), "{network:?}");
+    }
 }
 
 #[test]

@@ -2,21 +2,18 @@
 
 use crate::dispatch::{dispatch, fma};
 use crate::parallel::{GRAIN, Shared, for_each, rows_per_piece};
+use std::ops::Range;
 
-/// The columns `first..first + cols` of `x`.
+/// Some columns of `x`.
 ///
 /// # Shapes
-/// - `x`: `[rows, width]`, `y`: `[rows, cols]`
+/// - `x`: `[rows, width]`, `y`: `[rows, columns]`
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn take_columns(x: &[f32], width: usize, first: usize, y: &mut [f32], cols: usize) {
-    let rows = rows_of(x, width, y, cols);
-    assert!(
-        first + cols <= width,
-        "columns {first}..{} of {width}",
-        first + cols
-    );
+pub fn take_columns(x: &[f32], width: usize, columns: Range<usize>, y: &mut [f32]) {
+    let cols = columns.len();
+    let rows = rows_of(x, width, y, &columns);
     let piece = rows_per_piece(cols);
     let y = Shared::new(y);
     for_each(rows.div_ceil(piece), true, |i| {
@@ -25,31 +22,27 @@ pub fn take_columns(x: &[f32], width: usize, first: usize, y: &mut [f32], cols: 
         let y = unsafe { y.slice(start * cols, n * cols) };
         let x = x[start * width..][..n * width].chunks_exact(width.max(1));
         for (y, x) in y.chunks_exact_mut(cols.max(1)).zip(x) {
-            y.copy_from_slice(&x[first..first + cols]);
+            y.copy_from_slice(&x[columns.clone()]);
         }
     });
 }
 
-/// Writes `x` to the columns `first..first + cols` of `y` and leaves the others alone.
+/// Writes `x` to some columns of `y` and leaves the others alone.
 ///
 /// # Shapes
-/// - `x`: `[rows, cols]`, `y`: `[rows, width]`
+/// - `x`: `[rows, columns]`, `y`: `[rows, width]`
 ///
 /// # Panics
 /// When the shapes do not fit.
 ///
 /// ```
 /// let mut y = [0.0; 6]; // [2, 3]
-/// nearkin_kernels::put_columns(&[1.0, 2.0], 1, &mut y, 3, 2);
+/// nearkin_kernels::put_columns(&[1.0, 2.0], &mut y, 3, 2..3);
 /// assert_eq!(y, [0.0, 0.0, 1.0, 0.0, 0.0, 2.0]);
 /// ```
-pub fn put_columns(x: &[f32], cols: usize, y: &mut [f32], width: usize, first: usize) {
-    let rows = rows_of(y, width, x, cols);
-    assert!(
-        first + cols <= width,
-        "columns {first}..{} of {width}",
-        first + cols
-    );
+pub fn put_columns(x: &[f32], y: &mut [f32], width: usize, columns: Range<usize>) {
+    let cols = columns.len();
+    let rows = rows_of(y, width, x, &columns);
     let piece = rows_per_piece(cols);
     let y = Shared::new(y);
     for_each(rows.div_ceil(piece), true, |i| {
@@ -58,21 +51,21 @@ pub fn put_columns(x: &[f32], cols: usize, y: &mut [f32], width: usize, first: u
         let y = unsafe { y.slice(start * width, n * width) };
         let x = x[start * cols..][..n * cols].chunks_exact(cols.max(1));
         for (y, x) in y.chunks_exact_mut(width.max(1)).zip(x) {
-            y[first..first + cols].copy_from_slice(x);
+            y[columns.clone()].copy_from_slice(x);
         }
     });
 }
 
-/// The rows of a matrix of `width` columns, as many as of one with `cols`.
-fn rows_of(wide: &[f32], width: usize, narrow: &[f32], cols: usize) -> usize {
+/// The rows of a matrix of `width` columns, as many as of one with these columns of it.
+fn rows_of(wide: &[f32], width: usize, narrow: &[f32], columns: &Range<usize>) -> usize {
+    let cols = columns.len();
     let rows = narrow.len().checked_div(cols).unwrap_or(0);
-    assert_eq!(
-        (wide.len(), narrow.len()),
-        (
-            if cols == 0 { wide.len() } else { rows * width },
-            rows * cols
-        ),
-        "not [{rows}, {width}] and [{rows}, {cols}]"
+    let is_whole = narrow.len() == rows * cols && (cols == 0 || wide.len() == rows * width);
+    assert!(
+        is_whole && columns.end <= width,
+        "{} and {} numbers are not [{rows}, {width}] and its columns {columns:?}",
+        wide.len(),
+        narrow.len()
     );
     rows
 }
@@ -188,11 +181,11 @@ mod tests {
         {
             let x = random(rows * width, 1);
             let mut taken = vec![9.0; rows * cols];
-            take_columns(&x, width, first, &mut taken, cols);
+            take_columns(&x, width, first..first + cols, &mut taken);
             let want = |i: usize| x[i / cols * width + first + i % cols];
             assert_eq!(taken, (0..taken.len()).map(want).collect::<Vec<_>>());
             let mut y = vec![9.0; x.len()];
-            put_columns(&taken, cols, &mut y, width, first);
+            put_columns(&taken, &mut y, width, first..first + cols);
             for (i, (&y, &x)) in y.iter().zip(&x).enumerate() {
                 let inside = (first..first + cols).contains(&(i % width));
                 assert_eq!(y, if inside { x } else { 9.0 });

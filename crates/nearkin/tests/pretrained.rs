@@ -33,6 +33,7 @@ fn trained(document: &Document, folder: &Path) -> Model {
         observer: &mut |_| {},
         stop: &AtomicBool::new(false),
     };
+    std::fs::create_dir(folder).unwrap();
     let outcome = train(&setup, folder, control).unwrap();
     assert!(matches!(outcome, Outcome::Finished(_)));
     Model::load(&folder.join("model")).unwrap()

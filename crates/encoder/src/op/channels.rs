@@ -28,7 +28,7 @@ pub fn concat(parts: &[Tensor]) -> Result<Tensor> {
         let gradient = |part: &Tensor| {
             let cols = part.dim(D::Minus1)?;
             let mut dx = zeros(part.elem_count());
-            take_columns(&upstream, width, first, &mut dx, cols);
+            take_columns(&upstream, width, first..first + cols, &mut dx);
             first += cols;
             Ok(Some(tensor(dx, part.shape())?))
         };
