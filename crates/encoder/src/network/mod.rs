@@ -19,6 +19,7 @@ mod pair;
 pub mod resnet;
 mod stem;
 pub mod vit;
+mod vit_positions;
 mod width;
 
 pub use alexnet::Alexnet;

@@ -1,6 +1,6 @@
 //! Vision Transformer.
 
-use super::InputShape;
+use super::{InputShape, vit_positions};
 use crate::error::{Error, Result};
 use crate::layer::{Blocks, Conv2d, Kernel, LayerNorm, Linear, Mode};
 use crate::op::{self, Activation, Heads, TokenPooling};
@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// ```
 ///
 /// Tensor names are `timm`'s (`cls_token`, `pos_embed`, `patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`, …), so its
-/// weights load unchanged for images of the size that they were trained on; its `head` is not read. Images are cut into
-/// whole patches; what is left over at the right and at the bottom is not seen.
+/// weights load unchanged; its `head` is not read. For images of another size than theirs the positions are resampled, as
+/// `timm` does. Images are cut into whole patches; what is left over at the right and at the bottom is not seen.
 ///
 /// # Shapes
 /// - input: `[N, H, W, C]`
@@ -94,7 +94,11 @@ impl Vit {
             let kind = (Kind::Offset, Storage::Plain);
             scope.parameter(name, &[1, rows, width], Init::Normal(0.02), kind)
         };
-        let (class_token, positions) = (learned("cls_token", 1)?, learned("pos_embed", tokens)?);
+        let class_token = learned("cls_token", 1)?;
+        let positions = match vit_positions::resampled(scope, [map.height, map.width], width)? {
+            Some(positions) => positions,
+            None => learned("pos_embed", tokens)?,
+        };
         let blocks =
             (0..self.depth).map(|index| Block::new(&scope.child("blocks").child(index), width));
         let blocks = blocks.collect::<Result<_>>()?;
