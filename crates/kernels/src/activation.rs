@@ -88,6 +88,17 @@ dispatch! {
     fn tanh_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = tanh_backward_body;
 }
 
+/// The activation over a short piece, inside a kernel that is compiled for the same instructions.
+#[inline(always)]
+pub(crate) fn activate_piece<const FMA: bool>(act: Activation, y: &mut [f32]) {
+    match act {
+        Activation::None => {}
+        Activation::Relu => relu_in_place_body::<FMA>(y),
+        Activation::Gelu => gelu_in_place_body::<FMA>(y),
+        Activation::Tanh => tanh_in_place_body::<FMA>(y),
+    }
+}
+
 /// max(x, 0), with NaN kept so that a broken network shows.
 #[inline(always)]
 pub(crate) fn relu_scalar(x: f32) -> f32 {

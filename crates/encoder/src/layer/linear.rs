@@ -2,10 +2,12 @@
 
 use super::Mode;
 use crate::error::Result;
+use crate::host::{Host, is_fused};
 use crate::lora::Adapter;
 use crate::op::{self, Activation};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
+use nearkin_kernels::{Mat, PackedLinear};
 
 /// `y = act(x wᵀ + b)`; parameters `weight` `[out, in]` and `bias` `[out]`.
 #[derive(Clone, Debug)]
@@ -83,6 +85,20 @@ impl Linear {
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let adapters = self.adapters.iter().flatten().flat_map(Adapter::tensors);
         [&self.weight, &self.bias].into_iter().chain(adapters)
+    }
+
+    /// The layer for passes in which nothing learns; nothing where it is adapted, or not `f32` in host memory.
+    ///
+    /// # Errors
+    /// Its tensors cannot be read.
+    pub(crate) fn packed(&self) -> Result<Option<PackedLinear>> {
+        if !self.adapters.is_empty() || !is_fused(&self.weight) {
+            return Ok(None);
+        }
+        let (outputs, inputs) = self.weight.dims2()?;
+        let (weight, bias) = (Host::new(&self.weight)?, Host::new(&self.bias)?);
+        let weight = Mat::new(&weight, outputs, inputs);
+        Ok(Some(PackedLinear::new(weight, &bias, self.activation)))
     }
 
     /// `[N, in]` to `[N, out]`.
