@@ -182,7 +182,9 @@ fn a_conversion_onto_a_full_disk_leaves_nothing() {
 #[test]
 fn embeddings_onto_a_full_disk_leave_the_old_file_and_go_on_later() {
     let place = place(ENCODER);
-    let many: String = (0..400).map(|i| format!("cat {i} dog\n")).collect();
+    let many: String = (0..400)
+        .map(|i| ["cat ", &i.to_string(), " dog\n"].concat())
+        .collect();
     place.write("many.txt", many.as_bytes());
     place.write("few.txt", b"cat\ndog\n");
     for output in ["v.npy", "v.safetensors", "v.parquet", "v.jsonl"] {
