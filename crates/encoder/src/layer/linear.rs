@@ -39,13 +39,46 @@ impl Linear {
         outputs: usize,
         activation: Activation,
     ) -> Result<Self> {
+        Self::lying(scope, [inputs, outputs], activation, Storage::Plain)
+    }
+
+    /// The same without a bias.
+    ///
+    /// # Errors
+    /// The stored weights lack it.
+    pub fn without_bias(scope: &Scope, inputs: usize, outputs: usize) -> Result<Self> {
         let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
-        let weight = scope.parameter(
-            "weight",
-            &[outputs, inputs],
-            init,
-            (Kind::Weight, Storage::Plain),
-        )?;
+        let (shape, kind) = ([outputs, inputs], (Kind::Weight, Storage::Plain));
+        let weight = scope.parameter("weight", &shape, init, kind)?;
+        Ok(Self {
+            bias: Tensor::zeros(outputs, weight.dtype(), weight.device())?,
+            weight,
+            activation: Activation::None,
+            adapters: Vec::new(),
+        })
+    }
+
+    /// The same where files hold a 1×1 convolution, `[out, in, 1, 1]`.
+    ///
+    /// # Errors
+    /// The stored weights lack it.
+    pub fn of_convolution(
+        scope: &Scope,
+        sizes: [usize; 2],
+        activation: Activation,
+    ) -> Result<Self> {
+        Self::lying(scope, sizes, activation, Storage::Pointwise)
+    }
+
+    fn lying(
+        scope: &Scope,
+        [inputs, outputs]: [usize; 2],
+        activation: Activation,
+        storage: Storage,
+    ) -> Result<Self> {
+        let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
+        let shape = [outputs, inputs];
+        let weight = scope.parameter("weight", &shape, init, (Kind::Weight, storage))?;
         let bias = scope.parameter("bias", &[outputs], init, (Kind::Offset, Storage::Plain))?;
         Ok(Self {
             weight,
