@@ -108,6 +108,77 @@ def cross_encoder(model, texts, folder, report):
         report.bound(f"cross-encoder {name}, in nearkin", f"max |Δ| of scores {apart:.2e}", apart < MOST_APART)
 
 
+RECIPE = """
+[cross_encoder]
+model = '{model}'
+max_tokens = 64
+[loss.{loss}]
+[optimizer.adamw]
+rate = 1e-4
+[train]
+steps = 6
+select = "last"
+[[data]]
+name = "pairs"
+table.path = '{table}'
+rows.{rows}
+"""
+SCORED = '{first="sentence1",second="sentence2",score="score"}'
+CLASSES = ["contradiction", "entailment", "neutral"]
+CLASSIFIED = '{first="premise",second="hypothesis",label="label",classes=%s}' % json.dumps(CLASSES)
+
+
+def trained_cross_encoders(model, folder, report):
+    """Cross-encoders that nearkin trained a few steps, on scores and on classes, in sentence-transformers."""
+    from sentence_transformers import CrossEncoder
+
+    data = Path(os.environ["NEARKIN_DATA"])
+    tables = {"sts": (data / "sts-benchmark/dev.tsv", 200), "nli": (data / "nli/dev.tsv.gz", 200)}
+    pairs = {name: [row for _, row in zip(range(count), lines(path))] for name, (path, count) in tables.items()}
+    texts = [[(row["sentence1"], row["sentence2"]) for row in pairs["sts"]], [(row["premise"], row["hypothesis"]) for row in pairs["nli"]]]
+    small = {}
+    for name, rows in pairs.items():
+        small[name] = folder / f"{name}.tsv"
+        table = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
+        small[name].write_text("\n".join(table) + "\n")
+    for loss in ("binary_cross_entropy", "mean_squared_error"):
+        rows = f"scored={SCORED}"
+        judge = train_cross_encoder(folder, loss, small["sts"], rows, model)
+        theirs = CrossEncoder(str(judge)).predict(texts[0])
+        ours = np.array([score_of(model, judge, folder, pair) for pair in texts[0][:12]])
+        report.bound(f"cross-encoder trained on {loss}, in ST", f"max |Δ| {np.abs(ours - theirs[:12]).max():.2e}", np.abs(ours - theirs[:12]).max() < 1e-5)
+        found = json.loads(nearkin("evaluate", judge, "--data", small["sts"], "--protocol", "sts", "--rows", rows, "--json"))
+        pearson = np.corrcoef(theirs, [float(row["score"]) for row in pairs["sts"]])[0, 1]
+        apart = abs(found["scores"]["correlations"]["pearson"]["value"] - pearson)
+        report.bound(f"its Pearson over {len(theirs)} pairs", f"{pearson:.4f}, |Δ| {apart:.1e}", apart < 1e-5)
+    rows = f"pairs={CLASSIFIED}"
+    judge = train_cross_encoder(folder, "cross_entropy", small["nli"], rows, model)
+    theirs = CrossEncoder(str(judge))
+    named = [theirs.config.id2label[k] for k in range(3)]
+    report.bound("cross-encoder of classes, in ST", f"classes {named}", named == CLASSES)
+    found = theirs.predict(texts[1]).argmax(axis=1)
+    accuracy = float(np.mean([CLASSES[k] == row["label"] for k, row in zip(found, pairs["nli"])]))
+    ours = json.loads(nearkin("evaluate", judge, "--data", small["nli"], "--protocol", "pairs", "--rows", rows, "--json"))
+    ours = ours["scores"]["classes"]["accuracy"]["value"]
+    report.bound("its accuracy", f"{ours:.4f}, {accuracy:.4f} in ST", abs(ours - accuracy) < 1e-6)
+
+
+def train_cross_encoder(folder, loss, table, rows, model):
+    recipe, run = folder / f"{loss}.toml", folder / f"run-{loss}"
+    recipe.write_text(RECIPE.format(model=model, loss=loss, table=table, rows=rows))
+    nearkin("train", recipe, "--out", run, "--json")
+    return run / "model"
+
+
+def score_of(model, judge, folder, pair):
+    """What the cross-encoder makes of a pair: that of the only text of a gallery."""
+    gallery, query = folder / "second.jsonl", folder / "first.jsonl"
+    gallery.write_text(json.dumps({"text": pair[1]}) + "\n")
+    query.write_text(json.dumps({"text": pair[0]}) + "\n")
+    hits = nearkin("search", model, gallery, query, "--rerank", judge, "-k", 1, "--json")
+    return json.loads(hits)[0]["similarity"]
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", type=Path)
@@ -138,6 +209,7 @@ def main():
         legacy = pooling.get("pooling_mode_mean_tokens") is True and "max_seq_length" in limits
         report.bound("that folder has the keys that TEI needs", f"{limits}", legacy)
         cross_encoder(model, texts, folder, report)
+        trained_cross_encoders(model, folder, report)
     sys.exit(report.missed)
 
 

@@ -91,7 +91,7 @@ pub struct Init {
 /// `nearkin train`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train --resume --out runs/recipe"
+    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train cross.toml                                 one with [cross_encoder] a cross-encoder\n  nearkin train --resume --out runs/recipe"
 )]
 pub struct Train {
     /// A recipe (.toml), or data for which `nearkin init` would write one.
@@ -122,10 +122,11 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
-    /// A model folder: of nearkin, or of a sentence encoder; tfidf for the baseline that compares words.
+    /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, which are
+    /// averaged; tfidf for the baseline that compares words.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Labeled data, all of it measured; the test part of the model's own recipe where absent. Texts: a table.
@@ -157,7 +158,7 @@ pub struct Tolerance {
     after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line\n  nearkin embed all-MiniLM-L6-v2/ texts.txt -o texts.npy   one text a line; the texts beside it\n  nearkin embed all-MiniLM-L6-v2/ quora.tsv --column question1 --quantize int8 -o quora.parquet\n\nA run over texts that was stopped goes on where it was when it is started again."
 )]
 pub struct Embed {
-    /// A model folder: of nearkin, or of a sentence encoder.
+    /// A model folder: of nearkin, or of a sentence encoder; or a text file of word vectors.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Images or features: a folder, one image, a zip, a table, a matrix, or a bundled set. For a sentence encoder a file with
@@ -188,7 +189,7 @@ pub struct Embed {
     after_help = "Examples:\n  nearkin search runs/recipe/model photos/ new.jpg         the five images most like it\n  nearkin search runs/recipe/model vectors.npy new/ -k 1   vectors embedded before, many queries\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\"\n  nearkin search all-MiniLM-L6-v2/ quora.tsv questions.txt --column question1 --json\n  nearkin search all-MiniLM-L6-v2/ texts.npy \"how do I cook rice?\" --rerank cross-encoder/"
 )]
 pub struct Search {
-    /// A model folder: of nearkin, or of a sentence encoder.
+    /// A model folder: of nearkin, or of a sentence encoder; or a text file of word vectors.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// What is searched: images, features, texts, or a file that `nearkin embed` has written.

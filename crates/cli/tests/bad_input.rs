@@ -4,9 +4,8 @@
 mod workplace;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
-use workplace::{FEW_STEPS, Said, Workplace, png};
+use workplace::{FEW_STEPS, Workplace, half_written, limited, png};
 
 /// A folder with a data set of tiny images and a recipe for it.
 fn with_recipe() -> Workplace {
@@ -23,39 +22,6 @@ fn with_model() -> Workplace {
     let place = with_recipe();
     place.train("recipe.toml", &[]).succeeds();
     place
-}
-
-/// Runs the binary where no file may grow beyond so many blocks of 512 bytes, which fails a write as a
-/// full disk does.
-fn limited(place: &Workplace, blocks: u32, arguments: &[&str]) -> Said {
-    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    let mut command = Command::new("sh");
-    command
-        .current_dir(place.path(""))
-        .args(["-c", &limit, env!("CARGO_BIN_EXE_nearkin")]);
-    Said::from(command.args(arguments).output().unwrap())
-}
-
-fn everything_under(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(everything_under(&path));
-        } else {
-            let bytes = std::fs::read(&path).unwrap();
-            found.push((path.display().to_string(), bytes));
-        }
-    }
-    found.sort();
-    found
-}
-
-fn half_written(folder: &Path) -> Vec<String> {
-    let names = everything_under(folder).into_iter().map(|(name, _)| name);
-    names
-        .filter(|name| name.contains(".partial") || name.contains(".part") || name.contains(".old"))
-        .collect()
 }
 
 #[test]

@@ -525,3 +525,79 @@ fn a_name_that_is_neither_cached_nor_reachable_is_an_honest_error() {
     let said = Said::from(command.output().unwrap());
     said.fails(1, &["\"owner/absent\"", "cache", "could not be reached"]);
 }
+
+#[test]
+fn the_baselines_of_sentence_bert_are_a_command_each() {
+    let place = workplace();
+    place.write("sts.tsv", STS);
+    place.write(
+        "words.txt",
+        b"a 1 0 0\ncat 0 2 0\ndog 0.5 1.5 0\nrice 0 0 3\nmoon 1 1 1\nsun -1 1 2\n",
+    );
+    let evaluate = |model: &str, more: &[&str]| {
+        let command = [
+            "evaluate",
+            model,
+            "--data",
+            "sts.tsv",
+            "--protocol",
+            "sts",
+            "--json",
+        ];
+        json(&place.run(&[&command[..], more].concat()))
+    };
+    let spearman = |found: &serde_json::Value, path: &str| {
+        let found = found.pointer(&format!("/scores/{path}/spearman/value"));
+        found.unwrap().as_f64().unwrap()
+    };
+    // Cosines of the means: 1, 0.96, 0 and 0.47; the scores 5, 3, 0 and 1.
+    let averaged = evaluate("words.txt", &[]);
+    assert!((spearman(&averaged, "sts/correlations/cosine") - 1.0).abs() < 1e-12);
+    let tfidf = evaluate("tfidf", &[]);
+    assert!(spearman(&tfidf, "correlations") > 0.8);
+    let [mean, asked, cls] = [&[][..], &["--pooling", "mean"], &["--pooling", "cls"]]
+        .map(|more| evaluate("model", more)["scores"]["sts"]["correlations"].clone());
+    assert_eq!(mean, asked);
+    assert_ne!(mean["cosine"], cls["cosine"]);
+    let width = |more: &[&str]| {
+        let command = ["embed", "model", "texts.txt", "-o", "v.npy", "--json"];
+        json(&place.run(&[&command[..], more].concat()))["dim"].as_u64()
+    };
+    assert_eq!(width(&["--pooling", "cls,mean"]), Some(32));
+    place
+        .run(&["embed", "words.txt", "texts.txt", "-o", "w.npy"])
+        .succeeds();
+    assert_eq!(nearkin::vectors::read(&place.path("w.npy")).unwrap().dim, 3);
+    let wrong = [
+        "evaluate",
+        "model",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&[&wrong[..], &["--pooling", "avg"]].concat())
+        .fails(2, &["'avg'", "mean-sqrt-len"]);
+    place
+        .run(&[
+            "evaluate",
+            "sts.tsv",
+            "--data",
+            "sts.tsv",
+            "--protocol",
+            "sts",
+        ])
+        .fails(1, &["sts.tsv"]);
+    let pooled = [
+        "evaluate",
+        "tfidf",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&[&pooled[..], &["--pooling", "cls"]].concat())
+        .fails(2, &["--pooling goes with a sentence encoder"]);
+}

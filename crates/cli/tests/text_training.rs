@@ -1,5 +1,7 @@
 //! Recipes on text from the command line: check, show, train, go on, several seeds.
 
+#[allow(dead_code, reason = "cross-encoders are trained here")]
+mod tiny;
 #[allow(dead_code, reason = "the images are for other tests")]
 mod workplace;
 
@@ -153,5 +155,243 @@ fn a_bad_recipe_on_text_is_placed() {
         for part in parts {
             assert!(said.stderr.contains(part), "{set}: {}", said.stderr);
         }
+    }
+}
+
+const CROSS_ENCODER: &str = "
+[cross_encoder]
+model = 'bare'
+[loss.LOSS]
+[optimizer.adamw]
+rate = 0.01
+[train]
+epochs = 60
+[[data]]
+name = 'pairs'
+table.path = 'pairs.tsv'
+rows.ROWS
+[[evaluate]]
+name = 'the same pairs'
+table.path = 'pairs.tsv'
+rows.ROWS
+";
+const SCORED: &str = "scored = { first = 'a', second = 'b', score = 'score' }";
+const CLASSES: &str = "pairs={first='a',second='b',label='score',classes=[['0','1'],'2','5']}";
+
+/// The same folder with a bare Transformer, and the recipe of a cross-encoder.
+fn cross_encoder_place(loss: &str, rows: &str) -> Workplace {
+    let place = place();
+    tiny::sentence_encoder(&place.path("bare"), 1);
+    let recipe = CROSS_ENCODER.replace("LOSS", loss).replace("ROWS", rows);
+    place.write("cross.toml", recipe.as_bytes());
+    place
+}
+
+#[test]
+fn a_cross_encoder_is_checked_trained_measured_and_ranks() {
+    let place = cross_encoder_place("binary_cross_entropy", SCORED);
+    let checked = place.run(&["recipe", "check", "cross.toml"]);
+    let said = &checked.succeeds().stdout;
+    assert!(
+        said.contains("pairs 12") && said.contains("60 steps"),
+        "{said}"
+    );
+    let shown = place.run(&["recipe", "show", "cross.toml"]);
+    let said = &shown.succeeds().stdout;
+    for part in [
+        "positive_weight = 1.0",
+        "[cross_encoder]",
+        "dropout = 1.0",
+        "rate = 0.01",
+    ] {
+        assert!(said.contains(part), "{said} lacks {part}");
+    }
+    let shown = place.run(&["recipe", "show", "cross.toml", "--json"]);
+    assert!(
+        shown.succeeds().stdout.contains("\"cross_encoder\":"),
+        "{}",
+        shown.stdout
+    );
+    let trained = place.run(&["train", "cross.toml"]);
+    let said = &trained.succeeds().stdout;
+    assert!(
+        said.contains("spearman") && said.contains("the same pairs"),
+        "{said}"
+    );
+    let measured = place.run(&[
+        "evaluate",
+        "runs/cross/model",
+        "--data",
+        "pairs.tsv",
+        "--protocol",
+        "sts",
+        "--rows",
+        SCORED,
+        "--json",
+    ]);
+    let measured: serde_json::Value = serde_json::from_str(&measured.succeeds().stdout).unwrap();
+    let spearman = measured["scores"]["correlations"]["spearman"]["value"]
+        .as_f64()
+        .unwrap();
+    let metrics = place.read("runs/cross/model/metrics.json");
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    let row = &metrics["rows"][0];
+    assert_eq!(row["trained"]["value"].as_f64().unwrap(), spearman);
+    assert!(spearman > 0.8, "{row}");
+    place.write("animals.txt", b"kitten\ndog\npuppy\n");
+    let search = [
+        "search",
+        "encoder",
+        "animals.txt",
+        "cat",
+        "--rerank",
+        "runs/cross/model",
+        "--json",
+    ];
+    let hits = place.run(&search);
+    let hits: serde_json::Value = serde_json::from_str(&hits.succeeds().stdout).unwrap();
+    assert_eq!(hits[0]["item"], "kitten", "{hits}");
+    place
+        .run(&["train", "--resume", "--out", "runs/cross"])
+        .succeeds();
+    let seeds = [
+        "train",
+        "cross.toml",
+        "--seeds",
+        "2",
+        "--set",
+        "train.epochs=1",
+        "--out",
+        "seeds",
+    ];
+    let said = place.run(&seeds);
+    assert!(said.succeeds().stdout.contains("mean"), "{}", said.stdout);
+}
+
+#[test]
+fn a_cross_encoder_of_classes_is_measured_by_their_names() {
+    let place = cross_encoder_place("cross_entropy", CLASSES);
+    place.run(&["train", "cross.toml"]).succeeds();
+    let evaluate = |rows: &str| {
+        let command = [
+            "evaluate",
+            "runs/cross/model",
+            "--data",
+            "pairs.tsv",
+            "--protocol",
+        ];
+        place.run(&[&command[..], &["pairs", "--rows", rows, "--json"]].concat())
+    };
+    let found = evaluate(CLASSES).succeeds().stdout.clone();
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let accuracy = found["scores"]["classes"]["accuracy"]["value"]
+        .as_f64()
+        .unwrap();
+    let metrics = place.read("runs/cross/model/metrics.json");
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+    assert_eq!(
+        metrics["rows"][0]["trained"]["value"].as_f64(),
+        Some(accuracy)
+    );
+    // Half of the pairs are of one class.
+    assert!(accuracy > 0.5, "{found}");
+    // Another order of the same names is the same.
+    let turned = "pairs={first='a',second='b',label='score',classes=['5',['0','1'],'2']}";
+    let turned: serde_json::Value =
+        serde_json::from_str(&evaluate(turned).succeeds().stdout).unwrap();
+    assert_eq!(turned["scores"], found["scores"]);
+    let other = "pairs={first='a',second='b',label='score',classes=[['0','1','2'],'5']}";
+    let failed = evaluate(other);
+    assert_eq!(failed.code, Some(1), "{}", failed.stdout);
+    assert!(
+        failed.stdout.contains("the model tells the classes"),
+        "{}",
+        failed.stdout
+    );
+    let shown = place.run(&[
+        "evaluate",
+        "runs/cross/model",
+        "--data",
+        "pairs.tsv",
+        "--protocol",
+        "pairs",
+        "--rows",
+        CLASSES,
+    ]);
+    assert!(
+        shown.succeeds().stdout.contains("macro F1"),
+        "{}",
+        shown.stdout
+    );
+    let sts = place.run(&[
+        "evaluate",
+        "runs/cross/model",
+        "--data",
+        "pairs.tsv",
+        "--protocol",
+        "sts",
+        "--rows",
+        SCORED,
+    ]);
+    sts.fails(2, &["num_labels", "a score", "3 classes"]);
+    let search = [
+        "search",
+        "encoder",
+        "pairs.tsv",
+        "cat",
+        "--column",
+        "a",
+        "--rerank",
+        "runs/cross/model",
+    ];
+    place.run(&search).fails(2, &["3 classes"]);
+}
+
+#[test]
+fn what_a_cross_encoder_cannot_do_is_said() {
+    let place = cross_encoder_place("binary_cross_entropy", SCORED);
+    for (set, parts) in [
+        ("cross_encoder.model=nowhere", &["nowhere"][..]),
+        (
+            "cross_encoder.model=encoder",
+            &["\"StaticEmbedding\", expected a Transformer"],
+        ),
+        (
+            "cross_encoder.pooling=['cls']",
+            &["cross.toml:4:1", "unknown field `pooling`"],
+        ),
+        (
+            "loss.cosine_regression={}",
+            &[
+                "unknown variant `cosine_regression`",
+                "binary_cross_entropy",
+            ],
+        ),
+        (
+            "loss.cross_entropy={}",
+            &["cross.toml:", "pairs with a class"],
+        ),
+        (
+            "loss.binary_cross_entropy.positive_weight=0",
+            &["out of range"],
+        ),
+        ("data.0.rows.texts.text=a", &["rows that are no pairs"]),
+    ] {
+        let said = place.run(&["recipe", "check", "cross.toml", "--set", set]);
+        assert!(matches!(said.code, Some(1 | 2)), "{set}: {:?}", said.code);
+        for part in parts {
+            assert!(said.stderr.contains(part), "{set}: {}", said.stderr);
+        }
+    }
+    tiny::cross_encoder(&place.path("cross"));
+    place.write("texts.txt", b"cat\ndog\n");
+    for command in [
+        &["embed", "cross", "texts.txt", "-o", "v.npy"][..],
+        &["search", "cross", "texts.txt", "cat"],
+        &["mine", "paraphrases", "texts.txt", "--model", "cross"],
+    ] {
+        place
+            .run(command)
+            .fails(2, &["a cross-encoder scores pairs", "--rerank"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use nearkin::text::quantize::Precision;
+use nearkin::text::recipe::PoolingMode;
 use nearkin::text::table::Format;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ pub struct TextVectors {
     /// A prompt of your own, put before every text as it is.
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
     pub prompt_text: Option<String>,
+    /// How vectors of tokens become a text's, side by side where several, in place of the model's own pooling.
+    #[arg(long, value_enum, value_name = "MODE", value_delimiter = ',')]
+    pub pooling: Vec<Pooling>,
     /// Keeps only the first numbers of each vector.
     #[arg(long, value_name = "N")]
     pub dim: Option<NonZeroUsize>,
@@ -86,10 +90,41 @@ impl TextVectors {
         let given = [
             (self.prompt.is_some(), "--prompt"),
             (self.prompt_text.is_some(), "--prompt-text"),
+            (!self.pooling.is_empty(), "--pooling"),
             (self.dim.is_some(), "--dim"),
             (self.normalize, "--normalize"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
+    }
+}
+
+/// Ways from vectors of tokens to a text's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pooling {
+    /// The vector of the first token.
+    Cls,
+    /// The largest number of each component.
+    Max,
+    /// The mean.
+    Mean,
+    /// The sum over the root of the count.
+    MeanSqrtLen,
+    /// The mean, weighted by the place.
+    WeightedMean,
+    /// The vector of the last token.
+    Last,
+}
+
+impl From<Pooling> for PoolingMode {
+    fn from(pooling: Pooling) -> Self {
+        match pooling {
+            Pooling::Cls => Self::Cls,
+            Pooling::Max => Self::Max,
+            Pooling::Mean => Self::Mean,
+            Pooling::MeanSqrtLen => Self::MeanSqrtLen,
+            Pooling::WeightedMean => Self::WeightedMean,
+            Pooling::Last => Self::Last,
+        }
     }
 }
 

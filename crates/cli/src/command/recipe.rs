@@ -1,10 +1,11 @@
 //! `nearkin recipe`
 
-use super::train::{read, resolved, setup, text_setup};
+use super::train::{Opened, opened, read, resolved};
 use crate::arguments::{Recipe, RecipeAction};
 use crate::failure::Failure;
 use crate::output;
-use nearkin::recipe::Document;
+use nearkin::text::train::Summary;
+use nearkin::train::Setup;
 use std::path::Path;
 
 /// Checks or shows a recipe.
@@ -12,50 +13,48 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
     match &arguments.action {
         RecipeAction::Show(file) => {
             let document = read(&file.recipe, &file.set)?;
-            match (json, document.is_text()) {
-                (true, true) => output::json(&document.text_recipe()?)?,
-                (true, false) => output::json(&document.recipe()?)?,
-                (false, _) => output::write(resolved(&document)?)?,
+            if json {
+                output::json(&document.any_recipe()?)?;
+            } else {
+                output::write(resolved(&document)?)?;
             }
         }
         RecipeAction::Check(file) => {
             let document = read(&file.recipe, &file.set)?;
-            if document.is_text() {
-                return check_text(&document, &file.recipe, json);
-            }
-            let setup = setup(&document)?;
-            let parts = [
-                &setup.parts.train,
-                &setup.parts.validation,
-                &setup.parts.test,
-            ]
-            .map(Vec::len);
-            let weights = setup.model()?.embedder.parameters().count();
-            if json {
-                let [train, validation, test] = parts;
-                output::line(
-                    serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights }),
-                )?;
-            } else {
-                let [train, validation, test] = parts;
-                output::line(format_args!("{}: ready to train", file.recipe.display()))?;
-                output::line(format_args!(
-                    "  {}",
-                    nearkin::data::summary(setup.feed.dataset())
-                ))?;
-                output::line(format_args!(
-                    "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
-                ))?;
+            match opened(&document)? {
+                Opened::Items(setup) => check_items(&setup, &file.recipe, json)?,
+                Opened::Text(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
+                Opened::CrossEncoder(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
             }
         }
     }
     Ok(())
 }
 
-fn check_text(document: &Document, path: &Path, json: bool) -> Result<(), Failure> {
-    let summary = text_setup(document)?.summary()?;
+fn check_items(setup: &Setup, path: &Path, json: bool) -> Result<(), Failure> {
+    let parts = [
+        &setup.parts.train,
+        &setup.parts.validation,
+        &setup.parts.test,
+    ];
+    let [train, validation, test] = parts.map(Vec::len);
+    let weights = setup.model()?.embedder.parameters().count();
     if json {
-        output::json(&summary)?;
+        return output::line(
+            serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights }),
+        );
+    }
+    output::line(format_args!("{}: ready to train", path.display()))?;
+    let dataset = nearkin::data::summary(setup.feed.dataset());
+    output::line(format_args!("  {dataset}"))?;
+    output::line(format_args!(
+        "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
+    ))
+}
+
+fn check_text(summary: &Summary, path: &Path, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(summary)?;
         return Ok(());
     }
     let counted = |items: &[(String, usize)]| {

@@ -1,6 +1,6 @@
 //! `nearkin train --seeds`: the same recipe several times, to see what chance is worth.
 
-use super::train::{read, resolved, setup, supervised, text_setup};
+use super::train::{Opened, opened, read, resolved, supervised};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::{output, table};
@@ -30,11 +30,7 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
         return Err(Failure::usage("--seeds needs a recipe"));
     };
     let document = read(path, &arguments.set)?;
-    let first = if document.is_text() {
-        document.text_recipe()?.seed
-    } else {
-        document.recipe()?.seed
-    };
+    let first = document.any_recipe()?.seed();
     let mut runs = Vec::new();
     for seed in first..first + u64::from(count.get()) {
         let mut document = document.clone();
@@ -42,10 +38,10 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
         let folder = folder.join(format!("seed-{seed}"));
         check_same(&document, &folder)?;
         output::note(format_args!("seed {seed}: {}", folder.display()));
-        runs.push(if document.is_text() {
-            scores_of_texts(&supervised(&text_setup(&document)?, &folder)?)
-        } else {
-            scores_of_items(&supervised(&setup(&document)?, &folder)?)
+        runs.push(match opened(&document)? {
+            Opened::Items(setup) => scores_of_items(&supervised(&*setup, &folder)?),
+            Opened::Text(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
+            Opened::CrossEncoder(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
         });
     }
     let spreads = spreads(&runs);

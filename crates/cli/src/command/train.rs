@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::TrainingBar;
 use crate::table;
-use nearkin::recipe::Document;
-use nearkin::text::train::{TextReport, TextSetup};
+use nearkin::recipe::{AnyRecipe, Document};
+use nearkin::text::train::{CrossEncoderSetup, TextReport, TextSetup};
 use nearkin::train::{Report, Setup, Task, checkpoint, plan_steps, train};
 use nearkin::{Control, Event, Outcome};
 use std::num::NonZeroU64;
@@ -26,10 +26,10 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     } else {
         fresh(arguments, &folder)?
     };
-    if document.is_text() {
-        print_text_report(&once(text_setup(&document)?, arguments, &folder)?, json)
-    } else {
-        print_report(&once(setup(&document)?, arguments, &folder)?, json)
+    match opened(&document)? {
+        Opened::Items(setup) => print_report(&once(*setup, arguments, &folder)?, json),
+        Opened::Text(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
+        Opened::CrossEncoder(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
     }
 }
 
@@ -148,14 +148,23 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens what a recipe names; what does not fit is placed in the recipe.
-pub fn setup(document: &Document) -> Result<Setup, Failure> {
-    Setup::new(document.recipe()?).map_err(|error| placed(document, error))
+/// A recipe with what it names opened.
+pub enum Opened {
+    Items(Box<Setup>),
+    Text(Box<TextSetup>),
+    CrossEncoder(Box<CrossEncoderSetup>),
 }
 
-/// The same for a recipe on text.
-pub fn text_setup(document: &Document) -> Result<TextSetup, Failure> {
-    TextSetup::new(document.text_recipe()?).map_err(|error| placed(document, error))
+/// Opens what a recipe names; what does not fit is placed in the recipe.
+pub fn opened(document: &Document) -> Result<Opened, Failure> {
+    let opened = match document.any_recipe()? {
+        AnyRecipe::Items(recipe) => Setup::new(*recipe).map(|setup| Opened::Items(setup.into())),
+        AnyRecipe::Text(recipe) => TextSetup::new(*recipe).map(|setup| Opened::Text(setup.into())),
+        AnyRecipe::CrossEncoder(recipe) => {
+            CrossEncoderSetup::new(*recipe).map(|setup| Opened::CrossEncoder(setup.into()))
+        }
+    };
+    opened.map_err(|error| placed(document, error))
 }
 
 /// An error about a key of the recipe, at that key.
@@ -168,11 +177,7 @@ fn placed(document: &Document, error: nearkin::Error) -> Failure {
 
 /// The recipe of a document with every default written out.
 pub fn resolved(document: &Document) -> Result<String, Failure> {
-    Ok(if document.is_text() {
-        document.text_recipe()?.to_toml()?
-    } else {
-        document.recipe()?.to_toml()?
-    })
+    Ok(document.any_recipe()?.to_toml()?)
 }
 
 fn folder(arguments: &Train) -> Result<PathBuf, Failure> {

@@ -1,6 +1,6 @@
 //! A temporary folder with tiny data, and the binary run in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
@@ -108,6 +108,41 @@ impl Said {
             assert!(text.contains(part), "\"{part}\" is not in: {text}");
         }
     }
+}
+
+/// Runs the binary where no file may grow beyond so many blocks of 512 bytes, which fails a write as a
+/// full disk does.
+pub fn limited(place: &Workplace, blocks: u32, arguments: &[&str]) -> Said {
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command
+        .current_dir(place.path(""))
+        .args(["-c", &limit, env!("CARGO_BIN_EXE_nearkin")]);
+    Said::from(command.args(arguments).output().unwrap())
+}
+
+/// All files with their bytes.
+pub fn everything_under(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(everything_under(&path));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            found.push((path.display().to_string(), bytes));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Files that a failed command should have taken away.
+pub fn half_written(folder: &Path) -> Vec<String> {
+    let names = everything_under(folder).into_iter().map(|(name, _)| name);
+    names
+        .filter(|name| name.contains(".partial") || name.contains(".part") || name.contains(".old"))
+        .collect()
 }
 
 /// A gray image of 16 × 16 pixels, with a little texture, as PNG without compression.

@@ -45,6 +45,8 @@ pub struct Architecture {
     pub dropout: f32,
     /// Dropout of attention's probabilities in training.
     pub attention_dropout: f32,
+    /// Dropout of the classification head in training.
+    pub head_dropout: f32,
     /// Buckets of relative positions, `MPNet`.
     pub buckets: Option<usize>,
     /// Outputs of the classification head, where the folder is of one.
@@ -74,6 +76,8 @@ struct Config {
     hidden_dropout_prob: Option<f32>,
     #[serde(alias = "attention_dropout")]
     attention_probs_dropout_prob: Option<f32>,
+    #[serde(alias = "seq_classif_dropout")]
+    classifier_dropout: Option<f32>,
     relative_attention_num_buckets: Option<usize>,
     position_embedding_type: Option<String>,
     sinusoidal_pos_embds: Option<bool>,
@@ -176,6 +180,10 @@ impl Config {
             epsilon: self.layer_norm_eps.unwrap_or(1e-12),
             dropout: self.hidden_dropout_prob.unwrap_or(0.1),
             attention_dropout: self.attention_probs_dropout_prob.unwrap_or(0.1),
+            head_dropout: self.classifier_dropout.unwrap_or(match family {
+                Family::DistilBert => 0.2,
+                _ => self.hidden_dropout_prob.unwrap_or(0.1),
+            }),
             buckets: (family == Family::MpNet)
                 .then(|| self.relative_attention_num_buckets.unwrap_or(32)),
             labels: classifies.then(|| labels.unwrap_or(2)),
@@ -211,7 +219,7 @@ impl Config {
                 a.positions
             ));
         }
-        let rates = [a.dropout, a.attention_dropout];
+        let rates = [a.dropout, a.attention_dropout, a.head_dropout];
         if rates.iter().any(|rate| !(0.0..1.0).contains(rate)) {
             return Err(format!(
                 "dropout is {rates:?}, expected at least 0 and below 1"
@@ -307,7 +315,7 @@ mod tests {
             (a.width, a.layers, a.heads, a.inner, a.segments),
             (8, 1, 2, 16, 0)
         );
-        assert_eq!(a.dropout, 0.2);
+        assert_eq!((a.dropout, a.head_dropout), (0.2, 0.2));
     }
 
     #[test]
@@ -340,5 +348,8 @@ mod tests {
         let one = format!(r#"{head}, "id2label": {{"0": "LABEL_0"}}"#);
         assert_eq!(parse(&one).unwrap().labels, Some(1));
         assert_eq!(parse(r#""model_type": "bert""#).unwrap().labels, None);
+        let dropout = r#""model_type": "bert", "hidden_dropout_prob": 0.3, "classifier_dropout""#;
+        let head = |rate: &str| parse(&format!("{dropout}: {rate}")).unwrap().head_dropout;
+        assert_eq!((head("null"), head("0.5")), (0.3, 0.5));
     }
 }

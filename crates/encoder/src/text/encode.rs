@@ -15,7 +15,7 @@ use std::sync::Mutex;
 pub(super) const TOKENIZED: usize = 1 << 12;
 
 /// Texts from which on packing the weights for them pays.
-const MANY: usize = 48;
+pub(super) const MANY: usize = 48;
 
 /// How texts are embedded.
 #[derive(Clone, Debug)]
@@ -157,34 +157,14 @@ impl Many<'_> {
             skip: self.encoder.prompt_tokens(prompt)?,
             ..Pass::eval()
         };
-        let batches = batches(tokens, self.options.tokens);
-        let embed = |batch: &Vec<usize>| {
-            let packed = Packed::new(batch.iter().map(|&i| &tokens[i]));
-            self.embed_batch(&packed, pass)
-        };
-        let told = Mutex::new((0, progress));
-        let embed = |batch: &Vec<usize>| {
-            let vectors = embed(batch);
-            if let Ok(mut told) = told.lock() {
-                told.0 += batch.len();
-                let done = told.0;
-                told.1(done);
-            }
-            vectors
-        };
-        // Whole batches for each thread: within a batch threads would wait for one another at every operation.
-        let vectors: Vec<Result<Vec<f32>>> = if batches.len() < nearkin_kernels::threads() {
-            batches.iter().map(embed).collect()
-        } else {
-            let alone = |batch| nearkin_kernels::alone(|| embed(batch));
-            batches.par_iter().with_max_len(1).map(alone).collect()
-        };
-        for (batch, vectors) in batches.iter().zip(vectors) {
-            for (row, &i) in vectors?.chunks_exact(self.dim).zip(batch) {
-                rows[i * self.dim..][..self.dim].copy_from_slice(row);
-            }
-        }
-        Ok(())
+        let embed = |batch: &Packed| self.embed_batch(batch, pass);
+        run_batches(
+            tokens,
+            self.options.tokens,
+            (rows, self.dim),
+            &embed,
+            progress,
+        )
     }
 
     fn embed_batch(&self, batch: &Packed, pass: Pass) -> Result<Vec<f32>> {
@@ -200,6 +180,41 @@ impl Many<'_> {
         }
         Ok(Host::new(&vectors)?.to_vec())
     }
+}
+
+/// Fills the rows `[texts, dim]` of tokenized texts with what `run` makes of packed batches of at most so many tokens;
+/// `progress` is told how many are done.
+pub(super) fn run_batches(
+    tokens: &[Tokens],
+    most: usize,
+    (rows, dim): (&mut [f32], usize),
+    run: &(impl Fn(&Packed) -> Result<Vec<f32>> + Sync),
+    progress: &mut (dyn FnMut(usize) + Send),
+) -> Result<()> {
+    let batches = batches(tokens, most);
+    let told = Mutex::new((0, progress));
+    let run = |batch: &Vec<usize>| {
+        let found = run(&Packed::new(batch.iter().map(|&i| &tokens[i])));
+        if let Ok(mut told) = told.lock() {
+            told.0 += batch.len();
+            let done = told.0;
+            told.1(done);
+        }
+        found
+    };
+    // Whole batches for each thread: within a batch threads would wait for one another at every operation.
+    let found: Vec<Result<Vec<f32>>> = if batches.len() < nearkin_kernels::threads() {
+        batches.iter().map(run).collect()
+    } else {
+        let alone = |batch| nearkin_kernels::alone(|| run(batch));
+        batches.par_iter().with_max_len(1).map(alone).collect()
+    };
+    for (batch, found) in batches.iter().zip(found) {
+        for (row, &i) in found?.chunks_exact(dim).zip(batch) {
+            rows[i * dim..][..dim].copy_from_slice(row);
+        }
+    }
+    Ok(())
 }
 
 /// Batches of texts of like length, the longest first, each of at most so many tokens or of one text.

@@ -234,6 +234,25 @@ fn entries(folder: &Path) -> Result<Vec<Entry>> {
     ])
 }
 
+/// The folder of the Transformer that a folder's modules begin with.
+pub(super) fn of_transformer(folder: &Path) -> Result<PathBuf> {
+    let entries = entries(folder)?;
+    let first = entries.first();
+    let first = first.ok_or_else(|| wrong(&folder.join(MODULES), "it names no module"))?;
+    match class(folder, &first.class)? {
+        "Transformer" => Ok(folder.join(&first.path)),
+        other => {
+            let reason = format!("it begins with the module \"{other}\", expected a Transformer");
+            Err(wrong(folder, &reason))
+        }
+    }
+}
+
+/// Whether a folder names modules after its first one, such as a pooling.
+pub(super) fn has_more_than_a_transformer(folder: &Path) -> bool {
+    folder.join(MODULES).exists() && entries(folder).is_ok_and(|entries| entries.len() > 1)
+}
+
 /// Whether a folder is of model2vec.
 fn is_static(folder: &Path) -> Result<bool> {
     let config = object(&folder.join(CONFIG))?;

@@ -24,7 +24,7 @@ mod vocabulary;
 mod words;
 
 pub use architecture::{Architecture, Family};
-pub use cross_encoder::{CrossEncoder, Outcome};
+pub use cross_encoder::{CrossEncoder, Outcome, Outputs};
 pub use dense::{Dense, DenseConfig};
 pub use encode::{Encoding, Options};
 pub use folder::Reading;

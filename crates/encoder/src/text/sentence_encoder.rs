@@ -100,7 +100,7 @@ impl SentenceEncoder {
     /// # Errors
     /// A sentence is longer than the encoder takes, or a token is not in its vocabulary.
     pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
-        self.run(Flow::Start, &self.modules, (batch, pass))
+        Self::run(Flow::Start, &self.modules, (batch, pass))
     }
 
     /// The first module for many passes in which nothing learns, where it is a Transformer that can be frozen.
@@ -119,15 +119,10 @@ impl SentenceEncoder {
         pass: Pass,
     ) -> Result<Tensor> {
         let tokens = Flow::Tokens(frozen.forward(batch)?);
-        self.run(tokens, &self.modules[1..], (batch, pass))
+        Self::run(tokens, &self.modules[1..], (batch, pass))
     }
 
-    fn run(
-        &self,
-        mut flow: Flow,
-        modules: &[Placed],
-        (batch, pass): (&Packed, Pass),
-    ) -> Result<Tensor> {
+    fn run(mut flow: Flow, modules: &[Placed], (batch, pass): (&Packed, Pass)) -> Result<Tensor> {
         for placed in modules {
             flow = placed.module.forward(flow, batch, pass)?;
         }

@@ -1,6 +1,7 @@
 //! A Transformer with a classification head on its first token.
 
 use super::architecture::{Architecture, Family};
+use super::frozen::Frozen;
 use super::packed::Packed;
 use super::pass::Pass;
 use super::transformer::Transformer;
@@ -38,11 +39,7 @@ impl SequenceClassifier {
     /// A tensor is missing or of another shape.
     pub fn new(scope: &Scope, architecture: Architecture) -> Result<Self> {
         let (width, labels) = (architecture.width, architecture.labels.unwrap_or(1));
-        let (dense, output) = match architecture.family {
-            Family::Bert => ("pooler.dense", "classifier"),
-            Family::DistilBert => ("pre_classifier", "classifier"),
-            Family::Roberta | Family::MpNet => ("classifier.dense", "classifier.out_proj"),
-        };
+        let [dense, output] = Self::layers(architecture.family);
         let activation = match architecture.family {
             Family::DistilBert => Activation::Relu,
             _ => Activation::Tanh,
@@ -54,9 +51,18 @@ impl SequenceClassifier {
             dense: linear(dense, [width, width], activation)?,
             output: linear(output, [width, labels], Activation::None)?,
             labels,
-            dropout: architecture.dropout,
+            dropout: architecture.head_dropout,
             transformer: Transformer::new(scope, architecture)?,
         })
+    }
+
+    /// The names of the head's two layers, the inner one first.
+    pub(super) fn layers(family: Family) -> [&'static str; 2] {
+        match family {
+            Family::Bert => ["pooler.dense", "classifier"],
+            Family::DistilBert => ["pre_classifier", "classifier"],
+            Family::Roberta | Family::MpNet => ["classifier.dense", "classifier.out_proj"],
+        }
     }
 
     /// The Transformer.
@@ -82,7 +88,16 @@ impl SequenceClassifier {
     /// A sentence is empty or longer than the Transformer takes, or a token is not in its vocabulary.
     pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
         let tokens = self.transformer.forward(batch, pass)?;
-        let mut first = op::token_pool(&tokens, TokenPooling::Cls, &batch.offsets, 0)?;
+        self.head(&tokens, batch, pass)
+    }
+
+    /// The same where nothing is kept for gradients.
+    pub(super) fn forward_frozen(&self, frozen: &Frozen, batch: &Packed) -> Result<Tensor> {
+        self.head(&frozen.forward(batch)?, batch, Pass::eval())
+    }
+
+    fn head(&self, tokens: &Tensor, batch: &Packed, pass: Pass) -> Result<Tensor> {
+        let mut first = op::token_pool(tokens, TokenPooling::Cls, &batch.offsets, 0)?;
         let family = self.transformer.architecture().family;
         if matches!(family, Family::Roberta | Family::MpNet) {
             first = pass.drop(BEFORE, &first, self.dropout)?;

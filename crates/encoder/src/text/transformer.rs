@@ -184,7 +184,12 @@ impl Transformer {
         let words = op::gather(&pass.mode.parameter(&self.words), &batch.ids)?;
         let mut rest = op::gather(&pass.mode.parameter(&self.positions), &places)?;
         if let Some(segments) = &self.segments {
-            let segments = op::gather(&pass.mode.parameter(segments), &batch.segments)?;
+            // With one kind of segment there is one, whatever the tokenizer says of pairs: transformers does not ask it.
+            let kinds = match self.architecture.segments {
+                1 => vec![0; batch.segments.len()].into(),
+                _ => batch.segments.clone(),
+            };
+            let segments = op::gather(&pass.mode.parameter(segments), &kinds)?;
             rest = op::sum(&rest, &segments)?;
         }
         self.norm.forward(&words, Some(&rest), pass.mode)

@@ -1,8 +1,8 @@
 //! The recipe as a document: reading, changing, and errors that point at line and column.
 
-use super::Recipe;
+use super::{AnyRecipe, Recipe};
 use crate::nearest::nearest;
-use crate::text::recipe::TextRecipe;
+use crate::text::recipe::{CrossEncoderRecipe, TextRecipe};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml_edit::{Document as Parsed, DocumentMut, Item, Table, Value};
@@ -115,9 +115,33 @@ impl Document {
         self.read_as()
     }
 
-    /// Whether it is a recipe on text: one with a table `[encoder]`.
-    pub fn is_text(&self) -> bool {
-        Parsed::parse(self.text.as_str()).is_ok_and(|document| document.contains_key("encoder"))
+    /// Turns the document into the recipe of a cross-encoder.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe).
+    pub fn cross_encoder_recipe(&self) -> Result<CrossEncoderRecipe, RecipeError> {
+        self.read_as()
+    }
+
+    /// Turns the document into a recipe of the kind that its tables say: of a sentence encoder with `[encoder]`, of a
+    /// cross-encoder with `[cross_encoder]`, else of labeled items.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe).
+    pub fn any_recipe(&self) -> Result<AnyRecipe, RecipeError> {
+        let parsed = Parsed::parse(self.text.as_str()).ok();
+        let has = |key| {
+            parsed
+                .as_ref()
+                .is_some_and(|document| document.contains_key(key))
+        };
+        Ok(if has("cross_encoder") {
+            AnyRecipe::CrossEncoder(Box::new(self.cross_encoder_recipe()?))
+        } else if has("encoder") {
+            AnyRecipe::Text(Box::new(self.text_recipe()?))
+        } else {
+            AnyRecipe::Items(Box::new(self.recipe()?))
+        })
     }
 
     fn read_as<R: DeserializeOwned>(&self) -> Result<R, RecipeError> {

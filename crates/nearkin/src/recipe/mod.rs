@@ -4,12 +4,14 @@
 //! there into its kernel. Every table has defaults, so that a recipe says only what it changes; the
 //! resolved recipe, with all defaults written out, is saved with the model.
 
+mod any;
 mod document;
 mod optimizer;
 mod pretrained;
 mod schedule;
 mod train;
 
+pub use any::AnyRecipe;
 pub use document::{Document, RecipeError};
 pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
 pub use pretrained::Pretrained;

@@ -6,6 +6,7 @@
 //! belong to their rows.
 
 pub mod agglomerative;
+pub mod classification;
 pub mod community;
 mod condensed;
 pub mod convert;

@@ -29,13 +29,12 @@ pub struct Protocol {
 }
 
 impl Default for Protocol {
-    /// Ten folds and SentEval's penalties, 10⁻⁵ to 10⁻². The penalty is chosen by five inner folds, where SentEval has
-    /// as many as outer ones.
+    /// SentEval's: ten folds, and penalties from 10⁻⁵ to 10⁻², chosen by as many inner folds.
     fn default() -> Self {
         Self {
             penalties: [1e-5, 1e-4, 1e-3, 1e-2].map(NonNegative::literal).to_vec(),
             folds: 10,
-            inner_folds: 5,
+            inner_folds: 10,
             classifier: LogisticRegression::default(),
             seed: 0,
             bootstrap: Bootstrap::default(),

@@ -27,8 +27,8 @@ pub struct Measured {
     pub tuples: usize,
     /// Those with fewer negatives than the loss asks for.
     pub short: usize,
-    /// Spread of the embeddings, see [`spread`].
-    pub spread: f32,
+    /// Spread of the embeddings, see [`spread`]; none where there are no embeddings.
+    pub spread: Option<f32>,
 }
 
 /// The loss of all embeddings of a batch, with the number of the loss that was asked.
@@ -90,7 +90,7 @@ pub fn gradient<M: Trained>(
         kept: outcome.kept,
         tuples: outcome.tuples,
         short: outcome.short,
-        spread: spread(matrix),
+        spread: Some(spread(matrix)),
     };
     learner.extend(&mut measured.gradients, which, outcome)?;
     Ok(measured)

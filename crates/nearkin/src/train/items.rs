@@ -71,6 +71,10 @@ impl Task for Setup {
         Self::model(self)
     }
 
+    fn loss_names(&self) -> String {
+        self.recipe.loss.name().to_owned()
+    }
+
     fn losses(&self, model: &Model) -> Result<Vec<LearnedLoss>> {
         let objective = self.recipe.objective();
         // Items of classes are all that training knows; better known now than at the first batch.

@@ -105,12 +105,4 @@ impl<M: Trained> Learner<M> {
         let mut losses = self.losses.iter_mut();
         losses.try_for_each(|loss| loss.restore(tensors))
     }
-
-    /// The names of the losses, for messages.
-    pub fn loss_names(&self) -> String {
-        let names = self.losses.iter().map(|loss| loss.objective().loss.name());
-        let mut names: Vec<&str> = names.collect();
-        names.dedup();
-        names.join(" and ")
-    }
 }

@@ -212,7 +212,8 @@ impl<'a, T: Task> Run<'a, T> {
             record.loss += measured.value / f32::from(accumulate);
             record.active += measured.active / f32::from(accumulate);
             record.kept += measured.kept / f32::from(accumulate);
-            record.spread += measured.spread / f32::from(accumulate);
+            let spread = measured.spread.map(|spread| spread / f32::from(accumulate));
+            record.spread = spread.map(|spread| record.spread.unwrap_or(0.0) + spread);
             record.tuples += measured.tuples;
             record.short += measured.short;
             match &sum {
@@ -257,7 +258,7 @@ impl<'a, T: Task> Run<'a, T> {
             kept: 0.0,
             tuples: 0,
             short: 0,
-            spread: 0.0,
+            spread: None,
             gradient_norm: 0.0,
             rate: self.course.rate(self.progress.step),
             items_per_second: 0.0,
@@ -284,7 +285,7 @@ impl<'a, T: Task> Run<'a, T> {
                 return Error::NotFinite {
                     // The step that moved the weights; the one under way only saw it.
                     step: self.progress.step.max(1),
-                    loss: self.learner.loss_names(),
+                    loss: self.task.loss_names(),
                     tensor: format!("the weight {}", parameter.name),
                     value: numbers[at],
                 };
@@ -294,7 +295,7 @@ impl<'a, T: Task> Run<'a, T> {
     }
 
     fn not_finite(&self, tensor: &str, value: f32) -> Error {
-        let loss = self.learner.loss_names();
+        let loss = self.task.loss_names();
         Error::NotFinite {
             step: self.progress.step + 1,
             loss,
@@ -304,11 +305,12 @@ impl<'a, T: Task> Run<'a, T> {
     }
 
     fn warn_of_collapse(&mut self, record: &StepRecord) {
-        if record.spread < COLLAPSED && !self.warned_of_collapse {
+        let collapsed = record.spread.filter(|&spread| spread < COLLAPSED);
+        if let (Some(spread), false) = (collapsed, self.warned_of_collapse) {
             self.warned_of_collapse = true;
             (self.control.observer)(Event::Warning(format!(
                 "step {}: the embeddings have collapsed (spread {:.4}): the network answers nearly the same to every item; try a lower learning rate, another miner or a loss that uses all negatives",
-                record.step, record.spread
+                record.step, spread
             )));
         }
     }
@@ -321,7 +323,7 @@ impl<'a, T: Task> Run<'a, T> {
                 record.step,
                 record.short,
                 record.tuples,
-                self.learner.loss_names()
+                self.task.loss_names()
             )));
         }
     }

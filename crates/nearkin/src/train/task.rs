@@ -99,6 +99,9 @@ pub trait Task {
     /// The parts of a loss do not go together.
     fn losses(&self, model: &Self::Model) -> Result<Vec<LearnedLoss>>;
 
+    /// The names of the losses, for messages.
+    fn loss_names(&self) -> String;
+
     /// What makes the batch of each number.
     ///
     /// # Errors

@@ -13,17 +13,19 @@ use crate::output;
 use crate::progress::items;
 use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
-use nearkin::text::encoder::{Options, SentenceEncoder};
+use nearkin::text::encoder::{CrossEncoder, Options, Reading, SentenceEncoder};
+use nearkin::text::recipe::pooling;
 use nearkin_losses::range::Fraction;
 use std::path::{Path, PathBuf};
 
 /// The columns that hold the texts where nobody says which.
 const COLUMNS: [&str; 4] = ["text", "sentence", "sentence1", "question"];
 
-/// Whether a folder is a sentence encoder's rather than one of nearkin's own models.
-pub fn is_text_model(folder: &Path) -> bool {
-    let has = |name: &str| folder.join(name).exists();
-    !has("nearkin.json") && (has("modules.json") || has("config.json"))
+/// Whether a model is of texts rather than of images or features: a folder as sentence-transformers has it, or a text file of
+/// word vectors.
+pub fn is_text_model(model: &Path) -> bool {
+    let has = |name: &str| model.join(name).exists();
+    model.is_file() || !has("nearkin.json") && (has("modules.json") || has("config.json"))
 }
 
 /// A sentence encoder at work.
@@ -33,9 +35,20 @@ pub struct TextSubject {
 }
 
 impl TextSubject {
-    /// Reads the encoder in a folder.
+    /// Reads the encoder in a folder, or a text file of word vectors.
     pub fn load(folder: &Path, vectors: &TextVectors) -> Result<Self, Failure> {
-        let encoder = SentenceEncoder::load(folder)?;
+        if CrossEncoder::is_in(folder) {
+            return Err(Failure::usage(format!(
+                "{}: a cross-encoder scores pairs and has no vectors; it can be measured by --protocol sts or pairs, and rank what a search has found by --rerank",
+                folder.display()
+            )));
+        }
+        let modes: Vec<_> = vectors.pooling.iter().map(|&mode| mode.into()).collect();
+        let reading = Reading {
+            pooling: pooling(folder, &modes)?,
+            ..Reading::default()
+        };
+        let encoder = SentenceEncoder::load_with(folder, &reading)?;
         if let Some(name) = &vectors.prompt {
             let known = encoder.settings.prompt(name);
             known.map_err(|error| Failure::usage(format!("--prompt: {error}")))?;

@@ -3,12 +3,13 @@
 use crate::error::{Error, Result};
 use crate::hub;
 use nearkin_encoder::Lora;
+use nearkin_encoder::Parameters;
 use nearkin_encoder::op::TokenPooling;
-use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder};
+use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder, Tokenizer};
 use nearkin_losses::range::NonNegative;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The encoder that training begins with, `[encoder]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub struct Encoder {
     pub teacher: Option<PathBuf>,
 }
 
-fn as_it_is() -> NonNegative {
+pub(super) fn as_it_is() -> NonNegative {
     NonNegative::literal(1.0)
 }
 
@@ -85,29 +86,20 @@ impl Encoder {
     /// # Errors
     /// The folder cannot be read, or a beginning of a name is none of any weight.
     pub fn read(&self, seed: u64) -> Result<SentenceEncoder> {
-        let pooling = match &self.pooling[..] {
-            [] => None,
-            modes => Some(Pooling {
-                modes: modes.iter().map(|&mode| mode.into()).collect(),
-                ..Pooling::mean(self.width()?)
-            }),
-        };
+        let folder = hub::folder(&self.model)?;
         let reading = Reading {
             fresh: self.fresh.clone(),
             freeze: self.freeze.clone(),
             lora: self.lora.clone(),
             seed,
-            pooling,
+            pooling: pooling(&folder, &self.pooling)?,
         };
-        let mut encoder = SentenceEncoder::load_with(&hub::folder(&self.model)?, &reading)?;
-        if let Some(most) = self.max_tokens {
-            let limit = encoder.tokenizer.limit();
-            if most.get() > limit {
-                let expected = format!("at most the model's limit of {limit}");
-                return Err(setting("encoder.max_tokens", expected, most.to_string()));
-            }
-            encoder.tokenizer.set_limit(most.get())?;
-        }
+        let mut encoder = SentenceEncoder::load_with(&folder, &reading)?;
+        limited(
+            &mut encoder.tokenizer,
+            self.max_tokens,
+            "encoder.max_tokens",
+        )?;
         if let Some(lora) = self
             .lora
             .as_ref()
@@ -125,36 +117,64 @@ impl Encoder {
             return Err(setting("encoder.freeze", expected, "a list"));
         }
         for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
-            check_names(key, names, &encoder)?;
+            check_names(&format!("encoder.{key}"), names, encoder.parameters())?;
         }
         Ok(encoder)
     }
-
-    /// The width of the model's token vectors.
-    fn width(&self) -> Result<usize> {
-        let encoder = SentenceEncoder::load(&hub::folder(&self.model)?)?;
-        let first = encoder.modules().first().map(|placed| &placed.module);
-        if let Some(Module::Transformer(transformer)) = first {
-            return Ok(transformer.architecture().width);
-        }
-        let expected = "none: the model has no Transformer whose tokens could be pooled";
-        Err(setting("encoder.pooling", expected, "a list"))
-    }
 }
 
-fn check_names(key: &str, names: &[String], encoder: &SentenceEncoder) -> Result<()> {
-    let known = |start: &&String| {
-        let mut parameters = encoder.parameters().iter();
-        !parameters.any(|p| p.name.starts_with(start.as_str()))
+/// The pooling of a model's token vectors by these modes; none where there are none.
+///
+/// # Errors
+/// The model cannot be read, or has no vectors of tokens.
+pub fn pooling(model: &Path, modes: &[PoolingMode]) -> Result<Option<Pooling>> {
+    if modes.is_empty() {
+        return Ok(None);
+    }
+    let encoder = SentenceEncoder::load(model)?;
+    let width = match encoder.modules().first().map(|placed| &placed.module) {
+        Some(Module::Transformer(transformer)) => transformer.architecture().width,
+        Some(Module::Words(words)) => words.dim(),
+        _ => {
+            let expected = "none: the model has no vectors of tokens that could be pooled";
+            return Err(setting("encoder.pooling", expected, "a list"));
+        }
     };
-    let Some(unknown) = names.iter().find(known) else {
+    Ok(Some(Pooling {
+        modes: modes.iter().map(|&mode| mode.into()).collect(),
+        ..Pooling::mean(width)
+    }))
+}
+
+/// Cuts texts to so many tokens, which must be within the model's own limit.
+pub(super) fn limited(
+    tokenizer: &mut Tokenizer,
+    most: Option<NonZeroUsize>,
+    key: &str,
+) -> Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    let limit = tokenizer.limit();
+    if most.get() > limit {
+        let expected = format!("at most the model's limit of {limit}");
+        return Err(setting(key, expected, most.to_string()));
+    }
+    Ok(tokenizer.set_limit(most.get())?)
+}
+
+/// Each of the names begins that of a weight.
+pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) -> Result<()> {
+    let unknown = |start: &&String| {
+        !parameters
+            .iter()
+            .any(|p| p.name.starts_with(start.as_str()))
+    };
+    let Some(unknown) = names.iter().find(unknown) else {
         return Ok(());
     };
-    let some = encoder.parameters().iter().take(8);
+    let some = parameters.iter().take(8);
     let some: Vec<&str> = some.map(|p| p.name.as_str()).collect();
     let expected = format!("the start of a weight's name ({}, …)", some.join(", "));
-    let found = format!("\"{unknown}\"");
-    Err(setting(&format!("encoder.{key}"), expected, found))
+    Err(setting(key, expected, format!("\"{unknown}\"")))
 }
 
 pub(in crate::text) fn setting(

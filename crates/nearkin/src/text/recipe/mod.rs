@@ -1,13 +1,15 @@
-//! The recipe of a sentence encoder: everything that decides a run on text, one TOML document.
+//! The recipes of a sentence encoder and of a cross-encoder: everything that decides a run on text, one TOML document.
 
 mod batches;
+mod cross_encoder;
 mod encoder;
 mod fine_tuning;
 mod train;
 
 pub use batches::{Batches, Mix};
+pub use cross_encoder::{CrossEncoderRecipe, Start};
 pub(in crate::text) use encoder::setting;
-pub use encoder::{Encoder, PoolingMode};
+pub use encoder::{Encoder, PoolingMode, pooling};
 pub use train::TextTrain;
 
 use super::table::{Rows, TextTable};
@@ -19,7 +21,7 @@ use nearkin_losses::miner::Miner;
 use nearkin_losses::reducer::Reducer;
 use nearkin_losses::regularizer::Regularization;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A training run on text, whole. A recipe with a table `[encoder]` is one.
 ///
@@ -81,7 +83,7 @@ pub struct TextRecipe {
     pub data: Vec<Data>,
     /// What is measured, `[[evaluate]]`; the first chooses the best weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub evaluate: Vec<Evaluate>,
+    pub evaluate: Vec<NamedRows>,
 }
 
 /// A data set to learn from.
@@ -103,12 +105,15 @@ pub struct Data {
     pub loss: Option<Loss>,
 }
 
-/// A data set to measure on: scored pairs by Spearman's correlation, pairs of two classes by average precision, triplets by
-/// accuracy, labeled texts by MAP@R, and classified pairs by the accuracy of the head that a softmax classification learned.
+/// A data set with nothing of its own but its rows.
+///
+/// Measured are scored pairs by Spearman's correlation, pairs of two classes by average precision, triplets by accuracy,
+/// labeled texts by MAP@R, and classified pairs by the accuracy of the head that a softmax classification or a cross-encoder
+/// learned.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Evaluate {
-    /// Names it in reports.
+pub struct NamedRows {
+    /// Names it in messages and reports, and keys its random draws.
     pub name: String,
     /// Where its rows lie.
     pub table: TextTable,
@@ -132,11 +137,6 @@ impl TextRecipe {
             reducer: self.reducer.clone(),
             regularizers: self.regularizers.clone(),
         })
-    }
-
-    /// A path of the recipe, below its root.
-    pub fn rooted(&self, path: &Path) -> PathBuf {
-        self.root.as_deref().unwrap_or(Path::new("")).join(path)
     }
 
     /// The recipe as a document, every default written out.

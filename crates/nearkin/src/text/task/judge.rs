@@ -35,10 +35,18 @@ impl Columns {
     }
 }
 
-impl Judge<'_> {
+impl<'m> Judge<'m> {
     /// Whether it has vectors, by which other protocols than those of pairs can be measured.
     pub fn embeds(self) -> bool {
         matches!(self, Self::Encoder(..))
+    }
+
+    /// The cross-encoder that tells classes of pairs apart, where it is one.
+    pub(super) fn classifier(self) -> Option<&'m CrossEncoder> {
+        match self {
+            Self::CrossEncoder(judge) if !judge.classes().is_empty() => Some(judge),
+            _ => None,
+        }
     }
 
     /// Vectors of texts, each distinct text embedded once; `progress` is told how many are done, of how many.

@@ -17,8 +17,10 @@ mod tests;
 pub use columns::guess;
 pub use judge::{Columns, Judge};
 
+use nearkin_encoder::text::CrossEncoder;
 use serde::Serialize;
 
+use super::classification::{ClassScores, class_scores};
 use super::folds::{Fold, leave_one_group_out, stratified_k_fold};
 use super::hard_negatives::Pool;
 use super::information_retrieval::{self, InformationRetrieval};
@@ -91,6 +93,8 @@ pub enum Scores {
     Pairs(Box<BinaryPairs>),
     /// Of a model that scores pairs.
     PairScores(PairScores),
+    /// Of a cross-encoder that tells classes apart.
+    Classes(ClassScores),
     /// With thresholds from other folds.
     HeldOut(HeldOut),
     /// By each measure of likeness.
@@ -203,6 +207,9 @@ impl Task {
     }
 
     fn pairs(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
+        if let Some(judge) = judge.classifier() {
+            return self.classified(read, judge, progress);
+        }
         let [first, second] = texts::<2>(read)?;
         let positive = positive(read)?;
         if self.folds != Folds::Usual {
@@ -221,6 +228,30 @@ impl Task {
         let likeness = judge.scores(first, second, progress)?;
         let found = pairs::threshold_scores(&likeness, &positive, self.bootstrap)?;
         Ok(Scores::PairScores(found))
+    }
+
+    /// The classes that a cross-encoder tells apart, found by name among those of the table.
+    fn classified(
+        &self,
+        read: &TextRows,
+        judge: &CrossEncoder,
+        progress: Progress,
+    ) -> Result<Scores> {
+        if self.folds != Folds::Usual {
+            let reason =
+                "a cross-encoder of classes has no threshold that other folds could choose";
+            return Err(setting("folds", reason.into()));
+        }
+        let [first, second] = texts::<2>(read)?;
+        let gold = classes_of(read, judge)?;
+        let pairs = first.iter().zip(second);
+        let pairs: Vec<[&str; 2]> = pairs.map(|(a, b)| [a.as_str(), b.as_str()]).collect();
+        let found = judge.classify(&pairs, &mut |done| progress(done, pairs.len()))?;
+        Ok(Scores::Classes(class_scores(
+            &found,
+            &gold,
+            self.bootstrap,
+        )?))
     }
 
     /// Queries are the first texts, answers the second ones of positive pairs; the corpus is all second texts and what was
@@ -365,6 +396,31 @@ fn positive(read: &TextRows) -> Result<Vec<bool>> {
         }
     };
     Ok(of.iter().map(|&class| class as usize == positive).collect())
+}
+
+/// The class of each pair, numbered as a cross-encoder has them: by name, or by their order where it has no names of its own.
+fn classes_of(read: &TextRows, judge: &CrossEncoder) -> Result<Vec<u32>> {
+    let Target::Classes { names, of } = &read.target else {
+        return Err(setting("rows", "pairs need a class".into()));
+    };
+    let known = judge.classes();
+    let number = |name: &String| known.iter().position(|known| known == name);
+    let numbers: Option<Vec<usize>> = if judge.names_classes() {
+        names.iter().map(number).collect()
+    } else {
+        (names.len() == known.len()).then(|| (0..names.len()).collect())
+    };
+    let numbers = numbers.ok_or_else(|| {
+        let (known, found) = (known.join(", "), names.join(", "));
+        let reason = format!(
+            "the model tells the classes {known} apart, the table has {found}: name them alike with classes = [[…], […]]"
+        );
+        setting("rows", reason)
+    })?;
+    Ok(of
+        .iter()
+        .map(|&class| numbers[class as usize] as u32)
+        .collect())
 }
 
 /// The class of each row, numbered as in the tables read before.

@@ -49,7 +49,7 @@ impl Evaluation {
     /// The table cannot be read, or its rows are nothing that can be measured.
     pub fn read(recipe: &TextRecipe, number: usize, sets: &[Set]) -> Result<Self> {
         let evaluate = &recipe.evaluate[number];
-        let rows = rooted(&evaluate.table, recipe).read(&evaluate.rows)?;
+        let rows = rooted(&evaluate.table, recipe.root.as_deref()).read(&evaluate.rows)?;
         let unmeasured = |found: &str| {
             let expected = "scored pairs, pairs of two classes, pairs of the classes that a \
                             softmax_classification of [[data]] learns, triplets or labeled texts";
@@ -166,13 +166,14 @@ impl Evaluation {
 }
 
 /// Of embeddings or gold scores that do not vary.
-const UNDEFINED: Estimate = Estimate {
+pub(super) const UNDEFINED: Estimate = Estimate {
     value: f64::NAN,
     low: f64::NAN,
     high: f64::NAN,
 };
 
-fn scores(named: impl IntoIterator<Item = (&'static str, Estimate)>) -> Vec<Score> {
+/// Scores by their names, the one that counts first.
+pub(super) fn scores(named: impl IntoIterator<Item = (&'static str, Estimate)>) -> Vec<Score> {
     let score = |(metric, estimate)| Score { metric, estimate };
     named.into_iter().map(score).collect()
 }

@@ -13,6 +13,7 @@
 
 mod batch;
 mod card;
+mod cross_encoder;
 mod draw;
 mod evaluate;
 mod report;
@@ -24,9 +25,10 @@ mod tests;
 mod tiny;
 
 pub use batch::TextBatch;
+pub use cross_encoder::CrossEncoderSetup;
 pub use report::{Source, TextReport, TextRow};
 
-use super::recipe::{Data, TextRecipe};
+use super::recipe::{NamedRows, TextRecipe};
 use super::table::TextTable;
 use crate::error::Result;
 use crate::hub;
@@ -42,6 +44,8 @@ use nearkin_losses::Batch;
 use nearkin_losses::distance::Distance;
 use rand::RngExt;
 use set::{Known, Set, refused};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(in crate::text) use super::recipe::setting;
@@ -78,7 +82,7 @@ impl TextSetup {
     /// # Errors
     /// Whatever does not fit, before any training.
     pub fn new(recipe: TextRecipe) -> Result<Self> {
-        check_names(&recipe)?;
+        check_names(recipe.data.iter().map(|data| &*data.name), &recipe.evaluate)?;
         let encoder = recipe.encoder.read(recipe.seed)?;
         let teacher = recipe.encoder.teacher.as_deref();
         let teacher = teacher.map(hub::folder).transpose()?;
@@ -90,7 +94,7 @@ impl TextSetup {
             .map(|number| Evaluation::read(&recipe, number, &sets))
             .collect::<Result<_>>()?;
         let mut draw = drawing(&recipe, &sets, &reader)?;
-        check_draw(&recipe, &mut draw)?;
+        check_drawn(recipe.data.iter().map(|data| &*data.name), &mut draw)?;
         let train = recipe.train.course(|epochs| draw.batches(epochs.get()));
         let setup = Self {
             recipe,
@@ -176,20 +180,20 @@ impl TextSetup {
 }
 
 /// A table of a recipe, below the recipe's root.
-fn rooted(table: &TextTable, recipe: &TextRecipe) -> TextTable {
+fn rooted(table: &TextTable, root: Option<&Path>) -> TextTable {
     TextTable {
-        path: recipe.rooted(&table.path),
+        path: root.unwrap_or(Path::new("")).join(&table.path),
         ..table.clone()
     }
 }
 
 /// Names key random draws and rows of reports: each is there once.
-fn check_names(recipe: &TextRecipe) -> Result<()> {
-    if recipe.data.is_empty() {
+fn check_names<'a>(data: impl Iterator<Item = &'a str>, evaluate: &[NamedRows]) -> Result<()> {
+    let names: Vec<&str> = data.collect();
+    if names.is_empty() {
         return Err(setting("data", "at least one [[data]]", "none"));
     }
-    let names: Vec<&str> = recipe.data.iter().map(|data| data.name.as_str()).collect();
-    let evaluations: Vec<&str> = recipe.evaluate.iter().map(|e| e.name.as_str()).collect();
+    let evaluations: Vec<&str> = evaluate.iter().map(|e| e.name.as_str()).collect();
     for (key, names) in [("data", names), ("evaluate", evaluations)] {
         let twice = (1..names.len()).find(|&k| names[..k].contains(&names[k]));
         if let Some(k) = twice {
@@ -202,6 +206,22 @@ fn check_names(recipe: &TextRecipe) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A number for each text, `columns` of each item; equal texts have equal numbers.
+fn distinct_texts(columns: &[Vec<String>]) -> Vec<Vec<u32>> {
+    let mut numbers = HashMap::new();
+    let mut number = |text| {
+        let next = numbers.len() as u32;
+        *numbers.entry(text).or_insert(next)
+    };
+    let items = columns.first().map_or(0, Vec::len);
+    (0..items)
+        .map(|item| {
+            let texts = columns.iter().map(|texts| texts[item].as_str());
+            texts.map(&mut number).collect()
+        })
+        .collect()
 }
 
 fn drawing(recipe: &TextRecipe, sets: &[Set], reader: &Reader) -> Result<Draw> {
@@ -218,7 +238,7 @@ fn drawing(recipe: &TextRecipe, sets: &[Set], reader: &Reader) -> Result<Draw> {
             name: set.name.clone(),
             count: set.len(),
             limit,
-            texts: batches.no_duplicates.then(|| set.numbered_texts()),
+            texts: batches.no_duplicates.then(|| distinct_texts(&set.columns)),
         }))
     };
     let items = sets.iter().map(items).collect::<Result<_>>()?;
@@ -226,12 +246,12 @@ fn drawing(recipe: &TextRecipe, sets: &[Set], reader: &Reader) -> Result<Draw> {
 }
 
 /// A data set without a batch would never be learned from.
-fn check_draw(recipe: &TextRecipe, draw: &mut Draw) -> Result<()> {
+fn check_drawn<'a>(mut names: impl Iterator<Item = &'a str>, draw: &mut Draw) -> Result<()> {
     let counts = draw.batches_of_sets();
-    let Some(none) = counts.iter().position(|&count| count == 0) else {
+    let none = counts.iter().position(|&count| count == 0);
+    let Some(name) = none.and_then(|none| names.nth(none)) else {
         return Ok(());
     };
-    let Data { name, .. } = &recipe.data[none];
     let expected = "data of which two items can share a batch";
     let found = format!("data set {name}, of which no two items differ in all texts");
     Err(setting("batches.no_duplicates", expected, found))

@@ -1,7 +1,7 @@
 //! How good a finished encoder is, beside the one that training began with.
 
 use super::TextSetup;
-use super::evaluate::heads;
+use super::evaluate::{Score, heads};
 use crate::error::Result;
 use crate::evaluate::Estimate;
 use crate::text::Bootstrap;
@@ -51,6 +51,12 @@ pub struct TextRow {
     pub trained: Estimate,
 }
 
+/// What is measured, in a report.
+pub(super) struct Named<'a> {
+    pub name: &'a str,
+    pub items: usize,
+}
+
 /// Measures the finished encoder and the one that training began with.
 pub(super) fn report(
     setup: &TextSetup,
@@ -72,28 +78,47 @@ pub(super) fn report(
     };
     observer(Event::Measuring("trained encoder"));
     let trained = measured(kept.model, kept.losses)?;
+    let sets = setup.sets.iter();
+    let evaluations = setup.evaluations.iter();
+    Ok(finished(
+        kept,
+        sets.map(|set| (set.name.as_str(), set.len(), set.left_out)),
+        evaluations.map(|e| Named {
+            name: &e.name,
+            items: e.items(),
+        }),
+        [untrained, trained],
+    ))
+}
+
+/// The report of a finished model: data sets with their items and damaged rows, evaluations with their scores before and
+/// after.
+pub(super) fn finished<'a, M>(
+    kept: &Kept<M>,
+    sets: impl Iterator<Item = (&'a str, usize, usize)>,
+    evaluations: impl Iterator<Item = Named<'a>>,
+    [before, after]: [Vec<Vec<Score>>; 2],
+) -> TextReport {
     let mut rows = Vec::new();
-    for ((evaluation, before), after) in setup.evaluations.iter().zip(untrained).zip(trained) {
+    for ((evaluation, before), after) in evaluations.zip(before).zip(after) {
         rows.extend(before.iter().zip(after).map(|(before, after)| TextRow {
-            name: evaluation.name.clone(),
-            items: evaluation.items(),
+            name: evaluation.name.to_owned(),
+            items: evaluation.items,
             metric: after.metric,
             untrained: before.estimate,
             trained: after.estimate,
         }));
     }
-    let sets = setup.sets.iter();
-    Ok(TextReport {
+    let source = |(name, items, damaged): (&str, usize, usize)| Source {
+        name: name.to_owned(),
+        items,
+        damaged,
+    };
+    TextReport {
         model: kept.folder.clone(),
         step: kept.step,
         selected: kept.selected,
-        data: sets
-            .map(|set| Source {
-                name: set.name.clone(),
-                items: set.len(),
-                damaged: set.left_out,
-            })
-            .collect(),
+        data: sets.map(source).collect(),
         rows,
-    })
+    }
 }

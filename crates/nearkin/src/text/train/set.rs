@@ -5,13 +5,12 @@ use crate::text::recipe::{Data, TextRecipe};
 use crate::text::table::{Rows, Target, TextRows};
 use nearkin_losses::Objective;
 use nearkin_losses::loss::{self, Columns, Loss, Shape};
-use std::collections::HashMap;
 
 /// A data set to learn from.
 pub(super) struct Set {
     pub name: String,
     /// Texts of each view; a text alone has one column for both of its views.
-    columns: Vec<Vec<String>>,
+    pub columns: Vec<Vec<String>>,
     /// Texts of an item, 1 for a labeled text.
     pub views: usize,
     pub known: Known,
@@ -48,7 +47,7 @@ impl Set {
             target,
             damage,
             ..
-        } = super::rooted(&data.table, recipe).read(&data.rows)?;
+        } = super::rooted(&data.table, recipe.root.as_deref()).read(&data.rows)?;
         let views = match &data.rows {
             Rows::Labeled(_) => 1,
             rows => columns
@@ -95,21 +94,6 @@ impl Set {
     pub fn learns_classes(&self, names: &[String]) -> bool {
         let is_classifier = matches!(self.objective.loss, Loss::SoftmaxClassification(_));
         is_classifier && self.class_names() == Some(names)
-    }
-
-    /// A number for each text, `columns` of each item; equal texts have equal numbers.
-    pub fn numbered_texts(&self) -> Vec<Vec<u32>> {
-        let mut numbers = HashMap::new();
-        let mut number = |text| {
-            let next = numbers.len() as u32;
-            *numbers.entry(text).or_insert(next)
-        };
-        (0..self.len())
-            .map(|item| {
-                let columns = self.columns.iter();
-                columns.map(|texts| number(texts[item].as_str())).collect()
-            })
-            .collect()
     }
 }
 

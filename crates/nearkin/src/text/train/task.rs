@@ -3,7 +3,7 @@
 use super::TextSetup;
 use super::batch::{Reader, TextBatch, parts};
 use super::card;
-use super::evaluate::{Evaluation, heads};
+use super::evaluate::{Evaluation, Score, heads};
 use super::report::{TextReport, report};
 use crate::error::Result;
 use crate::text::Bootstrap;
@@ -29,16 +29,37 @@ impl Trained for SentenceEncoder {
     }
 }
 
+/// The pass of a part of batch `number`, with the dropout of a seed: one that is passed again drops the same numbers.
+pub(super) fn pass(seed: u64, (number, part): (u64, usize), mode: Mode) -> Pass {
+    let name = format!("dropout/{number}/{part}");
+    Pass {
+        mode,
+        ..Pass::train(named_rng(seed, &name).random())
+    }
+}
+
+/// What the evaluation of this name found, the first score of which chooses.
+pub(super) fn watched(name: &str, scores: &[Score]) -> Watched {
+    let named = scores.iter();
+    let named = named.map(|score| (score.metric.to_owned(), score.estimate.value));
+    // A correlation that is undefined is as good as the worst.
+    let chooses = scores
+        .first()
+        .map_or(f64::NAN, |score| score.estimate.value);
+    Watched {
+        part: name.to_owned(),
+        scores: named.collect(),
+        chooses: if chooses.is_nan() { -1.0 } else { chooses },
+    }
+}
+
 impl TextSetup {
-    /// The pass of a part of batch `number`: one that is passed again drops the same numbers.
+    /// The pass of a part of batch `number`.
     pub(super) fn pass(&self, number: u64, part: usize, mode: Mode) -> Pass {
-        let name = format!("dropout/{number}/{part}");
         Pass {
-            mode,
-            seed: named_rng(self.recipe.seed, &name).random(),
             dropout: self.recipe.encoder.dropout.get(),
             checkpoint: self.recipe.encoder.checkpoint,
-            skip: 0,
+            ..pass(self.recipe.seed, (number, part), mode)
         }
     }
 }
@@ -62,6 +83,16 @@ impl Task for TextSetup {
 
     fn losses(&self, model: &SentenceEncoder) -> Result<Vec<LearnedLoss>> {
         self.losses_of(model.dim())
+    }
+
+    fn loss_names(&self) -> String {
+        let mut names: Vec<&str> = self
+            .sets
+            .iter()
+            .map(|set| set.objective.loss.name())
+            .collect();
+        names.dedup();
+        names.join(" and ")
     }
 
     fn batches(&self) -> Result<impl FnMut(u64) -> Result<TextBatch> + Send + 'static> {
@@ -102,17 +133,7 @@ impl Task for TextSetup {
             return Ok(None);
         };
         let scores = first.measure(model, &heads(&self.sets, losses)?, Bootstrap::NONE)?;
-        let named = scores.iter();
-        let named = named.map(|score| (score.metric.to_owned(), score.estimate.value));
-        // A correlation that is undefined is as good as the worst.
-        let chooses = scores
-            .first()
-            .map_or(f64::NAN, |score| score.estimate.value);
-        Ok(Some(Watched {
-            part: first.name.clone(),
-            scores: named.collect(),
-            chooses: if chooses.is_nan() { -1.0 } else { chooses },
-        }))
+        Ok(Some(watched(&first.name, &scores)))
     }
 
     /// The first evaluation is there to choose; the others are untouched.
