@@ -133,8 +133,8 @@ pub struct Train {
     after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
-    /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, such as GloVe's, which
-    /// are averaged; tfidf for the baseline that compares words.
+    /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, which are
+    /// averaged; tfidf for the baseline that compares words.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Labeled data, all of it measured; the test part of the model's own recipe where absent. Texts: a table.

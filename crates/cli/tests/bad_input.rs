@@ -5,7 +5,7 @@ mod workplace;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use workplace::{FEW_STEPS, Said, Workplace, everything_under, half_written, limited, png};
+use workplace::{FEW_STEPS, Workplace, half_written, limited, png};
 
 /// A folder with a data set of tiny images and a recipe for it.
 fn with_recipe() -> Workplace {

@@ -589,4 +589,15 @@ fn the_baselines_of_sentence_bert_are_a_command_each() {
             "sts",
         ])
         .fails(1, &["sts.tsv"]);
+    let pooled = [
+        "evaluate",
+        "tfidf",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&[&pooled[..], &["--pooling", "cls"]].concat())
+        .fails(2, &["--pooling goes with a sentence encoder"]);
 }

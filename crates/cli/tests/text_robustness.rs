@@ -182,7 +182,9 @@ fn a_conversion_onto_a_full_disk_leaves_nothing() {
 #[test]
 fn embeddings_onto_a_full_disk_leave_the_old_file_and_go_on_later() {
     let place = place(ENCODER);
-    let many: String = (0..400).map(|i| format!("cat {i} dog\n")).collect();
+    let many: String = (0..400)
+        .map(|i| ["cat ", &i.to_string(), " dog\n"].concat())
+        .collect();
     place.write("many.txt", many.as_bytes());
     place.write("few.txt", b"cat\ndog\n");
     for output in ["v.npy", "v.safetensors", "v.parquet", "v.jsonl"] {
@@ -192,7 +194,7 @@ fn embeddings_onto_a_full_disk_leave_the_old_file_and_go_on_later() {
         // 400 vectors of 16 numbers are 25,600 bytes; 30,720 hold the vectors that are kept aside, not every file made of them.
         for blocks in [16, 60] {
             let result = limited(&place, blocks, &embed("many.txt", "2"));
-            if result.code == Some(0) {
+            if blocks == 60 && result.code == Some(0) {
                 continue;
             }
             result.fails(1, &["v.", "too large"]);

@@ -5,9 +5,9 @@
 use candle_core::Var;
 use divan::{Bencher, black_box};
 use nearkin_encoder::host::tensor;
-use nearkin_encoder::layer::{BatchNorm, Conv2d};
+use nearkin_encoder::layer::{BatchNorm, Conv2d, Kernel, Map};
 use nearkin_encoder::network::Resnet;
-use nearkin_encoder::op::{Epilogue, Pooling, Window, pool2d};
+use nearkin_encoder::op::{Epilogue, Pool, Pooling, pool2d};
 use nearkin_encoder::parameters::Scope;
 use nearkin_encoder::{
     DType, Device, Embedder, Error, Head, InputShape, Mode, Network, Tensor, tape,
@@ -44,8 +44,12 @@ fn bench_step(bencher: Bencher, forward: impl Fn() -> Result<Tensor, Error>) {
 #[divan::bench(args = MAPS)]
 fn convolution(bencher: Bencher, shape: [usize; 2]) {
     let scope = Scope::new(1, DType::F32, &Device::Cpu);
-    let window = Window::square(1, 1);
-    let conv = Conv2d::new(&scope, [shape[1]; 2], 3, window).expect("there is memory");
+    let mut map = Map {
+        height: shape[0],
+        width: shape[0],
+        channels: shape[1],
+    };
+    let conv = Conv2d::new(&scope, &mut map, shape[1], Kernel::same(3, 3)).expect("it fits");
     let x = inner_maps(shape);
     bench_step(bencher, || conv.forward(&x, Mode::Train));
 }
@@ -72,8 +76,8 @@ fn batch_norm_relu_max_pool(bencher: Bencher, shape: [usize; 2]) {
 
 #[divan::bench(args = MAPS)]
 fn max_pool(bencher: Bencher, shape: [usize; 2]) {
-    let (x, window) = (inner_maps(shape), Window::square(2, 0));
-    bench_step(bencher, || Ok(pool2d(&x, Pooling::Max, [2, 2], window)?));
+    let (x, pool) = (inner_maps(shape), Pool::square(Pooling::Max, 2, 2, 0));
+    bench_step(bencher, || Ok(pool2d(&x, pool)?));
 }
 
 #[divan::bench]

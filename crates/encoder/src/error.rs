@@ -31,7 +31,8 @@ pub enum Error {
     },
     /// A layer gets a feature map smaller than its window.
     #[error(
-        "{layer}: the feature map is {height}x{width} here, smaller than the layer's {window}x{window} window; use a larger input or fewer stages"
+        "{layer}: the feature map is {height}x{width} here, smaller than the layer's {}x{} window; use a larger input or fewer stages",
+        window[0], window[1]
     )]
     TooSmall {
         /// The layer's name.
@@ -40,8 +41,8 @@ pub enum Error {
         height: usize,
         /// Width of the map that arrives.
         width: usize,
-        /// The layer's window.
-        window: usize,
+        /// Height and width of the layer's window.
+        window: [usize; 2],
     },
     /// A weight file lacks a tensor that the network has.
     #[error("{path}: tensor \"{tensor}\" is missing")]

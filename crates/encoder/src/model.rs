@@ -9,7 +9,10 @@
 use crate::error::{Error, Result};
 use crate::image::ImageInput;
 use crate::network::{Embedder, Head, InputShape, Network};
+use crate::parameters::Scope;
+use crate::stored::Stored;
 use crate::weights;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -96,7 +99,16 @@ impl Model {
     /// # Errors
     /// A setting does not fit the input.
     pub fn new(network: Network, head: Head, input: Input, seed: u64) -> Result<Self> {
-        let embedder = Embedder::new(&network, &head, input.shape(), seed)?;
+        let scope = Scope::new(seed, DType::F32, &Device::Cpu);
+        Self::on(network, head, input, &scope)
+    }
+
+    /// The same with the weights of `scope`.
+    ///
+    /// # Errors
+    /// A setting does not fit the input, or the stored weights not the network.
+    pub fn on(network: Network, head: Head, input: Input, scope: &Scope) -> Result<Self> {
+        let embedder = Embedder::on(&network, &head, input.shape(), scope)?;
         Ok(Self {
             config: Config {
                 format: FORMAT,
@@ -143,8 +155,8 @@ impl Model {
             });
         }
         let config = Self::read_config(&path)?;
-        let embedder = Embedder::new(&config.network, &config.head, config.input.shape(), 0)?;
-        weights::load(embedder.parameters(), &folder.join(WEIGHTS))?;
+        let scope = Scope::stored(Stored::open(&folder.join(WEIGHTS))?, 0);
+        let embedder = Embedder::on(&config.network, &config.head, config.input.shape(), &scope)?;
         Ok(Self { config, embedder })
     }
 
@@ -172,7 +184,7 @@ mod tests {
     use super::*;
     use crate::layer::Mode;
     use crate::network::{Convnet, Mlp};
-    use candle_core::{DType, Device, Tensor};
+    use candle_core::Tensor;
 
     fn model() -> Model {
         let network = Network::Convnet(Convnet {
@@ -188,7 +200,7 @@ mod tests {
             network,
             Head {
                 dim: 3,
-                normalize: true,
+                ..Head::default()
             },
             input,
             5,

@@ -33,6 +33,8 @@ pub enum Storage {
     Plain,
     /// A convolution kernel: `[O, kh, kw, C]` here, `[O, C, kh, kw]` in files, as `PyTorch` has it.
     Kernel,
+    /// A matrix `[O, C]` here, a 1×1 convolution `[O, C, 1, 1]` in files.
+    Pointwise,
     /// Equal blocks of rows, each a tensor of its own in files: the projections of attention, made in one product here.
     Blocks(&'static [&'static str]),
     /// Rows, each a vector of its own in files: the scale and the shift of a norm.
@@ -58,7 +60,7 @@ impl Storage {
     /// The names of the parts that it lies in, where it lies in parts.
     fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Plain | Self::Kernel => &[],
+            Self::Plain | Self::Kernel | Self::Pointwise => &[],
             Self::Blocks(parts) | Self::Rows(parts) => parts,
         }
     }
@@ -68,6 +70,7 @@ impl Storage {
         match self {
             Self::Plain => shape.to_vec(),
             Self::Kernel => vec![shape[0], shape[3], shape[1], shape[2]],
+            Self::Pointwise => vec![shape[0], shape[1], 1, 1],
             Self::Blocks(parts) => [&[shape[0] / parts.len()], &shape[1..]].concat(),
             Self::Rows(_) => shape[1..].to_vec(),
         }
@@ -138,6 +141,10 @@ pub struct Scope {
     stored: Option<Rc<Stored>>,
     /// Beginnings of the names of parameters that are not learned.
     frozen: Rc<[String]>,
+    /// Whether batch norms keep their running averages and work from them, in training too.
+    statistics_held: bool,
+    /// Whether parameters are zeros.
+    is_blank: bool,
     lora: Option<Rc<Lora>>,
     dtype: DType,
     device: Device,
@@ -153,6 +160,8 @@ impl Scope {
             seed,
             stored: None,
             frozen: Rc::default(),
+            statistics_held: false,
+            is_blank: false,
             lora: None,
             dtype,
             device: device.clone(),
@@ -176,6 +185,29 @@ impl Scope {
             frozen: beginnings.into(),
             ..self
         }
+    }
+
+    /// A root whose parameters are zeros, which cost next to nothing: for those who ask what a network has.
+    pub fn blank() -> Self {
+        Self {
+            is_blank: true,
+            ..Self::new(0, DType::F32, &Device::Cpu)
+        }
+    }
+
+    /// The same with batch norms that keep their running averages and work from them, in training too.
+    #[must_use]
+    pub fn holding_statistics(self) -> Self {
+        Self {
+            statistics_held: true,
+            ..self
+        }
+    }
+
+    /// Whether the batch norm here keeps its running averages: all do, or its own are frozen by name.
+    pub(crate) fn holds_statistics(&self) -> bool {
+        self.statistics_held
+            || self.is_frozen(&format!("{}{}running_mean", self.label, self.prefix))
     }
 
     /// The same with adapters beside some of the linear layers; nothing else is learned.
@@ -274,6 +306,7 @@ impl Scope {
             Some(weights) if !weights.is_fresh(&name) => {
                 Var::from_vec(weights.read(&stored, storage, shape)?, shape, &self.device)?
             }
+            _ if self.is_blank => self.var(vec![0.0; count], shape)?,
             _ => {
                 let numbers = init.sample(count, &mut named_rng(self.seed, &name));
                 self.var(numbers, shape)?
@@ -304,8 +337,7 @@ impl Scope {
 
     /// Notes a parameter, frozen where its name says so, and returns the tensor that layers use.
     fn made(&self, mut parameter: Parameter) -> Tensor {
-        let frozen = |start: &String| parameter.name.starts_with(start.as_str());
-        let shared = if self.frozen.iter().any(frozen) {
+        let shared = if self.is_frozen(&parameter.name) {
             parameter.kind = Kind::Frozen;
             // No variable to the tapes: its gradient is not computed.
             parameter.var.as_detached_tensor()
@@ -314,6 +346,12 @@ impl Scope {
         };
         self.made.borrow_mut().push(parameter);
         shared
+    }
+
+    fn is_frozen(&self, name: &str) -> bool {
+        self.frozen
+            .iter()
+            .any(|start| name.starts_with(start.as_str()))
     }
 
     /// The stored weights, of which layers may read tensors that are no parameters.

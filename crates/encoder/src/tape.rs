@@ -45,7 +45,7 @@ type Backward = dyn FnOnce(&Tensor) -> Result<Vec<Option<Tensor>>>;
 /// use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network, network::Mlp, host::tensor, tape};
 ///
 /// let network = Network::Mlp(Mlp { hidden: vec![3] });
-/// let embedder = Embedder::new(&network, &Head { dim: 2, normalize: true }, InputShape::Features { dim: 4 }, 7)?;
+/// let embedder = Embedder::new(&network, &Head { dim: 2, ..Head::default() }, InputShape::Features { dim: 4 }, 7)?;
 /// let x = tensor(vec![1.0; 4], (1, 4))?;
 /// let (embedding, tape) = tape::record(|| embedder.forward(&x, Mode::Train))?;
 /// let gradients = tape.backward(&embedding, vec![1.0, -1.0])?;
@@ -238,7 +238,7 @@ pub(crate) fn push<const N: usize>(
 }
 
 /// The same for any number of inputs.
-fn push_all(
+pub(crate) fn push_all(
     name: &'static str,
     inputs: Vec<Tensor>,
     y: Tensor,

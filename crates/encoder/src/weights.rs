@@ -37,6 +37,9 @@ pub fn tensors(parameters: &Parameters) -> Result<Tensors> {
             Storage::Kernel => {
                 stored.insert(p.stored[0].clone(), values.permute((0, 3, 1, 2))?);
             }
+            Storage::Pointwise => {
+                stored.insert(p.stored[0].clone(), values.reshape(&shape[..])?);
+            }
             Storage::Blocks(_) | Storage::Rows(_) => {
                 let rows = p.var.dims()[0] / p.stored.len();
                 for (part, name) in p.stored.iter().enumerate() {
@@ -190,7 +193,7 @@ mod tests {
             &network,
             &Head {
                 dim: 4,
-                normalize: true,
+                ..Head::default()
             },
             input,
             seed,

@@ -5,9 +5,9 @@
 
 use candle_core::Var;
 use nearkin_encoder::layer::BatchNorm;
-use nearkin_encoder::network::{Resnet, resnet::Stem};
+use nearkin_encoder::network::Resnet;
 use nearkin_encoder::op::{
-    self, Activation, Epilogue, Heads, Moments, Pooling, Rule, State, Window,
+    self, Activation, Epilogue, Heads, Moments, Pool, Pooling, Rule, State, Window,
 };
 use nearkin_encoder::parameters::Scope;
 use nearkin_encoder::{DType, Device, Embedder, Head, InputShape, Mode, Network, Tensor};
@@ -165,8 +165,16 @@ impl Case {
             padding: s.padding,
         };
         match self.op.as_str() {
-            "conv2d" => op::conv2d(&x[0], &x[1], window),
-            "pool2d" => op::pool2d(&x[0], pooling(&s.kind), s.kernel, window),
+            "conv2d" => op::conv2d(&x[0], &x[1], None, window.into()),
+            "pool2d" => {
+                let pool = Pool {
+                    kind: pooling(&s.kind),
+                    kernel: s.kernel,
+                    window,
+                    ceil: false,
+                };
+                op::pool2d(&x[0], pool)
+            }
             "global_average" => op::global_average(&x[0]),
             "batch_norm" | "batch_norm_pool" => Ok(self.batch_norm(x)?.0),
             "batch_norm_inference" | "batch_norm_pool_inference" => {
@@ -358,11 +366,11 @@ fn a_whole_residual_network_equals_pytorch() {
     let network = Network::Resnet(Resnet {
         blocks: vec![1, 1],
         width: 4,
-        stem: Stem::Small,
+        ..Resnet::default()
     });
     let head = Head {
         dim: 5,
-        normalize: true,
+        ..Head::default()
     };
     let input = InputShape::Image {
         height: 8,

@@ -3,63 +3,169 @@
 use candle_core::Var;
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    Convnet, InputShape, Mlp, Network, Resnet, convnet::Reduce, resnet::Stem,
+    Alexnet, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3, InputShape, Mlp,
+    MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce, facenet::Variant,
 };
 use nearkin_encoder::parameters::Scope;
-use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor, op, tape};
+use nearkin_encoder::stored::Stored;
+use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Tensor, op, tape, weights};
 
-const IMAGE: InputShape = InputShape::Image {
-    height: 16,
-    width: 16,
-    channels: 3,
-};
+fn square(side: usize) -> InputShape {
+    InputShape::Image {
+        height: side,
+        width: side,
+        channels: 3,
+    }
+}
 
 fn head() -> Head {
     Head {
         dim: 8,
-        normalize: true,
+        ..Head::default()
     }
 }
 
+/// A network with the shape of its input.
+struct Trial {
+    network: Network,
+    input: InputShape,
+}
+
 /// Every network of the catalogue, narrow, in each of its forms.
-fn networks() -> Vec<Network> {
+fn networks() -> Vec<Trial> {
     let small = |network: Network| match network {
-        Network::Convnet(_) => vec![
-            Network::Convnet(Convnet {
-                widths: vec![4, 6],
-                reduce: Reduce::Flatten,
-            }),
-            Network::Convnet(Convnet {
-                widths: vec![4, 6],
-                reduce: Reduce::Average,
-            }),
-        ],
-        Network::Resnet(_) => vec![
-            Network::Resnet(Resnet {
-                blocks: vec![1, 2],
-                width: 4,
-                stem: Stem::Small,
-            }),
-            Network::Resnet(Resnet {
-                blocks: vec![1, 1],
-                width: 4,
-                stem: Stem::Large,
-            }),
-        ],
+        Network::Convnet(_) => [Reduce::Flatten, Reduce::Average]
+            .map(|reduce| {
+                let widths = vec![4, 6];
+                Network::Convnet(Convnet { widths, reduce })
+            })
+            .into(),
+        Network::Resnet(_) => resnets(),
         Network::Mlp(_) => vec![
             Network::Mlp(Mlp { hidden: vec![8] }),
             Network::Mlp(Mlp { hidden: vec![] }),
         ],
+        Network::Facenet(_) => facenets(),
+        Network::Googlenet(_) => [Stem::Small, Stem::Large]
+            .map(|stem| {
+                let width = narrow(0.0625);
+                Network::Googlenet(Googlenet {
+                    stem,
+                    width,
+                    ..Googlenet::default()
+                })
+            })
+            .into(),
+        Network::InceptionV3(_) => vec![Network::InceptionV3(InceptionV3 {
+            stem: Stem::Small,
+            width: narrow(0.0625),
+            ..InceptionV3::default()
+        })],
+        Network::InceptionResnetV1(_) => inception_resnets(),
+        Network::Casia(_) => [false, true]
+            .map(|batch_norm| {
+                let width = narrow(0.0625);
+                Network::Casia(Casia {
+                    width,
+                    batch_norm,
+                    ..Casia::default()
+                })
+            })
+            .into(),
+        Network::Alexnet(_) => vec![Network::Alexnet(Alexnet {
+            stem: Stem::Small,
+            width: narrow(0.0625),
+            ..Alexnet::default()
+        })],
+        Network::MobilenetV3(_) => vec![Network::MobilenetV3(MobilenetV3 {
+            stem: Stem::Small,
+            width: narrow(0.25),
+            ..MobilenetV3::default()
+        })],
+        Network::Vit(_) => vec![Network::Vit(Vit {
+            patch: 5,
+            width: 12,
+            depth: 2,
+            heads: 3,
+        })],
     };
-    Network::catalogue()
-        .into_iter()
-        .flat_map(|(_, _, network)| small(network))
-        .collect()
+    let all = Network::catalogue().into_iter();
+    let all = all.flat_map(|(_, _, network)| small(network));
+    all.map(|network| {
+        let input = square(match network {
+            Network::Googlenet(_) | Network::InceptionV3(_) | Network::InceptionResnetV1(_) => 32,
+            _ => 16,
+        });
+        Trial { network, input }
+    })
+    .collect()
 }
 
-fn images(count: usize) -> Tensor {
-    let numbers = (0..count * IMAGE.numbers()).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0);
-    tensor(numbers.collect(), IMAGE.batch(count)).unwrap()
+fn narrow(factor: f64) -> Width {
+    Width::try_from(factor).unwrap()
+}
+
+fn resnets() -> Vec<Network> {
+    let forms = [
+        (vec![1, 2], false, Stem::Small),
+        (vec![1, 1], false, Stem::Large),
+        (vec![1, 2], true, Stem::Small),
+    ];
+    let of = |(blocks, bottleneck, stem)| {
+        Network::Resnet(Resnet {
+            blocks,
+            bottleneck,
+            width: 4,
+            stem,
+        })
+    };
+    forms.into_iter().map(of).collect()
+}
+
+fn facenets() -> Vec<Network> {
+    let forms = Variant::ALL
+        .into_iter()
+        .flat_map(|layers| [(layers, false), (layers, true)]);
+    let of = |(layers, batch_norm)| {
+        Network::Facenet(Facenet {
+            layers,
+            stem: if batch_norm { Stem::Small } else { Stem::Large },
+            // Without batch norm a layer of one or two channels may give nothing but zeros.
+            width: narrow(match (batch_norm, layers) {
+                (true, Variant::Nns2) => 0.5,
+                (true, _) => 0.0625,
+                (false, Variant::Nns2) => 1.0,
+                (false, _) => 0.25,
+            }),
+            batch_norm,
+        })
+    };
+    forms.map(of).collect()
+}
+
+fn inception_resnets() -> Vec<Network> {
+    let of = |last| {
+        Network::InceptionResnetV1(InceptionResnetV1 {
+            stem: Stem::Small,
+            blocks: [1, 1, 1],
+            width: narrow(0.25),
+            last,
+            ..InceptionResnetV1::default()
+        })
+    };
+    vec![of(true), of(false)]
+}
+
+impl Trial {
+    fn embedder(&self) -> Embedder {
+        Embedder::new(&self.network, &head(), self.input, 3).unwrap()
+    }
+
+    fn images(&self, count: usize) -> Tensor {
+        let numbers =
+            (0..count * self.input.numbers()).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0);
+        tensor(numbers.collect(), self.input.batch(count)).unwrap()
+    }
 }
 
 fn weights(count: usize) -> Vec<f32> {
@@ -76,9 +182,10 @@ fn weighted_sum(embeddings: &Tensor) -> Tensor {
 
 #[test]
 fn every_learned_parameter_receives_a_gradient() {
-    for network in networks() {
-        let embedder = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
-        let store = weighted_sum(&embedder.forward(&images(6), Mode::Train).unwrap())
+    for trial in networks() {
+        let network = &trial.network;
+        let embedder = trial.embedder();
+        let store = weighted_sum(&embedder.forward(&trial.images(6), Mode::Train).unwrap())
             .backward()
             .unwrap();
         for p in embedder.parameters().learned() {
@@ -103,11 +210,12 @@ fn every_learned_parameter_receives_a_gradient() {
 
 #[test]
 fn the_own_tape_gives_the_gradients_of_candles_tape() {
-    for network in networks() {
-        let embedder = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
-        let (y, tape) = tape::record(|| embedder.forward(&images(6), Mode::Train)).unwrap();
+    for trial in networks() {
+        let network = &trial.network;
+        let embedder = trial.embedder();
+        let (y, tape) = tape::record(|| embedder.forward(&trial.images(6), Mode::Train)).unwrap();
         let gradients = tape.backward(&y, weights(y.elem_count())).unwrap();
-        let y = embedder.forward(&images(6), Mode::Train).unwrap();
+        let y = embedder.forward(&trial.images(6), Mode::Train).unwrap();
         let store = weighted_sum(&y).backward().unwrap();
         for p in embedder.parameters().learned() {
             let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -124,8 +232,8 @@ fn the_own_tape_gives_the_gradients_of_candles_tape() {
 
 #[test]
 fn the_own_tape_drops_no_gradient_in_silence() {
-    let x = images(1).flatten_from(1).unwrap();
-    let w = Var::ones((2, IMAGE.numbers()), DType::F32, &Device::Cpu).unwrap();
+    let x = networks()[0].images(1).flatten_from(1).unwrap();
+    let w = Var::ones((2, x.dim(1).unwrap()), DType::F32, &Device::Cpu).unwrap();
     let b = Var::zeros(2, DType::F32, &Device::Cpu).unwrap();
     let linear = |w: &Tensor| op::linear(&x, w, &b, op::Activation::None);
     let (y, tape) = tape::record(|| linear(&w)).unwrap();
@@ -146,44 +254,80 @@ fn the_own_tape_drops_no_gradient_in_silence() {
 
 #[test]
 fn fused_networks_equal_composed_ones_in_f64() {
-    for network in networks() {
-        let fused = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
+    for trial in networks() {
+        let network = &trial.network;
+        let fused = trial.embedder();
         let exact = Embedder::on(
-            &network,
+            network,
             &head(),
-            IMAGE,
+            trial.input,
             &Scope::new(3, DType::F64, &Device::Cpu),
         )
         .unwrap();
-        let y = fused.forward(&images(6), Mode::Train).unwrap();
+        let y = fused.forward(&trial.images(6), Mode::Train).unwrap();
         let z = exact
-            .forward(&images(6).to_dtype(DType::F64).unwrap(), Mode::Train)
+            .forward(&trial.images(6).to_dtype(DType::F64).unwrap(), Mode::Train)
             .unwrap();
         let (store, exact_store) = (
             weighted_sum(&y).backward().unwrap(),
             weighted_sum(&z).backward().unwrap(),
         );
-        close(&format!("{network:?}"), &y, &z);
+        let tolerance = tolerance(network);
+        let of_outputs = if tolerance > 2e-4 { 1e-3 } else { 2e-4 };
+        close(&format!("{network:?}"), (&y, &z), of_outputs, 1e-3);
+        let learned = exact.parameters().learned();
+        // A gradient that mathematics has as zero is rounding, to be measured by the others.
+        let floor = match tolerance {
+            0.1 => 1e-2 * largest(learned.map(|q| exact_store.get(&q.var).unwrap().clone())),
+            _ => 1e-3,
+        };
         for (p, q) in fused
             .parameters()
             .learned()
             .zip(exact.parameters().learned())
         {
             let name = format!("{network:?} {}", p.name);
-            close(
-                &name,
-                store.get(&p.var).unwrap(),
-                exact_store.get(&q.var).unwrap(),
-            );
+            let both = (store.get(&p.var).unwrap(), exact_store.get(&q.var).unwrap());
+            close(&name, both, tolerance, floor);
         }
         // The running statistics that the pass has left, too.
+        let floor = if tolerance > 2e-4 { 1e-2 } else { 1e-3 };
         for (p, q) in fused.parameters().iter().zip(exact.parameters()) {
-            close(&p.name, p.var.as_tensor(), q.var.as_tensor());
+            let both = (p.var.as_tensor(), q.var.as_tensor());
+            close(&p.name, both, of_outputs, floor);
         }
     }
 }
 
-fn close(what: &str, a: &Tensor, b: &Tensor) {
+/// How near a network in `f32` comes to itself in `f64`, relative to the largest number of a tensor.
+///
+/// In a deep network with batch norm some ReLU or maximum is so near its kink that rounding decides it, and moves all
+/// gradients before it by a percent and more: here they are held to be of the same size and sign. That they are right is
+/// shown layer by layer in `operations.rs` and against PyTorch in `architectures.rs`.
+fn tolerance(network: &Network) -> f64 {
+    match network {
+        Network::Googlenet(_)
+        | Network::InceptionV3(_)
+        | Network::InceptionResnetV1(_)
+        | Network::MobilenetV3(_) => 0.1,
+        Network::Facenet(facenet) if facenet.batch_norm => 1e-2,
+        _ => 2e-4,
+    }
+}
+
+fn largest(numbers: impl Iterator<Item = Tensor>) -> f64 {
+    let largest = |t: Tensor| {
+        t.abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f64>()
+            .unwrap()
+    };
+    numbers.map(largest).fold(0.0, f64::max)
+}
+
+fn close(what: &str, (a, b): (&Tensor, &Tensor), tolerance: f64, floor: f64) {
     let numbers = |t: &Tensor| {
         t.to_dtype(DType::F64)
             .unwrap()
@@ -193,24 +337,25 @@ fn close(what: &str, a: &Tensor, b: &Tensor) {
             .unwrap()
     };
     let (a, b) = (numbers(a), numbers(b));
-    let scale = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+    let scale = b.iter().fold(floor, |m, x| m.max(x.abs()));
     for (x, y) in a.iter().zip(&b) {
-        assert!((x - y).abs() < 2e-4 * scale, "{what}: {x} against {y}");
+        assert!((x - y).abs() < tolerance * scale, "{what}: {x} against {y}");
     }
 }
 
 #[test]
 fn evaluation_does_not_depend_on_the_rest_of_the_batch() {
-    for network in networks() {
-        let embedder = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
-        embedder.forward(&images(6), Mode::Train).unwrap();
+    for trial in networks() {
+        let network = &trial.network;
+        let embedder = trial.embedder();
+        embedder.forward(&trial.images(6), Mode::Train).unwrap();
         let all = embedder
-            .forward(&images(6), Mode::Eval)
+            .forward(&trial.images(6), Mode::Eval)
             .unwrap()
             .to_vec2::<f32>()
             .unwrap();
         let one = embedder
-            .forward(&images(6).narrow(0, 4, 1).unwrap(), Mode::Eval)
+            .forward(&trial.images(6).narrow(0, 4, 1).unwrap(), Mode::Eval)
             .unwrap()
             .to_vec2::<f32>()
             .unwrap();
@@ -222,15 +367,19 @@ fn evaluation_does_not_depend_on_the_rest_of_the_batch() {
 
 #[test]
 fn evaluation_leaves_no_tape() {
-    for network in networks() {
-        let embedder = Embedder::new(&network, &head(), IMAGE, 3).unwrap();
+    for trial in networks() {
+        let network = &trial.network;
+        let embedder = trial.embedder();
         assert!(
-            !embedder.forward(&images(2), Mode::Eval).unwrap().track_op(),
+            !embedder
+                .forward(&trial.images(2), Mode::Eval)
+                .unwrap()
+                .track_op(),
             "{network:?}"
         );
         assert!(
             embedder
-                .forward(&images(2), Mode::Train)
+                .forward(&trial.images(2), Mode::Train)
                 .unwrap()
                 .track_op(),
             "{network:?}"
@@ -240,7 +389,8 @@ fn evaluation_leaves_no_tape() {
 
 #[test]
 fn replay_leaves_running_statistics_alone() {
-    let embedder = Embedder::new(&networks()[0], &head(), IMAGE, 3).unwrap();
+    let trial = &networks()[0];
+    let embedder = trial.embedder();
     let buffers = || {
         let stored = embedder
             .parameters()
@@ -252,13 +402,13 @@ fn replay_leaves_running_statistics_alone() {
     };
     let before = buffers();
     let replayed = embedder
-        .forward(&images(6), Mode::Replay)
+        .forward(&trial.images(6), Mode::Replay)
         .unwrap()
         .to_vec2::<f32>()
         .unwrap();
     assert_eq!(before, buffers());
     let trained = embedder
-        .forward(&images(6), Mode::Train)
+        .forward(&trial.images(6), Mode::Train)
         .unwrap()
         .to_vec2::<f32>()
         .unwrap();
@@ -267,28 +417,25 @@ fn replay_leaves_running_statistics_alone() {
 }
 
 #[test]
-fn resnet_18_has_the_weights_of_its_paper() {
-    let resnet = Network::Resnet(Resnet {
-        stem: Stem::Large,
-        ..Resnet::default()
-    });
-    let input = InputShape::Image {
-        height: 32,
-        width: 32,
-        channels: 3,
-    };
-    let embedder = Embedder::new(
-        &resnet,
-        &Head {
-            dim: 1000,
-            normalize: false,
-        },
-        input,
-        1,
-    )
-    .unwrap();
-    // torchvision.models.resnet18(): sum(p.numel() for p in m.parameters()) = 11689512
-    assert_eq!(embedder.parameters().count(), 11_689_512);
+fn every_network_is_built_from_its_settings_and_its_weights_again() {
+    for trial in networks() {
+        let (folder, network) = (tempfile::tempdir().unwrap(), &trial.network);
+        let path = folder.path().join("w.safetensors");
+        let one = trial.embedder();
+        // Running averages that are not those of a new network.
+        one.forward(&trial.images(6), Mode::Train).unwrap();
+        weights::save(one.parameters(), &path).unwrap();
+        let settings = serde_json::to_string(network).unwrap();
+        let read: Network = serde_json::from_str(&settings).unwrap();
+        assert_eq!(*network, read);
+        let scope = Scope::stored(Stored::open(&path).unwrap(), 9);
+        let other = Embedder::on(&read, &head(), trial.input, &scope).unwrap();
+        let embed = |embedder: &Embedder| {
+            let y = embedder.forward(&trial.images(2), Mode::Eval).unwrap();
+            y.to_vec2::<f32>().unwrap()
+        };
+        assert_eq!(embed(&one), embed(&other), "{network:?}");
+    }
 }
 
 #[test]

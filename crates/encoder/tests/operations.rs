@@ -1,10 +1,11 @@
 //! Every fused operation against its composed twin in f64 and against central differences.
 
 use nearkin_encoder::op::{
-    Activation, Dropout, Epilogue, Heads, Pooling, TokenPooling, Window, activation, attention,
-    batch_norm, batch_norm_inference, batch_norm_pool, batch_norm_pool_inference, concat, conv2d,
-    dropout, gather, global_average, layer_norm, linear, normalize, pool2d, softmax_cross_entropy,
-    sum, token_pool,
+    Activation, Convolution, Dropout, Epilogue, Heads, Pool, Pooling, ResponseNorm, TokenPooling,
+    Window, activation, attention, batch_norm, batch_norm_inference, batch_norm_pool,
+    batch_norm_pool_inference, concat, conv2d, dropout, gather, global_average, image_tokens,
+    layer_norm, linear, maxout, normalize, pool2d, response_norm, scale, scale_channels,
+    softmax_cross_entropy, sum, token_pool,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -56,6 +57,13 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+const NORM: ResponseNorm = ResponseNorm {
+    size: 5,
+    alpha: 0.7,
+    beta: 0.75,
+    bias: 1.5,
+};
+
 fn layers() -> Vec<Case> {
     let heads = |dropout| Heads {
         heads: 2,
@@ -68,6 +76,31 @@ fn layers() -> Vec<Case> {
         case("relu", &[&[5, 7]], |x| activation(&x[0], Activation::Relu)),
         case("gelu", &[&[5, 7]], |x| activation(&x[0], Activation::Gelu)),
         case("tanh", &[&[5, 7]], |x| activation(&x[0], Activation::Tanh)),
+        case("sigmoid", &[&[5, 7]], |x| {
+            activation(&x[0], Activation::Sigmoid)
+        }),
+        case("hard sigmoid", &[&[5, 7]], |x| {
+            activation(&scale(&x[0], 3.0)?, Activation::HardSigmoid)
+        }),
+        case("hard swish", &[&[5, 7]], |x| {
+            activation(&scale(&x[0], 3.0)?, Activation::HardSwish)
+        }),
+        case("maxout", &[&[5, 12]], |x| maxout(&x[0], 3)),
+        case("scale channels", &[&[2, 3, 4, 5], &[2, 5]], |x| {
+            scale_channels(&x[0], &x[1])
+        }),
+        case("response norm", &[&[2, 3, 4, 9]], |x| {
+            response_norm(&x[0], NORM)
+        }),
+        case("response norm of an even size", &[&[7, 5]], |x| {
+            let (size, beta) = (4, 1.5);
+            response_norm(&x[0], ResponseNorm { size, beta, ..NORM })
+        }),
+        case(
+            "image tokens",
+            &[&[2, 2, 3, 4], &[1, 1, 4], &[1, 7, 4]],
+            |x| image_tokens(&x[0], &x[1], &x[2]),
+        ),
         case("dropout", &[&[5, 7]], move |x| dropout(&x[0], dropped)),
         case("linear", &[&[5, 7], &[4, 7], &[4]], |x| {
             linear(&x[0], &x[1], &x[2], Activation::None)
@@ -98,6 +131,7 @@ fn layers() -> Vec<Case> {
             attention(&x[0], Some(&x[1]), &heads(Some(dropped)))
         }),
         case("concat", &[&[5, 3], &[5, 1], &[5, 2]], concat),
+        case("concat maps", &[&[2, 2, 3, 3], &[2, 2, 3, 1]], concat),
         case("sum", &[&[5, 3], &[5, 3]], |x| sum(&x[0], &x[1])),
         case("sum of one twice", &[&[5, 3]], |x| sum(&x[0], &x[0])),
     ]
@@ -132,17 +166,46 @@ fn convolutions() -> Vec<Case> {
         cases.push(case(
             name,
             &[&[2, 7, 6, 3], &[4, kernel, kernel, 3]],
-            move |x| conv2d(&x[0], &x[1], Window::square(stride, padding)),
+            move |x| conv2d(&x[0], &x[1], None, Window::square(stride, padding).into()),
         ));
     }
     let uneven = Window {
         stride: [1, 1],
         padding: [0, 2],
     };
+    for (name, groups, inputs, outputs) in [
+        ("conv in two groups", 2, 4, 6),
+        ("depthwise conv", 3, 3, 3),
+        ("depthwise conv of two outputs", 3, 3, 6),
+    ] {
+        let of_groups = Convolution {
+            groups,
+            ..Window::square(2, 1).into()
+        };
+        let shapes: [&[usize]; 3] = [
+            &[2, 7, 6, inputs],
+            &[outputs, 3, 3, inputs / groups],
+            &[outputs],
+        ];
+        cases.push(case(name, &shapes, move |x| {
+            conv2d(&x[0], &x[1], Some(&x[2]), of_groups)
+        }));
+    }
+    let relu = Convolution {
+        relu: true,
+        ..Window::square(1, 1).into()
+    };
+    let shapes: [&[usize]; 3] = [&[2, 4, 5, 3], &[4, 3, 3, 3], &[4]];
+    cases.push(case("conv with bias and relu", &shapes, move |x| {
+        conv2d(&x[0], &x[1], Some(&x[2]), relu)
+    }));
+    cases.push(case("conv with relu", &shapes[..2], move |x| {
+        conv2d(&x[0], &x[1], None, relu)
+    }));
     cases.push(case(
         "conv 1x5 uneven",
         &[&[2, 3, 6, 3], &[4, 1, 5, 3]],
-        move |x| conv2d(&x[0], &x[1], uneven),
+        move |x| conv2d(&x[0], &x[1], None, uneven.into()),
     ));
     cases
 }
@@ -156,6 +219,12 @@ fn running(x: &Tensor) -> candle_core::Result<[Tensor; 2]> {
 fn norms() -> Vec<Case> {
     let train = |x: &[Tensor], residual: Option<&Tensor>, relu| {
         Ok(batch_norm(&x[0], &x[1], 1e-5, Epilogue { residual, relu })?.0)
+    };
+    let held = |x: &[Tensor]| {
+        let [mean, variance] = &running(&x[0])?;
+        let (residual, relu) = (Some(&x[2]), true);
+        let epilogue = Epilogue { residual, relu };
+        batch_norm_inference(&x[0], &x[1], [mean, variance], 1e-5, epilogue)
     };
     let eval = |x: &[Tensor]| {
         let [mean, variance] = &running(&x[0])?;
@@ -192,6 +261,11 @@ fn norms() -> Vec<Case> {
             move |x| train(x, Some(&x[2]), true),
         ),
         case("batch_norm_inference", &[&[4, 5, 3], &[2, 3]], eval),
+        case(
+            "batch_norm_inference residual",
+            &[&[4, 5, 3], &[2, 3], &[4, 5, 3]],
+            held,
+        ),
         case("batch_norm_pool", &[&[2, 4, 6, 3], &[2, 3]], move |x| {
             Ok(batch_norm_pool(&x[0], &x[1], 1e-5)?.0)
         }),
@@ -226,14 +300,27 @@ fn pools() -> Vec<Case> {
     for (name, kind) in [
         ("max pool", Pooling::Max),
         ("average pool", Pooling::Average),
+        ("padded average pool", Pooling::PaddedAverage),
         ("l2 pool", Pooling::L2),
     ] {
-        cases.push(case(name, &[&[2, 6, 7, 3]], move |x| {
-            pool2d(&x[0], kind, [2, 2], Window::square(2, 0))
-        }));
-        cases.push(case(name, &[&[2, 6, 7, 3]], move |x| {
-            pool2d(&x[0], kind, [3, 3], Window::square(2, 1))
-        }));
+        let uneven = Pool {
+            kind,
+            kernel: [1, 4],
+            window: Window {
+                stride: [1, 2],
+                padding: [0, 2],
+            },
+            ceil: false,
+        };
+        for pool in [
+            Pool::square(kind, 2, 2, 0),
+            Pool::square(kind, 3, 2, 1),
+            Pool::square(kind, 3, 2, 0).ceil(),
+            Pool::square(kind, 2, 3, 1).ceil(),
+            uneven,
+        ] {
+            cases.push(case(name, &[&[2, 6, 7, 3]], move |x| pool2d(&x[0], pool)));
+        }
     }
     cases
 }
@@ -384,7 +471,12 @@ fn a_second_backward_pass_is_an_error() {
 fn shapes_that_do_not_fit_are_errors() {
     let t = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
     assert!(linear(&t(&[2, 3]), &t(&[4, 5]), &t(&[4]), Activation::None).is_err());
-    assert!(conv2d(&t(&[1, 2, 2, 3]), &t(&[4, 3, 3, 3]), Window::square(1, 0)).is_err());
+    let plain = |x: &[usize], w: &[usize]| conv2d(&t(x), &t(w), None, Window::square(1, 0).into());
+    assert!(plain(&[1, 2, 2, 3], &[4, 3, 3, 3]).is_err());
+    assert!(plain(&[1, 3, 3, 3], &[4, 3, 3, 1]).is_err());
+    assert!(maxout(&t(&[2, 5]), 2).is_err());
+    assert!(scale_channels(&t(&[2, 3, 3, 4]), &t(&[2, 3])).is_err());
+    assert!(image_tokens(&t(&[2, 2, 2, 3]), &t(&[1, 1, 3]), &t(&[1, 4, 3])).is_err());
     assert!(
         batch_norm(
             &t(&[2, 3]),

@@ -338,6 +338,24 @@ fn texts_are_embedded_alone_as_in_a_batch() {
     }
 }
 
+#[test]
+fn many_texts_are_embedded_as_few_of_them() {
+    let golden = Golden::read();
+    for family in &golden.families {
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(family, folder.path(), "");
+        let encoder = SentenceEncoder::load(folder.path()).unwrap();
+        let few = encode(&encoder, &TEXTS);
+        // So many that their weights are packed.
+        let many = encode(&encoder, &TEXTS.repeat(40));
+        for many in many.chunks_exact(few.len()) {
+            for (x, y) in many.iter().zip(&few) {
+                assert!((x - y).abs() <= 1e-5 * (1.0 + y.abs()), "{x} {y}");
+            }
+        }
+    }
+}
+
 /// What loading says once `change` was done to a good folder.
 fn refusal(change: impl Fn(&Path)) -> String {
     let folder = tempfile::tempdir().unwrap();

@@ -108,6 +108,7 @@ fn conv([channels, side]: [usize; 2]) -> Conv2d {
         kernel: [3, 3],
         stride: [1, 1],
         padding: [1, 1],
+        groups: 1,
     }
 }
 

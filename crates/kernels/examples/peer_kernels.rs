@@ -199,6 +199,7 @@ fn conv_works() -> Vec<Work> {
             kernel: [3, 3],
             stride: [stride, stride],
             padding: [1, 1],
+            groups: 1,
         };
         let name = |pass: &str| format!("conv_{channels}_{out_channels}_{side}_s{stride}_{pass}");
         let (x, w, dy) = (

@@ -16,9 +16,15 @@ pub enum Activation {
     Gelu,
     /// tanh(x)
     Tanh,
+    /// 1 / (1 + exp(−x))
+    Sigmoid,
+    /// min(max(x + 3, 0), 6) / 6
+    HardSigmoid,
+    /// x min(max(x + 3, 0), 6) / 6 (Howard et al., *Searching for MobileNetV3*, 2019, section 5.2)
+    HardSwish,
 }
 
-/// yᵢ = act(xᵢ); GELU and tanh within 1e-6.
+/// yᵢ = act(xᵢ); GELU, tanh and the sigmoid within 1e-6.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -35,6 +41,9 @@ pub fn activate(act: Activation, x: &[f32], y: &mut [f32]) {
         Activation::Relu => relu(x, y),
         Activation::Gelu => gelu(x, y),
         Activation::Tanh => tanh(x, y),
+        Activation::Sigmoid => sigmoid(x, y),
+        Activation::HardSigmoid => hard_sigmoid(x, y),
+        Activation::HardSwish => hard_swish(x, y),
     });
 }
 
@@ -45,10 +54,14 @@ pub fn activate_in_place(act: Activation, y: &mut [f32]) {
         Activation::Relu => for_pieces_in_place(y, GRAIN, relu_in_place),
         Activation::Gelu => for_pieces_in_place(y, GRAIN, gelu_in_place),
         Activation::Tanh => for_pieces_in_place(y, GRAIN, tanh_in_place),
+        Activation::Sigmoid => for_pieces_in_place(y, GRAIN, sigmoid_in_place),
+        Activation::HardSigmoid => for_pieces_in_place(y, GRAIN, hard_sigmoid_in_place),
+        Activation::HardSwish => for_pieces_in_place(y, GRAIN, hard_swish_in_place),
     }
 }
 
-/// dxᵢ = dyᵢ act′(xᵢ), from the input `x` of [`activate`]; the derivative of ReLU at 0 is 0.
+/// dxᵢ = dyᵢ act′(xᵢ), from the input `x` of [`activate`]; the derivative of ReLU at 0 is 0, that of the hard functions at ±3 as
+/// PyTorch has it.
 ///
 /// For ReLU the output serves as well as the input.
 ///
@@ -65,6 +78,9 @@ pub fn activate_backward(act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32])
         Activation::Relu => relu_backward(x, dy, dx),
         Activation::Gelu => gelu_backward(x, dy, dx),
         Activation::Tanh => tanh_backward(x, dy, dx),
+        Activation::Sigmoid => sigmoid_backward(x, dy, dx),
+        Activation::HardSigmoid => hard_sigmoid_backward(x, dy, dx),
+        Activation::HardSwish => hard_swish_backward(x, dy, dx),
     };
     if dx.len() <= GRAIN {
         piece(x, dy, dx);
@@ -86,6 +102,29 @@ dispatch! {
     fn tanh(x: &[f32], y: &mut [f32]) = tanh_body;
     fn tanh_in_place(y: &mut [f32]) = tanh_in_place_body;
     fn tanh_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = tanh_backward_body;
+    fn sigmoid(x: &[f32], y: &mut [f32]) = sigmoid_body;
+    fn sigmoid_in_place(y: &mut [f32]) = sigmoid_in_place_body;
+    fn sigmoid_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = sigmoid_backward_body;
+    fn hard_sigmoid(x: &[f32], y: &mut [f32]) = hard_sigmoid_body;
+    fn hard_sigmoid_in_place(y: &mut [f32]) = hard_sigmoid_in_place_body;
+    fn hard_sigmoid_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = hard_sigmoid_backward_body;
+    fn hard_swish(x: &[f32], y: &mut [f32]) = hard_swish_body;
+    fn hard_swish_in_place(y: &mut [f32]) = hard_swish_in_place_body;
+    fn hard_swish_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = hard_swish_backward_body;
+}
+
+/// The activation over a short piece, inside a kernel that is compiled for the same instructions.
+#[inline(always)]
+pub(crate) fn activate_piece<const FMA: bool>(act: Activation, y: &mut [f32]) {
+    match act {
+        Activation::None => {}
+        Activation::Relu => relu_in_place_body::<FMA>(y),
+        Activation::Gelu => gelu_in_place_body::<FMA>(y),
+        Activation::Tanh => tanh_in_place_body::<FMA>(y),
+        Activation::Sigmoid => sigmoid_in_place_body::<FMA>(y),
+        Activation::HardSigmoid => hard_sigmoid_in_place_body::<FMA>(y),
+        Activation::HardSwish => hard_swish_in_place_body::<FMA>(y),
+    }
 }
 
 /// max(x, 0), with NaN kept so that a broken network shows.
@@ -189,6 +228,94 @@ fn tanh_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn sigmoid_scalar<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp_scalar::<FMA>(-x))
+}
+
+#[inline(always)]
+fn sigmoid_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = sigmoid_scalar::<FMA>(x);
+    }
+}
+
+#[inline(always)]
+fn sigmoid_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = sigmoid_scalar::<FMA>(*y);
+    }
+}
+
+#[inline(always)]
+fn sigmoid_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        let y = sigmoid_scalar::<FMA>(x);
+        *dx = dy * fma::<FMA>(-y, y, y);
+    }
+}
+
+/// NaN is kept so that a broken network shows.
+#[inline(always)]
+fn hard_sigmoid_scalar(x: f32) -> f32 {
+    let x = if x < -3.0 { -3.0 } else { x };
+    let x = if x > 3.0 { 3.0 } else { x };
+    (x + 3.0) / 6.0
+}
+
+#[inline(always)]
+fn hard_sigmoid_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = hard_sigmoid_scalar(x);
+    }
+}
+
+#[inline(always)]
+fn hard_sigmoid_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = hard_sigmoid_scalar(*y);
+    }
+}
+
+#[inline(always)]
+fn hard_sigmoid_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        *dx = if x > -3.0 && x < 3.0 { dy / 6.0 } else { 0.0 };
+    }
+}
+
+/// −∞ · 0 is NaN; the limit is 0.
+#[inline(always)]
+fn hard_swish_scalar(x: f32) -> f32 {
+    if x <= -3.0 {
+        0.0
+    } else {
+        x * hard_sigmoid_scalar(x)
+    }
+}
+
+#[inline(always)]
+fn hard_swish_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = hard_swish_scalar(x);
+    }
+}
+
+#[inline(always)]
+fn hard_swish_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = hard_swish_scalar(*y);
+    }
+}
+
+#[inline(always)]
+fn hard_swish_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        let slope = if x > 3.0 { 1.0 } else { x / 3.0 + 0.5 };
+        *dx = if x < -3.0 { 0.0 } else { dy * slope };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,14 +338,20 @@ mod tests {
             Activation::Relu => x.max(0.0),
             Activation::Gelu => x * normal_distribution(x),
             Activation::Tanh => x.tanh(),
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         }
     }
 
-    const ALL: [Activation; 4] = [
+    const ALL: [Activation; 7] = [
         Activation::None,
         Activation::Relu,
         Activation::Gelu,
         Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
     ];
 
     #[test]
@@ -265,7 +398,7 @@ mod tests {
     #[test]
     fn extremes_have_their_limits() {
         let x = [f32::NEG_INFINITY, -200.0, 200.0, f32::INFINITY, f32::NAN];
-        for act in [Activation::Relu, Activation::Gelu] {
+        for act in [Activation::Relu, Activation::Gelu, Activation::HardSwish] {
             let mut y = [9.0; 5];
             activate(act, &x, &mut y);
             assert_eq!(y[..4], [0.0, 0.0, 200.0, f32::INFINITY], "{act:?}");
@@ -275,5 +408,10 @@ mod tests {
         activate(Activation::Tanh, &x, &mut y);
         assert_eq!(y[..4], [-1.0, -1.0, 1.0, 1.0]);
         assert!(y[4].is_nan());
+        for act in [Activation::Sigmoid, Activation::HardSigmoid] {
+            activate(act, &x, &mut y);
+            assert_eq!(y[..4], [0.0, 0.0, 1.0, 1.0], "{act:?}");
+            assert!(y[4].is_nan(), "{act:?}");
+        }
     }
 }

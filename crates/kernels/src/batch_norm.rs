@@ -28,7 +28,7 @@ pub struct BatchNorm<'a> {
     pub relu: bool,
 }
 
-/// What [`BatchNorm::forward`] measured in each channel.
+/// What [`BatchNorm::forward`] measured in each channel, or [`BatchNorm::given`] was told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchStatistics {
     /// Mean of each channel.
@@ -37,6 +37,8 @@ pub struct BatchStatistics {
     pub variance: Vec<f32>,
     /// 1 / √(variance + ε) of each channel.
     pub inverse_std: Vec<f32>,
+    /// Whether they are constants, which x does not move.
+    pub given: bool,
 }
 
 /// Where [`BatchNorm::backward`] writes.
@@ -108,11 +110,19 @@ impl BatchNorm<'_> {
         residual: Option<&[f32]>,
         y: &mut [f32],
     ) {
-        let inverse_std: Vec<f32> = variance
-            .iter()
-            .map(|v| 1.0 / (v + self.epsilon).sqrt())
-            .collect();
-        self.apply(x, [mean, &inverse_std], residual, y);
+        let stats = self.given(mean, variance);
+        self.apply(x, [mean, &stats.inverse_std], residual, y);
+    }
+
+    /// Given statistics, for [`backward`](Self::backward) after [`inference`](Self::inference).
+    pub fn given(&self, mean: &[f32], variance: &[f32]) -> BatchStatistics {
+        let deviations = variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt());
+        BatchStatistics {
+            mean: mean.to_vec(),
+            variance: variance.to_vec(),
+            inverse_std: deviations.collect(),
+            given: true,
+        }
     }
 
     /// Gradients, from the input of [`forward`](Self::forward), its statistics, and, where a ReLU followed a residual
@@ -301,6 +311,9 @@ pub(crate) fn input_slopes(
     rows: usize,
     [dgamma, dbeta]: [&[f32]; 2],
 ) -> [Vec<f32>; 2] {
+    if stats.given {
+        return [vec![0.0; scale.len()], vec![0.0; scale.len()]];
+    }
     let share = |c: usize| scale[c] / rows as f32;
     let slope = |c: usize| -share(c) * stats.inverse_std[c] * dgamma[c];
     let channels = 0..scale.len();
@@ -570,6 +583,68 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn given_statistics_are_constants_on_the_way_back() {
+        let (rows, cols) = (7, 33);
+        let (x, r, dy) = (
+            random(rows * cols, 1),
+            random(rows * cols, 2),
+            random(rows * cols, 3),
+        );
+        let (gamma, beta, mean) = (random(cols, 4), random(cols, 5), random(cols, 6));
+        let variance: Vec<f32> = random(cols, 7).iter().map(|v| 1.5 + v).collect();
+        let norm = BatchNorm {
+            gamma: &gamma,
+            beta: &beta,
+            epsilon: EPSILON,
+            relu: true,
+        };
+        let value = |x: &[f64], gamma: &[f64], beta: &[f64], r: &[f64]| {
+            let of = |i: usize| {
+                let (c, std) = (
+                    i % cols,
+                    (f64::from(variance[i % cols]) + f64::from(EPSILON)).sqrt(),
+                );
+                (gamma[c] * (x[i] - f64::from(mean[c])) / std + beta[c] + r[i]).max(0.0)
+            };
+            (0..x.len()).map(of).collect::<Vec<_>>()
+        };
+        let (x64, g64, b64, r64) = (to_f64(&x), to_f64(&gamma), to_f64(&beta), to_f64(&r));
+        let mut y = vec![9.0; x.len()];
+        norm.inference(&x, &mean, &variance, Some(&r), &mut y);
+        assert_close(&y, &value(&x64, &g64, &b64, &r64), 1e-5);
+        let (mut dx, mut dr) = (vec![9.0; x.len()], dy.clone());
+        let [mut dgamma, mut dbeta] = [vec![9.0; cols], vec![9.0; cols]];
+        let grads = BatchNormGradients {
+            dy: &mut dr,
+            dx: Some(&mut dx),
+            dgamma: &mut dgamma,
+            dbeta: &mut dbeta,
+        };
+        norm.backward(&x, Some(&y), &norm.given(&mean, &variance), grads);
+        let sum = |y: Vec<f64>| weighted(&y, &dy);
+        assert_close(
+            &dx,
+            &central_differences(&x, |x| sum(value(x, &g64, &b64, &r64))),
+            1e-5,
+        );
+        assert_close(
+            &dr,
+            &central_differences(&r, |r| sum(value(&x64, &g64, &b64, r))),
+            1e-5,
+        );
+        assert_close(
+            &dgamma,
+            &central_differences(&gamma, |g| sum(value(&x64, g, &b64, &r64))),
+            1e-5,
+        );
+        assert_close(
+            &dbeta,
+            &central_differences(&beta, |b| sum(value(&x64, &g64, b, &r64))),
+            1e-5,
+        );
     }
 
     #[test]

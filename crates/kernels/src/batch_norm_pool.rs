@@ -483,6 +483,7 @@ mod tests {
                 kernel: [2, 2],
                 stride: [2, 2],
                 padding: [0, 0],
+                ceil: false,
             };
             let (mut z, mut want) = (vec![9.0; x.len()], vec![9.0; op.output_len()]);
             let (mut argmax, mut places) = (vec![9; want.len()], vec![9; want.len()]);

@@ -1,10 +1,10 @@
 //! Two-dimensional convolution of NHWC images, forward and backward.
 
 use crate::gemm::{Beta, gemm};
-use crate::im2col;
 use crate::linear::add_to_rows;
 use crate::view::{Mat, MatMut};
 use crate::winograd::Winograd;
+use crate::{depthwise, grouped, im2col};
 
 /// A convolution (cross-correlation, as in every network library).
 ///
@@ -12,19 +12,23 @@ use crate::winograd::Winograd;
 /// y[n, i, j, o] = Σ x[n, i · stride + a − padding, j · stride + b − padding, c] w[o, a, b, c] + bias[o]
 /// ```
 ///
+/// With `groups` above 1 the channels of x and of y lie in that many equal runs, and each run of y sees its run of x
+/// alone; with as many groups as channels the convolution is depthwise.
+///
 /// # Shapes
 /// - `x`: `[batch, height, width, in_channels]`, zero outside
-/// - `w`: `[out_channels, kernel_height, kernel_width, in_channels]`, `bias`: `[out_channels]`
+/// - `w`: `[out_channels, kernel_height, kernel_width, in_channels / groups]`, `bias`: `[out_channels]`
 /// - `y`: `[batch, output_height, output_width, out_channels]`
 ///
 /// # Panics
-/// Every method panics when a slice does not fit, a stride or kernel side is 0, or the kernel is larger than the
-/// padded image.
+/// Every method panics when a slice does not fit, a stride or kernel side is 0, the kernel is larger than the
+/// padded image, or the channels are no multiple of the groups.
 ///
 /// ```
 /// use nearkin_kernels::Conv2d;
 /// let conv = Conv2d {
 ///     batch: 1, height: 1, width: 3, in_channels: 1, out_channels: 1, kernel: [1, 2], stride: [1, 1], padding: [0, 0],
+///     groups: 1,
 /// };
 /// let mut y = [0.0; 2];
 /// conv.forward(&[1.0, 2.0, 4.0], &[10.0, 1.0], None, &mut y);
@@ -48,6 +52,8 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Rows and columns of zeros added on each side.
     pub padding: [usize; 2],
+    /// Runs of channels that do not see one another; 1 for a plain convolution.
+    pub groups: usize,
 }
 
 /// How a convolution is computed.
@@ -56,8 +62,12 @@ enum Method {
     Pointwise,
     /// 3 × 3 of stride 1, with enough channels.
     Winograd,
-    /// Anything else.
+    /// Anything else with one group.
     Im2col,
+    /// One kernel for each channel.
+    Depthwise,
+    /// Several groups of channels.
+    Grouped,
 }
 
 impl Conv2d {
@@ -105,6 +115,8 @@ impl Conv2d {
             }
             Method::Winograd => self.winograd().forward(x, w, y),
             Method::Im2col => im2col::forward(self, x, w, y),
+            Method::Depthwise => depthwise::forward(self, x, w, y),
+            Method::Grouped => grouped::forward(self, x, w, y),
         }
         if let Some(bias) = bias {
             add_to_rows(bias, y);
@@ -130,6 +142,8 @@ impl Conv2d {
             }
             Method::Winograd => self.winograd().turned().backward_input(dy, w, dx),
             Method::Im2col => im2col::backward_input(self, dy, w, dx),
+            Method::Depthwise => depthwise::backward_input(self, dy, w, dx),
+            Method::Grouped => grouped::backward_input(self, dy, w, dx),
         }
     }
 
@@ -150,13 +164,22 @@ impl Conv2d {
             }
             Method::Winograd => self.winograd().backward_weight(x, dy, dw),
             Method::Im2col => im2col::backward_weight(self, x, dy, dw),
+            Method::Depthwise => depthwise::backward_weight(self, x, dy, dw),
+            Method::Grouped => grouped::backward_weight(self, x, dy, dw),
         }
     }
 
     fn method(&self) -> Method {
         /// Channels below which the transforms cost more than the products they save.
         const ENOUGH: usize = 16;
-        if (self.kernel, self.stride, self.padding) == ([1, 1], [1, 1], [0, 0]) {
+        if self.groups > 1 {
+            let of_one = self.groups == self.in_channels && self.groups == self.out_channels;
+            if of_one {
+                Method::Depthwise
+            } else {
+                Method::Grouped
+            }
+        } else if (self.kernel, self.stride, self.padding) == ([1, 1], [1, 1], [0, 0]) {
             Method::Pointwise
         } else if (self.kernel, self.stride) == ([3, 3], [1, 1])
             && self.padding.iter().all(|&p| p <= 2)
@@ -199,7 +222,7 @@ impl Conv2d {
 
     /// Numbers under the kernel at one position.
     pub(crate) fn patch_len(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.in_channels
+        self.kernel[0] * self.kernel[1] * self.in_channels / self.groups
     }
 
     fn check(&self, x: &[f32], w: &[f32], y: &[f32]) {
@@ -210,6 +233,12 @@ impl Conv2d {
                 "{self:?}"
             );
         }
+        assert!(
+            self.groups > 0
+                && self.in_channels.is_multiple_of(self.groups)
+                && self.out_channels.is_multiple_of(self.groups),
+            "{self:?}"
+        );
         let lens = (self.input_len(), self.weight_len(), self.output_len());
         assert_eq!((x.len(), w.len(), y.len()), lens, "x, w and y of {self:?}");
     }
@@ -230,13 +259,19 @@ mod tests {
                 let h = (i * conv.stride[0] + a).wrapping_sub(conv.padding[0]);
                 let w = (j * conv.stride[1] + b).wrapping_sub(conv.padding[1]);
                 if h < conv.height && w < conv.width {
-                    for (o, c) in (0..conv.out_channels)
-                        .flat_map(|o| (0..conv.in_channels).map(move |c| (o, c)))
+                    let (inputs, outputs) = (
+                        conv.in_channels / conv.groups,
+                        conv.out_channels / conv.groups,
+                    );
+                    for (o, c) in
+                        (0..conv.out_channels).flat_map(|o| (0..inputs).map(move |c| (o, c)))
                     {
-                        let x = ((n * conv.height + h) * conv.width + w) * conv.in_channels + c;
+                        let channel = o / outputs * inputs + c;
+                        let x =
+                            ((n * conv.height + h) * conv.width + w) * conv.in_channels + channel;
                         f(
                             x,
-                            ((o * kh + a) * kw + b) * conv.in_channels + c,
+                            ((o * kh + a) * kw + b) * inputs + c,
                             position * conv.out_channels + o,
                         );
                     }
@@ -261,7 +296,12 @@ mod tests {
             kernel,
             stride,
             padding,
+            groups: 1,
         }
+    }
+
+    fn grouped(groups: usize, conv: Conv2d) -> Conv2d {
+        Conv2d { groups, ..conv }
     }
 
     #[test]
@@ -280,6 +320,19 @@ mod tests {
             conv([6, 7, 9, 17, 35], [3, 3], [1, 1], [0, 2]),
             conv([3, 1, 2, 48, 16], [3, 3], [1, 1], [1, 1]),
             conv([9, 13, 16, 64, 20], [3, 3], [1, 1], [2, 1]),
+            conv([2, 8, 9, 5, 6], [1, 7], [1, 1], [0, 3]),
+            conv([2, 9, 8, 5, 6], [7, 1], [1, 1], [3, 0]),
+            conv([2, 5, 6, 32, 24], [1, 3], [1, 1], [0, 1]),
+            conv([2, 5, 6, 32, 24], [3, 1], [1, 1], [1, 0]),
+            grouped(2, conv([2, 5, 6, 6, 4], [3, 3], [1, 1], [1, 1])),
+            grouped(3, conv([1, 6, 5, 9, 15], [1, 1], [2, 1], [0, 0])),
+            grouped(4, conv([2, 5, 6, 4, 8], [3, 3], [2, 2], [1, 1])),
+            grouped(2, conv([4, 9, 9, 64, 32], [5, 5], [1, 1], [2, 2])),
+            grouped(3, conv([2, 5, 6, 3, 3], [3, 3], [1, 1], [1, 1])),
+            grouped(40, conv([2, 9, 7, 40, 40], [5, 5], [2, 2], [2, 2])),
+            grouped(33, conv([3, 8, 8, 33, 33], [3, 2], [1, 2], [1, 0])),
+            grouped(2, conv([0, 6, 7, 2, 2], [3, 3], [1, 1], [1, 1])),
+            grouped(64, conv([5, 12, 13, 64, 64], [3, 3], [1, 1], [1, 1])),
         ] {
             let (x, w, dy) = (
                 random(conv.input_len(), 1),
@@ -314,14 +367,16 @@ mod tests {
 
     #[test]
     fn gradients_are_the_same_bits_every_time() {
-        let conv = conv([4, 16, 16, 24, 24], [3, 3], [1, 1], [1, 1]);
-        let (x, dy) = (random(conv.input_len(), 1), random(conv.output_len(), 2));
-        let run = || {
-            let mut dw = vec![0.0; conv.weight_len()];
-            conv.backward_weight(&x, &dy, &mut dw);
-            dw
-        };
-        let first = run();
-        assert!((0..5).all(|_| run() == first));
+        let plain = conv([4, 16, 16, 24, 24], [3, 3], [1, 1], [1, 1]);
+        for conv in [plain, grouped(24, plain), grouped(2, plain)] {
+            let (x, dy) = (random(conv.input_len(), 1), random(conv.output_len(), 2));
+            let run = || {
+                let mut dw = vec![0.0; conv.weight_len()];
+                conv.backward_weight(&x, &dy, &mut dw);
+                dw
+            };
+            let first = run();
+            assert!((0..5).all(|_| run() == first));
+        }
     }
 }

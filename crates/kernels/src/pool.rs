@@ -1,6 +1,6 @@
 //! Pooling over windows of an image, and over the whole of it.
 
-use crate::dispatch::dispatch;
+use crate::dispatch::{dispatch, fma};
 use crate::parallel::{GRAIN, Shared, for_each};
 use std::ops::Range;
 
@@ -16,7 +16,9 @@ use std::ops::Range;
 ///
 /// ```
 /// use nearkin_kernels::Pool2d;
-/// let pool = Pool2d { batch: 1, height: 2, width: 2, channels: 1, kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
+/// let pool = Pool2d {
+///     batch: 1, height: 2, width: 2, channels: 1, kernel: [2, 2], stride: [2, 2], padding: [0, 0], ceil: false,
+/// };
 /// let (mut y, mut argmax) = ([0.0], [0]);
 /// pool.max_forward(&[1.0, 4.0, 2.0, 3.0], &mut y, &mut argmax);
 /// assert_eq!((y, argmax), ([4.0], [1]));
@@ -37,6 +39,9 @@ pub struct Pool2d {
     pub stride: [usize; 2],
     /// Rows and columns of nothing added on each side.
     pub padding: [usize; 2],
+    /// Whether there is one more window where the last whole one leaves rows or columns over, as with `ceil_mode=True`
+    /// in `PyTorch`: it is cut at the image, and left out where it would begin beyond it.
+    pub ceil: bool,
 }
 
 /// One channel vector of the output and the positions it pools: row · width + column within its image.
@@ -45,6 +50,8 @@ struct Window {
     rows: Range<usize>,
     cols: Range<usize>,
     width: usize,
+    /// Positions with those in the padding.
+    padded: usize,
 }
 
 impl Window {
@@ -54,20 +61,30 @@ impl Window {
             .flat_map(move |row| self.cols.clone().map(move |col| row * self.width + col))
     }
 
-    fn len(&self) -> usize {
-        self.rows.len() * self.cols.len()
+    /// What a mean divides by.
+    fn len(&self, padding_counts: bool) -> f32 {
+        let inside = self.rows.len() * self.cols.len();
+        (if padding_counts { self.padded } else { inside }) as f32
     }
 }
 
 impl Pool2d {
-    /// ⌊(height + 2 padding − kernel) / stride⌋ + 1.
+    /// ⌊(height + 2 padding − kernel) / stride⌋ + 1, or what `ceil` makes of it.
     pub fn output_height(&self) -> usize {
-        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+        self.output_side(0, self.height)
     }
 
-    /// ⌊(width + 2 padding − kernel) / stride⌋ + 1.
+    /// ⌊(width + 2 padding − kernel) / stride⌋ + 1, or what `ceil` makes of it.
     pub fn output_width(&self) -> usize {
-        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+        self.output_side(1, self.width)
+    }
+
+    fn output_side(&self, axis: usize, len: usize) -> usize {
+        let (stride, padding) = (self.stride[axis], self.padding[axis]);
+        let room = len + 2 * padding - self.kernel[axis];
+        let whole = room / stride + 1;
+        let reaches = !room.is_multiple_of(stride) && whole * stride < len + padding;
+        whole + usize::from(self.ceil && reaches)
     }
 
     /// Numbers in the input.
@@ -103,29 +120,18 @@ impl Pool2d {
         });
     }
 
-    /// y = the mean of each window over the positions inside the image: padding is not counted, as with
-    /// `count_include_pad=False` in `PyTorch`.
-    pub fn average_forward(&self, x: &[f32], y: &mut [f32]) {
+    /// y = the mean of each window. Padding adds nothing to the sum; it counts among the numbers where `padding_counts`,
+    /// as with `count_include_pad=True` in `PyTorch`.
+    pub fn average_forward(&self, padding_counts: bool, x: &[f32], y: &mut [f32]) {
         self.check(x.len(), y.len());
-        self.per_image(x, y, |_, x, y| {
-            self.fold(x, y, |sum, x| sum + x, |sum, count| sum / count);
-        });
+        self.per_image(x, y, |_, x, y| average_image(self, padding_counts, x, y));
     }
 
-    /// dx = dy shared equally among the window's positions inside the image; overwrites `dx`.
-    pub fn average_backward(&self, dy: &[f32], dx: &mut [f32]) {
+    /// dx = dy shared equally among the window's positions; overwrites `dx`.
+    pub fn average_backward(&self, padding_counts: bool, dy: &[f32], dx: &mut [f32]) {
         self.check(dx.len(), dy.len());
-        let channels = self.channels;
         self.per_image(dy, dx, |_, dy, dx| {
-            dx.fill(0.0);
-            for window in self.windows() {
-                let share = 1.0 / window.len() as f32;
-                let dy = &dy[window.output * channels..][..channels];
-                for position in window.positions() {
-                    let dx = &mut dx[position * channels..][..channels];
-                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += share * dy);
-                }
-            }
+            average_image_backward(self, padding_counts, dy, dx);
         });
     }
 
@@ -135,9 +141,7 @@ impl Pool2d {
     /// The L2 pooling of Schroff, Kalenichenko and Philbin, *FaceNet*, 2015, table 2.
     pub fn l2_forward(&self, x: &[f32], y: &mut [f32]) {
         self.check(x.len(), y.len());
-        self.per_image(x, y, |_, x, y| {
-            self.fold(x, y, |sum, x| sum + x * x, |sum, _| sum.sqrt());
-        });
+        self.per_image(x, y, |_, x, y| l2_image(self, x, y));
     }
 
     /// dx = Σ over windows of dy x / y, and 0 where y = 0; overwrites `dx`.
@@ -148,47 +152,13 @@ impl Pool2d {
             (dx.len(), dy.len()),
             "x and dx, or y and dy, differ in length"
         );
-        let channels = self.channels;
         self.per_image(dy, dx, |image, dy, dx| {
             let (x, y) = (
                 &x[image * dx.len()..][..dx.len()],
                 &y[image * dy.len()..][..dy.len()],
             );
-            dx.fill(0.0);
-            for window in self.windows() {
-                let at = window.output * channels..(window.output + 1) * channels;
-                for position in window.positions() {
-                    let span = position * channels..(position + 1) * channels;
-                    let inputs = dx[span.clone()].iter_mut().zip(&x[span]);
-                    for (((dx, x), &y), dy) in inputs.zip(&y[at.clone()]).zip(&dy[at.clone()]) {
-                        *dx += if y > 0.0 { dy * x / y } else { 0.0 };
-                    }
-                }
-            }
+            l2_image_backward(self, [x, y, dy], dx);
         });
-    }
-
-    /// y = finish(Σ add, positions) over each window of one image.
-    fn fold(
-        &self,
-        x: &[f32],
-        y: &mut [f32],
-        add: impl Fn(f32, f32) -> f32,
-        finish: impl Fn(f32, f32) -> f32,
-    ) {
-        let channels = self.channels;
-        for window in self.windows() {
-            let y = &mut y[window.output * channels..][..channels];
-            y.fill(0.0);
-            for position in window.positions() {
-                y.iter_mut()
-                    .zip(&x[position * channels..])
-                    .for_each(|(y, &x)| *y = add(*y, x));
-            }
-            for y in y {
-                *y = finish(*y, window.len() as f32);
-            }
-        }
     }
 
     /// The windows of one image, in output order, cut to the image.
@@ -200,12 +170,17 @@ impl Pool2d {
                 .min(len);
             start.saturating_sub(self.padding[axis])..end
         };
+        let padded = |o: usize, axis: usize, len: usize| {
+            self.kernel[axis].min(len + 2 * self.padding[axis] - o * self.stride[axis])
+        };
         let out_width = self.output_width();
         (0..self.output_height() * out_width).map(move |output| Window {
             output,
             rows: side(output / out_width, 0, self.height),
             cols: side(output % out_width, 1, self.width),
             width: self.width,
+            padded: padded(output / out_width, 0, self.height)
+                * padded(output % out_width, 1, self.width),
         })
     }
 
@@ -249,6 +224,10 @@ impl Pool2d {
 dispatch! {
     fn max_image(pool: &Pool2d, x: &[f32], y: &mut [f32], argmax: &mut [u32]) = max_image_body;
     fn max_image_backward(pool: &Pool2d, dy: &[f32], argmax: &[u32], dx: &mut [f32]) = max_image_backward_body;
+    fn average_image(pool: &Pool2d, padding_counts: bool, x: &[f32], y: &mut [f32]) = average_image_body;
+    fn average_image_backward(pool: &Pool2d, padding_counts: bool, dy: &[f32], dx: &mut [f32]) = average_image_backward_body;
+    fn l2_image(pool: &Pool2d, x: &[f32], y: &mut [f32]) = l2_image_body;
+    fn l2_image_backward(pool: &Pool2d, inputs: [&[f32]; 3], dx: &mut [f32]) = l2_image_backward_body;
 }
 
 /// Maxima of one image.
@@ -291,6 +270,85 @@ fn max_image_backward_body<const FMA: bool>(
             let dx = &mut dx[position * channels..][..channels];
             for ((dx, &dy), &place) in dx.iter_mut().zip(&dy[at.clone()]).zip(&argmax[at.clone()]) {
                 *dx += if place == position as u32 { dy } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// y = finish(Σ add, window) over each window of one image.
+#[inline(always)]
+fn fold(
+    pool: &Pool2d,
+    x: &[f32],
+    y: &mut [f32],
+    add: impl Fn(f32, f32) -> f32,
+    finish: impl Fn(f32, &Window) -> f32,
+) {
+    let channels = pool.channels;
+    for window in pool.windows() {
+        let y = &mut y[window.output * channels..][..channels];
+        y.fill(0.0);
+        for position in window.positions() {
+            let x = &x[position * channels..][..channels];
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = add(*y, x));
+        }
+        for y in y {
+            *y = finish(*y, &window);
+        }
+    }
+}
+
+#[inline(always)]
+fn average_image_body<const FMA: bool>(
+    pool: &Pool2d,
+    padding_counts: bool,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let mean = |sum: f32, window: &Window| sum / window.len(padding_counts);
+    fold(pool, x, y, |sum, x| sum + x, mean);
+}
+
+#[inline(always)]
+fn average_image_backward_body<const FMA: bool>(
+    pool: &Pool2d,
+    padding_counts: bool,
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let channels = pool.channels;
+    dx.fill(0.0);
+    for window in pool.windows() {
+        let share = 1.0 / window.len(padding_counts);
+        let dy = &dy[window.output * channels..][..channels];
+        for position in window.positions() {
+            let dx = &mut dx[position * channels..][..channels];
+            dx.iter_mut()
+                .zip(dy)
+                .for_each(|(dx, dy)| *dx = fma::<FMA>(share, *dy, *dx));
+        }
+    }
+}
+
+#[inline(always)]
+fn l2_image_body<const FMA: bool>(pool: &Pool2d, x: &[f32], y: &mut [f32]) {
+    let add = |sum: f32, x: f32| fma::<FMA>(x, x, sum);
+    fold(pool, x, y, add, |sum, _| sum.sqrt());
+}
+
+/// Inputs are x, y and dy.
+#[inline(always)]
+fn l2_image_backward_body<const FMA: bool>(pool: &Pool2d, [x, y, dy]: [&[f32]; 3], dx: &mut [f32]) {
+    let channels = pool.channels;
+    dx.fill(0.0);
+    for window in pool.windows() {
+        let at = window.output * channels..(window.output + 1) * channels;
+        let (y, dy) = (&y[at.clone()], &dy[at]);
+        for position in window.positions() {
+            let span = position * channels..(position + 1) * channels;
+            let inputs = dx[span.clone()].iter_mut().zip(&x[span]);
+            for (((dx, x), &y), dy) in inputs.zip(y).zip(dy) {
+                *dx += if y > 0.0 { dy * x / y } else { 0.0 };
             }
         }
     }
@@ -393,11 +451,29 @@ mod tests {
         window.iter().sum::<f64>() / window.len() as f64
     }
 
+    /// How many of the places under each window lie on the padded image.
+    fn padded_counts(p: &Pool2d) -> Vec<f64> {
+        let side = |o: usize, axis: usize, len: usize| {
+            let places = (0..p.kernel[axis]).map(|k| o * p.stride[axis] + k);
+            places.filter(|&at| at < len + 2 * p.padding[axis]).count()
+        };
+        let mut counts = Vec::new();
+        for output in 0..p.batch * p.output_height() * p.output_width() {
+            let (i, j) = (
+                output / p.output_width() % p.output_height(),
+                output % p.output_width(),
+            );
+            let count = side(i, 0, p.height) * side(j, 1, p.width);
+            counts.extend(vec![count as f64; p.channels]);
+        }
+        counts
+    }
+
     fn l2(window: &[f64]) -> f64 {
         window.iter().map(|x| x * x).sum::<f64>().sqrt()
     }
 
-    fn cases() -> [Pool2d; 5] {
+    fn cases() -> [Pool2d; 9] {
         let pool = |size: [usize; 4], kernel, stride, padding| Pool2d {
             batch: size[0],
             height: size[1],
@@ -406,13 +482,19 @@ mod tests {
             kernel,
             stride,
             padding,
+            ceil: false,
         };
+        let ceil = |pool| Pool2d { ceil: true, ..pool };
         [
             pool([2, 5, 6, 3], [3, 2], [2, 1], [1, 1]),
             pool([1, 1, 1, 1], [1, 1], [1, 1], [0, 0]),
             pool([0, 4, 4, 2], [2, 2], [2, 2], [0, 0]),
             pool([3, 7, 7, 33], [3, 3], [2, 2], [1, 1]),
             pool([1, 3, 3, 2], [3, 3], [1, 1], [2, 2]),
+            ceil(pool([2, 6, 8, 3], [3, 3], [2, 2], [0, 0])),
+            ceil(pool([1, 5, 4, 17], [3, 2], [2, 3], [1, 1])),
+            ceil(pool([1, 5, 7, 2], [2, 2], [2, 2], [0, 0])),
+            pool([1, 5, 9, 2], [1, 7], [1, 1], [0, 3]),
         ]
     }
 
@@ -436,12 +518,60 @@ mod tests {
             p.max_forward(&x, &mut y, &mut argmax);
             p.max_backward(&dy, &argmax, &mut dx);
             check(&y, &dx, max);
-            p.average_forward(&x, &mut y);
-            p.average_backward(&dy, &mut dx);
+            p.average_forward(false, &x, &mut y);
+            p.average_backward(false, &dy, &mut dx);
             check(&y, &dx, average);
+            check_padded_average(&p, &x, &dy);
             p.l2_forward(&x, &mut y);
             p.l2_backward(&x, &y, &dy, &mut dx);
             check(&y, &dx, l2);
+        }
+    }
+
+    fn check_padded_average(p: &Pool2d, x: &[f32], dy: &[f32]) {
+        let counts = padded_counts(p);
+        let value = |x: &[f64]| {
+            let sums = windows(p, x).into_iter().map(|w| w.iter().sum::<f64>());
+            sums.zip(&counts)
+                .map(|(sum, count)| sum / count)
+                .collect::<Vec<_>>()
+        };
+        let (mut y, mut dx) = (vec![9.0; dy.len()], vec![9.0; x.len()]);
+        p.average_forward(true, x, &mut y);
+        p.average_backward(true, dy, &mut dx);
+        assert_close(&y, &value(&to_f64(x)), 1e-5);
+        if x.len() < 500 {
+            let numeric = central_differences(x, |x| weighted(&value(x), dy));
+            assert_close(&dx, &numeric, 1e-4);
+        }
+    }
+
+    /// PyTorch: `MaxPool2d(3, 2, ceil_mode=True)` of 112 → 56, of 28 → 14; `MaxPool2d(2, 2, ceil_mode=True)` of 7 → 4;
+    /// `MaxPool2d(2, 2, 1, ceil_mode=True)` of 3 → 2: the third window would begin beyond the image.
+    #[test]
+    fn the_last_window_of_ceil_mode_begins_on_the_image() {
+        for (len, kernel, stride, padding, want) in [
+            (112, 3, 2, 0, 56),
+            (28, 3, 2, 0, 14),
+            (7, 2, 2, 0, 4),
+            (3, 2, 2, 1, 2),
+            (1, 1, 3, 0, 1),
+        ] {
+            let pool = Pool2d {
+                batch: 1,
+                height: len,
+                width: len,
+                channels: 1,
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                padding: [padding; 2],
+                ceil: true,
+            };
+            assert_eq!(
+                (pool.output_height(), pool.output_width()),
+                (want, want),
+                "{pool:?}"
+            );
         }
     }
 
@@ -455,6 +585,7 @@ mod tests {
             kernel: [1, 2],
             stride: [1, 2],
             padding: [0, 0],
+            ceil: false,
         };
         let (mut y, mut argmax) = ([0.0; 2], [9; 2]);
         p.max_forward(&[5.0, 5.0, f32::NAN, 1.0], &mut y, &mut argmax);
@@ -472,6 +603,7 @@ mod tests {
             kernel: [1, 2],
             stride: [1, 2],
             padding: [0, 0],
+            ceil: false,
         };
         let mut dx = [9.0; 2];
         p.l2_backward(&[0.0, 0.0], &[0.0], &[1.0], &mut dx);

@@ -130,14 +130,14 @@ impl LogitLoss {
         match (self, targets) {
             (Self::BinaryCrossEntropy(loss), LogitTargets::Scores(y)) => {
                 let weight = loss.positive_weight.get();
-                self.of_scores((&z, logits.cols), y, |z, y| {
+                of_scores((&z, logits.cols), y, |z, y| {
                     let p = 1.0 / (1.0 + (-z).exp());
                     let value = weight * y * softplus(-z) + (1.0 - y) * softplus(z);
                     (value, weight * y * (p - 1.0) + (1.0 - y) * p, off(y, p))
                 })
             }
             (Self::MeanSquaredError(_), LogitTargets::Scores(y)) => {
-                self.of_scores((&z, logits.cols), y, |z, y| {
+                of_scores((&z, logits.cols), y, |z, y| {
                     ((z - y).powi(2), 2.0 * (z - y), off(y, z))
                 })
             }
@@ -165,34 +165,6 @@ impl LogitLoss {
         }
     }
 
-    /// The mean over items of `(value, slope, active)` of a logit and its score.
-    fn of_scores(
-        &self,
-        (logits, cols): (&[f32], usize),
-        scores: &[f32],
-        of: impl Fn(f32, f32) -> (f32, f32, bool),
-    ) -> Result<Outcome, Error> {
-        let rows = logits.len();
-        if cols != 1 {
-            let found = cols;
-            return Err(Error::Width { found, expected: 1 });
-        }
-        check_count(rows, scores.len())?;
-        if let Some(item) = scores.iter().position(|score| !score.is_finite()) {
-            let value = scores[item];
-            return Err(Error::Score { item, value });
-        }
-        let (mut total, mut active) = (0.0, 0);
-        let mut gradient = Vec::with_capacity(rows);
-        for (&z, &y) in logits.iter().zip(scores) {
-            let (value, slope, off) = of(z, y);
-            total += f64::from(value);
-            active += usize::from(off);
-            gradient.push(slope / rows as f32);
-        }
-        outcome((total / rows.max(1) as f64) as f32, gradient, active, rows)
-    }
-
     /// The value in `f64`, item by item in the letters of the formula; `logits` are `[n, cols]`, row-major.
     pub fn reference(&self, logits: &[f64], cols: usize, targets: LogitTargets<'_>) -> f64 {
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
@@ -214,6 +186,33 @@ impl LogitLoss {
         let count = rows.len() as f64;
         rows.enumerate().map(item).sum::<f64>() / count
     }
+}
+
+/// The mean over items of `(value, slope, active)` of a logit and its score.
+fn of_scores(
+    (logits, cols): (&[f32], usize),
+    scores: &[f32],
+    of: impl Fn(f32, f32) -> (f32, f32, bool),
+) -> Result<Outcome, Error> {
+    let rows = logits.len();
+    if cols != 1 {
+        let found = cols;
+        return Err(Error::Width { found, expected: 1 });
+    }
+    check_count(rows, scores.len())?;
+    if let Some(item) = scores.iter().position(|score| !score.is_finite()) {
+        let value = scores[item];
+        return Err(Error::Score { item, value });
+    }
+    let (mut total, mut active) = (0.0, 0);
+    let mut gradient = Vec::with_capacity(rows);
+    for (&z, &y) in logits.iter().zip(scores) {
+        let (value, slope, off) = of(z, y);
+        total += f64::from(value);
+        active += usize::from(off);
+        gradient.push(slope / rows as f32);
+    }
+    outcome((total / rows.max(1) as f64) as f32, gradient, active, rows)
 }
 
 /// log(1 + e^z), also where e^z overflows.

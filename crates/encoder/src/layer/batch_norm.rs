@@ -3,10 +3,11 @@
 use super::Mode;
 use crate::error::Result;
 use crate::host::{Host, is_fused, tensor, with_mut};
-use crate::op::{self, Epilogue, Moments};
+use crate::op::{self, Epilogue, Moments, Pool, Pooling};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::{Tensor, Var};
 
+/// `PyTorch`'s ε.
 const EPSILON: f32 = 1e-5;
 /// Share of the new batch in the running averages, as in `PyTorch`.
 const MOMENTUM: f32 = 0.1;
@@ -19,10 +20,15 @@ pub struct BatchNorm {
     beta: Tensor,
     running_mean: Tensor,
     running_variance: Tensor,
+    epsilon: f32,
+    momentum: f32,
+    /// Whether training, too, works from the running averages and leaves them alone.
+    held: bool,
 }
 
 impl BatchNorm {
-    /// Makes the layer: γ = 1, β = 0, running mean 0 and variance 1.
+    /// Makes the layer: γ = 1, β = 0, running mean 0 and variance 1, ε = 1e-5, a tenth of each batch in the running
+    /// averages.
     ///
     /// # Errors
     /// The device is out of memory.
@@ -40,7 +46,22 @@ impl BatchNorm {
             beta: make("bias", 0.0, Kind::Offset)?,
             running_mean: make("running_mean", 0.0, Kind::Buffer)?,
             running_variance: make("running_var", 1.0, Kind::Buffer)?,
+            epsilon: EPSILON,
+            momentum: MOMENTUM,
+            held: scope.holds_statistics(),
         })
+    }
+
+    /// The same with another ε.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// The same with another share of the batch in the running averages.
+    #[must_use]
+    pub fn momentum(self, momentum: f32) -> Self {
+        Self { momentum, ..self }
     }
 
     /// Normalizes `[…, C]`, adds the residual, and applies ReLU where the epilogue says so.
@@ -49,13 +70,13 @@ impl BatchNorm {
     /// The channels differ from the layer's.
     pub fn forward(&self, x: &Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
         let affine = self.affine(mode)?;
-        if mode == Mode::Eval {
+        if self.held || mode == Mode::Eval {
             let [mean, variance] = &self.given();
             let running = [mean, variance];
-            let y = op::batch_norm_inference(x, &affine, running, EPSILON, epilogue)?;
+            let y = op::batch_norm_inference(x, &affine, running, self.epsilon, epilogue)?;
             return Ok(y);
         }
-        let (y, moments) = op::batch_norm(x, &affine, EPSILON, epilogue)?;
+        let (y, moments) = op::batch_norm(x, &affine, self.epsilon, epilogue)?;
         self.note(&moments, x, mode)?;
         Ok(y)
     }
@@ -70,10 +91,18 @@ impl BatchNorm {
         if mode == Mode::Eval {
             let [mean, variance] = &self.given();
             let running = [mean, variance];
-            let y = op::batch_norm_pool_inference(x, &affine, running, EPSILON)?;
+            let y = op::batch_norm_pool_inference(x, &affine, running, self.epsilon)?;
             return Ok(y);
         }
-        let (y, moments) = op::batch_norm_pool(x, &affine, EPSILON)?;
+        if self.held {
+            let epilogue = Epilogue {
+                residual: None,
+                relu: true,
+            };
+            let y = self.forward(x, epilogue, mode)?;
+            return Ok(op::pool2d(&y, Pool::square(Pooling::Max, 2, 2, 0))?);
+        }
+        let (y, moments) = op::batch_norm_pool(x, &affine, self.epsilon)?;
         self.note(&moments, x, mode)?;
         Ok(y)
     }
@@ -96,7 +125,7 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Running averages take a tenth of the batch's mean and unbiased variance.
+    /// Running averages take a share of the batch's mean and unbiased variance.
     fn update_running(&self, moments: &Moments, count: usize) -> Result<()> {
         let unbias = count as f32 / (count.max(2) - 1) as f32;
         let unbiased: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();
@@ -106,12 +135,12 @@ impl BatchNorm {
         ] {
             if is_fused(running) {
                 with_mut(running, |average| {
-                    nearkin_kernels::ema(1.0 - MOMENTUM, batch, average);
+                    nearkin_kernels::ema(1.0 - self.momentum, batch, average);
                 })?;
             } else {
                 let batch = tensor(batch.clone(), batch.len())?.to_dtype(running.dtype())?;
                 let batch = batch.to_device(running.device())?;
-                op::ema(&Var::from_tensor(running)?, &batch, 1.0 - MOMENTUM)?;
+                op::ema(&Var::from_tensor(running)?, &batch, 1.0 - self.momentum)?;
             }
         }
         Ok(())

@@ -1,58 +1,125 @@
-//! Convolution layer without bias.
+//! Convolution layer.
 
-use super::Mode;
+use super::{Map, Mode};
 use crate::error::{Error, Result};
-use crate::op::{self, Window};
+use crate::op::{self, Convolution, Pool, Pooling, Window};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
 
-/// Convolution of channels-last maps; parameter `weight` `[O, kh, kw, C]`.
+/// Convolution of channels-last maps; parameters `weight` `[O, kh, kw, C / groups]` and, where there is one, `bias` `[O]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    name: String,
     weight: Tensor,
-    window: Window,
+    bias: Option<Tensor>,
+    convolution: Convolution,
+}
+
+/// The size of a convolution's kernels and how they go over a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Height and width.
+    pub side: [usize; 2],
+    /// Stride and padding.
+    pub window: Window,
+    /// Runs of channels that do not see one another.
+    pub groups: usize,
+}
+
+impl Kernel {
+    /// A square kernel.
+    pub const fn square(side: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            side: [side; 2],
+            window: Window::square(stride, padding),
+            groups: 1,
+        }
+    }
+
+    /// A kernel of odd height and width with stride 1 that keeps the size of the map.
+    pub const fn same(height: usize, width: usize) -> Self {
+        Self {
+            side: [height, width],
+            window: Window {
+                stride: [1, 1],
+                padding: [height / 2, width / 2],
+            },
+            groups: 1,
+        }
+    }
+
+    /// The same in groups of channels.
+    #[must_use]
+    pub const fn in_groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
 }
 
 impl Conv2d {
-    /// Makes the layer with a square kernel; weights start normal with deviation `√(2 / (O·k²))`
-    /// (He et al. 2015, the fan-out form, which `torchvision`'s residual networks use).
+    /// Makes the layer without a bias for `map`, and moves `map` behind it; weights start normal with deviation
+    /// `√(2 / (O·kh·kw / groups))` (He et al. 2015, the fan-out form, which `torchvision`'s residual networks use).
     ///
     /// # Errors
-    /// The device is out of memory.
-    pub fn new(
-        scope: &Scope,
-        [inputs, outputs]: [usize; 2],
-        kernel: usize,
-        window: Window,
-    ) -> Result<Self> {
-        let fan_out = (outputs * kernel * kernel).max(1) as f32;
+    /// The kernel is larger than the map (the error names the layer), the channels are no multiple of the groups, or
+    /// the stored weights lack the layer.
+    pub fn new(scope: &Scope, map: &mut Map, outputs: usize, kernel: Kernel) -> Result<Self> {
+        let (inputs, groups) = (map.channels, kernel.groups);
+        if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+            return Err(Error::Setting {
+                key: scope.name().into(),
+                expected: format!("channels in {groups} equal groups"),
+                found: format!("{inputs} to {outputs}"),
+            });
+        }
+        let windows = Pool {
+            kind: Pooling::Max,
+            kernel: kernel.side,
+            window: kernel.window,
+            ceil: false,
+        };
+        *map = Map {
+            channels: outputs,
+            ..map.pooled(scope.name(), windows)?
+        };
+        let [height, width] = kernel.side;
+        let fan_out = (outputs * height * width / groups).max(1) as f32;
         let init = Init::Normal((2.0 / fan_out).sqrt());
-        let shape = [outputs, kernel, kernel, inputs];
+        let shape = [outputs, height, width, inputs / groups];
         let weight = scope.parameter("weight", &shape, init, (Kind::Weight, Storage::Kernel))?;
         Ok(Self {
-            name: scope.name().to_owned(),
             weight,
-            window,
+            bias: None,
+            convolution: Convolution {
+                groups,
+                ..kernel.window.into()
+            },
         })
+    }
+
+    /// The same with a bias, which starts at zero, and perhaps a ReLU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn biased(
+        scope: &Scope,
+        map: &mut Map,
+        outputs: usize,
+        kernel: Kernel,
+        relu: bool,
+    ) -> Result<Self> {
+        let mut layer = Self::new(scope, map, outputs, kernel)?;
+        let kind = (Kind::Offset, Storage::Plain);
+        layer.bias = Some(scope.parameter("bias", &[outputs], Init::Constant(0.0), kind)?);
+        layer.convolution.relu = relu;
+        Ok(layer)
     }
 
     /// `[N, H, W, C]` to `[N, H', W', O]`.
     ///
     /// # Errors
-    /// The map is smaller than the kernel (the error names the layer) or has other channels.
+    /// The map is smaller than the kernel or has other channels.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (_, height, width, _) = x.dims4()?;
-        let kernel = self.weight.dim(1)?;
-        let [ph, pw] = self.window.padding;
-        if height + 2 * ph < kernel || width + 2 * pw < kernel {
-            return Err(Error::TooSmall {
-                layer: self.name.clone(),
-                height,
-                width,
-                window: kernel,
-            });
-        }
-        Ok(op::conv2d(x, &mode.parameter(&self.weight), self.window)?)
+        let bias = self.bias.as_ref().map(|bias| mode.parameter(bias));
+        let weight = mode.parameter(&self.weight);
+        Ok(op::conv2d(x, &weight, bias.as_ref(), self.convolution)?)
     }
 }

@@ -30,6 +30,11 @@ impl LayerNorm {
         &self.affine
     }
 
+    /// ε, added to the variance.
+    pub(crate) fn epsilon(&self) -> f32 {
+        self.epsilon
+    }
+
     /// Normalizes the rows of `x + residual`, `[N, C]`.
     ///
     /// # Errors

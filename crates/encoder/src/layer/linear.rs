@@ -2,10 +2,12 @@
 
 use super::Mode;
 use crate::error::Result;
+use crate::host::{Host, is_fused};
 use crate::lora::Adapter;
 use crate::op::{self, Activation};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
+use nearkin_kernels::{Mat, PackedLinear};
 
 /// `y = act(x wᵀ + b)`; parameters `weight` `[out, in]` and `bias` `[out]`.
 #[derive(Clone, Debug)]
@@ -37,13 +39,46 @@ impl Linear {
         outputs: usize,
         activation: Activation,
     ) -> Result<Self> {
+        Self::lying(scope, [inputs, outputs], activation, Storage::Plain)
+    }
+
+    /// The same without a bias.
+    ///
+    /// # Errors
+    /// The stored weights lack it.
+    pub fn without_bias(scope: &Scope, inputs: usize, outputs: usize) -> Result<Self> {
         let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
-        let weight = scope.parameter(
-            "weight",
-            &[outputs, inputs],
-            init,
-            (Kind::Weight, Storage::Plain),
-        )?;
+        let (shape, kind) = ([outputs, inputs], (Kind::Weight, Storage::Plain));
+        let weight = scope.parameter("weight", &shape, init, kind)?;
+        Ok(Self {
+            bias: Tensor::zeros(outputs, weight.dtype(), weight.device())?,
+            weight,
+            activation: Activation::None,
+            adapters: Vec::new(),
+        })
+    }
+
+    /// The same where files hold a 1×1 convolution, `[out, in, 1, 1]`.
+    ///
+    /// # Errors
+    /// The stored weights lack it.
+    pub fn of_convolution(
+        scope: &Scope,
+        sizes: [usize; 2],
+        activation: Activation,
+    ) -> Result<Self> {
+        Self::lying(scope, sizes, activation, Storage::Pointwise)
+    }
+
+    fn lying(
+        scope: &Scope,
+        [inputs, outputs]: [usize; 2],
+        activation: Activation,
+        storage: Storage,
+    ) -> Result<Self> {
+        let init = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
+        let shape = [outputs, inputs];
+        let weight = scope.parameter("weight", &shape, init, (Kind::Weight, storage))?;
         let bias = scope.parameter("bias", &[outputs], init, (Kind::Offset, Storage::Plain))?;
         Ok(Self {
             weight,
@@ -83,6 +118,20 @@ impl Linear {
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let adapters = self.adapters.iter().flatten().flat_map(Adapter::tensors);
         [&self.weight, &self.bias].into_iter().chain(adapters)
+    }
+
+    /// The layer for passes in which nothing learns; nothing where it is adapted, or not `f32` in host memory.
+    ///
+    /// # Errors
+    /// Its tensors cannot be read.
+    pub(crate) fn packed(&self) -> Result<Option<PackedLinear>> {
+        if !self.adapters.is_empty() || !is_fused(&self.weight) {
+            return Ok(None);
+        }
+        let (outputs, inputs) = self.weight.dims2()?;
+        let (weight, bias) = (Host::new(&self.weight)?, Host::new(&self.bias)?);
+        let weight = Mat::new(&weight, outputs, inputs);
+        Ok(Some(PackedLinear::new(weight, &bias, self.activation)))
     }
 
     /// `[N, in]` to `[N, out]`.

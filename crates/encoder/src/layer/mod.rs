@@ -2,13 +2,21 @@
 
 mod batch_norm;
 mod conv2d;
+mod conv_norm;
+mod dropout;
 mod layer_norm;
 mod linear;
+mod map;
+mod squeeze_excite;
 
 pub use batch_norm::BatchNorm;
-pub use conv2d::Conv2d;
+pub use conv_norm::ConvNorm;
+pub use conv2d::{Conv2d, Kernel};
+pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::{Blocks, Linear};
+pub use map::Map;
+pub use squeeze_excite::SqueezeExcite;
 
 use candle_core::Tensor;
 

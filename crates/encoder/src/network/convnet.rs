@@ -2,8 +2,8 @@
 
 use super::InputShape;
 use crate::error::{Error, Result};
-use crate::layer::{BatchNorm, Conv2d, Mode};
-use crate::op::{self, Window};
+use crate::layer::{BatchNorm, Conv2d, Kernel, Mode};
+use crate::op::{self, Pool, Pooling};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -55,9 +55,12 @@ pub struct Body {
     reduce: Reduce,
 }
 
+/// The pool of each block, which its batch norm takes along.
+const POOL: Pool = Pool::square(Pooling::Max, 2, 2, 0);
+
 impl Convnet {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
-        let (height, width, channels) = input.image("network.convnet")?;
+        let mut map = input.image("network.convnet")?;
         if self.widths.is_empty() || self.widths.contains(&0) {
             return Err(Error::Setting {
                 key: "network.convnet.widths".into(),
@@ -65,39 +68,19 @@ impl Convnet {
                 found: format!("{:?}", self.widths),
             });
         }
-        let mut inputs = channels;
         let mut blocks = Vec::new();
         for (index, &outputs) in self.widths.iter().enumerate() {
             let block = scope.child(format!("block{index}"));
-            let (h, w) = (height >> index, width >> index);
-            if h < 2 || w < 2 {
-                return Err(Error::TooSmall {
-                    layer: format!("{}.pool", block.name()),
-                    height: h,
-                    width: w,
-                    window: 2,
-                });
-            }
-            let conv = Conv2d::new(
-                &block.child("conv"),
-                [inputs, outputs],
-                3,
-                Window::square(1, 1),
-            )?;
+            let conv = Conv2d::new(&block.child("conv"), &mut map, outputs, Kernel::same(3, 3))?;
+            map = map.pooled(block.child("pool").name(), POOL)?;
             blocks.push((conv, BatchNorm::new(&block.child("norm"), outputs)?));
-            inputs = outputs;
         }
-        let positions = match self.reduce {
-            Reduce::Flatten => (height >> blocks.len()) * (width >> blocks.len()),
-            Reduce::Average => 1,
+        let features = match self.reduce {
+            Reduce::Flatten => map.numbers(),
+            Reduce::Average => map.channels,
         };
-        Ok((
-            Body {
-                blocks,
-                reduce: self.reduce,
-            },
-            inputs * positions,
-        ))
+        let reduce = self.reduce;
+        Ok((Body { blocks, reduce }, features))
     }
 }
 

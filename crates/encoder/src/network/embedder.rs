@@ -17,6 +17,31 @@ pub struct Head {
     pub dim: usize,
     /// Whether embeddings are scaled to unit length.
     pub normalize: bool,
+    /// What comes behind the linear layer.
+    pub activation: HeadActivation,
+    /// Whether there is a linear layer, `embedding`; without it the network's features are the embedding, and `dim` is
+    /// their number.
+    pub linear: bool,
+}
+
+/// What comes behind the linear layer of a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadActivation {
+    /// Nothing.
+    #[default]
+    None,
+    /// The sigmoid, as in the constellation paper.
+    Sigmoid,
+}
+
+impl From<HeadActivation> for Activation {
+    fn from(activation: HeadActivation) -> Self {
+        match activation {
+            HeadActivation::None => Self::None,
+            HeadActivation::Sigmoid => Self::Sigmoid,
+        }
+    }
 }
 
 impl Default for Head {
@@ -24,6 +49,8 @@ impl Default for Head {
         Self {
             dim: 128,
             normalize: true,
+            activation: HeadActivation::None,
+            linear: true,
         }
     }
 }
@@ -36,7 +63,7 @@ impl Default for Head {
 ///
 /// let input = InputShape::Image { height: 16, width: 16, channels: 1 };
 /// let network = Network::Convnet(Convnet { widths: vec![8, 8], ..Convnet::default() });
-/// let embedder = Embedder::new(&network, &Head { dim: 4, normalize: true }, input, 7)?;
+/// let embedder = Embedder::new(&network, &Head { dim: 4, ..Head::default() }, input, 7)?;
 /// let images = Tensor::ones((3, 16, 16, 1), DType::F32, &Device::Cpu)?;
 /// assert_eq!(embedder.forward(&images, Mode::Eval)?.dims(), [3, 4]);
 /// # Ok::<(), nearkin_encoder::Error>(())
@@ -44,9 +71,8 @@ impl Default for Head {
 #[derive(Clone, Debug)]
 pub struct Embedder {
     body: Body,
-    head: Linear,
-    normalize: bool,
-    dim: usize,
+    linear: Option<Linear>,
+    head: Head,
     input: InputShape,
     parameters: Parameters,
 }
@@ -87,20 +113,25 @@ impl Embedder {
             });
         }
         let (body, features) = network.build(scope, input)?;
-        let layer = Linear::new(
-            &scope.child("embedding"),
-            features,
-            head.dim,
-            Activation::None,
-        )?;
-        let parameters = scope.parameters();
+        let linear = if head.linear {
+            let place = scope.child("embedding");
+            let activation = head.activation.into();
+            Some(Linear::new(&place, features, head.dim, activation)?)
+        } else if head.dim == features {
+            None
+        } else {
+            return Err(Error::Setting {
+                key: "head.dim".into(),
+                expected: format!("{features}, the network's features, since head.linear is false"),
+                found: head.dim.to_string(),
+            });
+        };
         Ok(Self {
             body,
-            head: layer,
-            normalize: head.normalize,
-            dim: head.dim,
+            linear,
+            head: head.clone(),
             input,
-            parameters,
+            parameters: scope.parameters(),
         })
     }
 
@@ -122,8 +153,11 @@ impl Embedder {
             });
         }
         let features = self.body.forward(x, mode)?;
-        let embeddings = self.head.forward(&features, mode)?;
-        Ok(if self.normalize {
+        let embeddings = match &self.linear {
+            Some(linear) => linear.forward(&features, mode)?,
+            None => op::activation(&features, self.head.activation.into())?,
+        };
+        Ok(if self.head.normalize {
             op::normalize(&embeddings)?
         } else {
             embeddings
@@ -137,7 +171,7 @@ impl Embedder {
 
     /// The length of an embedding.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.head.dim
     }
 
     /// The named parameters.

@@ -4,18 +4,42 @@
 //! make an [`Embedder`]: a body that turns inputs into features and a head that turns features into
 //! embeddings. Adding a network takes its file and one line of the catalogue below.
 
+pub mod alexnet;
+pub mod casia;
 pub mod convnet;
 mod embedder;
+pub mod facenet;
+pub mod googlenet;
+pub mod inception_resnet_v1;
+pub mod inception_v3;
+mod layers;
 pub mod mlp;
+pub mod mobilenet_v3;
+mod pair;
 pub mod resnet;
+mod stem;
+pub mod vit;
+mod vit_positions;
+mod width;
 
+pub use alexnet::Alexnet;
+pub use casia::Casia;
 pub use convnet::Convnet;
-pub use embedder::{Embedder, Head};
+pub use embedder::{Embedder, Head, HeadActivation};
+pub use facenet::Facenet;
+pub use googlenet::Googlenet;
+pub use inception_resnet_v1::InceptionResnetV1;
+pub use inception_v3::InceptionV3;
 pub use mlp::Mlp;
+pub use mobilenet_v3::MobilenetV3;
+pub use pair::{PairNetwork, PairOutput, PairScorer};
 pub use resnet::Resnet;
+pub use stem::Stem;
+pub use vit::Vit;
+pub use width::Width;
 
 use crate::error::{Error, Result};
-use crate::layer::Mode;
+use crate::layer::{Map, Mode};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -65,13 +89,17 @@ impl InputShape {
         }
     }
 
-    fn image(self, key: &str) -> Result<(usize, usize, usize)> {
+    fn image(self, key: &str) -> Result<Map> {
         match self {
             Self::Image {
                 height,
                 width,
                 channels,
-            } => Ok((height, width, channels)),
+            } => Ok(Map {
+                height,
+                width,
+                channels,
+            }),
             Self::Features { dim } => Err(Error::Setting {
                 key: key.into(),
                 expected: "images as input (use [network.mlp] for features)".into(),
@@ -79,6 +107,18 @@ impl InputShape {
             }),
         }
     }
+}
+
+/// A share that dropout can have.
+fn check_share(key: &str, share: f32) -> Result<()> {
+    if (0.0..1.0).contains(&share) {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        key: key.into(),
+        expected: "a share from 0 on and below 1".into(),
+        found: share.to_string(),
+    })
 }
 
 /// Declares the networks: the settings enum, the built bodies, and the catalogue.
@@ -124,6 +164,14 @@ macro_rules! networks {
 
 networks! {
     Convnet, convnet, "Small convolutional network: blocks of 3×3 convolution, batch norm, ReLU, max pooling.";
-    Resnet, resnet, "Residual network of basic blocks: ResNet-18 and its family, stem and width adjustable.";
+    Resnet, resnet, "Residual network of basic or bottleneck blocks: ResNet-18, 34, 50, stem and width adjustable.";
+    Googlenet, googlenet, "GoogLeNet with batch norm.";
+    InceptionV3, inception_v3, "Inception-v3, the network of the constellation loss.";
+    InceptionResnetV1, inception_resnet_v1, "Inception-ResNet-v1, the usual face network.";
+    Facenet, facenet, "The networks NN1 to NN4, NNS1 and NNS2 of FaceNet.";
+    Casia, casia, "The face network of CASIA-WebFace, of the N-pair loss.";
+    Alexnet, alexnet, "AlexNet, the tower of the quadruplet paper's baseline.";
+    MobilenetV3, mobilenet_v3, "MobileNetV3-small.";
+    Vit, vit, "Vision Transformer: ViT-S/16 and its family.";
     Mlp, mlp, "Fully connected network for precomputed features.";
 }

@@ -1,53 +1,49 @@
-//! Residual networks of basic blocks.
+//! Residual networks of basic and bottleneck blocks.
 
-use super::InputShape;
+use super::{InputShape, Stem};
 use crate::error::{Error, Result};
-use crate::layer::{BatchNorm, Conv2d, Mode};
-use crate::op::{self, Epilogue, Pooling, Window};
+use crate::layer::{ConvNorm, Kernel, Map, Mode};
+use crate::op::{self, Pool, Pooling};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Residual network of basic blocks; the default is ResNet-18 with a stem for small images.
+/// Residual network; the default is ResNet-18 with a stem for small images.
 ///
 /// ```text
-/// block:  y = relu( bn(conv(relu(bn(conv x)))) + shortcut x ),  shortcut = x or bn(conv 1×1 x)
+/// basic:       y = relu( bn(conv(relu(bn(conv x)))) + shortcut x ),  shortcut = x or bn(conv 1×1 x)
+/// bottleneck:  the same with conv 1×1, 3×3, 1×1, the last with four times the channels
 /// image → stem → stages of blocks, each but the first halving the map and doubling the width → average
 /// ```
 ///
-/// Tensor names are `torchvision`'s, so its weights load unchanged.
+/// Tensor names are `torchvision`'s (`conv1.weight`, `layer1.0.bn1.weight`, `layer2.0.downsample.0.weight`, …), so its
+/// weights load unchanged; its `fc` is not read.
 ///
 /// # Shapes
 /// - input: `[N, H, W, C]`
-/// - output: `[N, width · 2^(stages − 1)]`
+/// - output: `[N, width · 2^(stages − 1)]`, of bottlenecks four times that
 ///
 /// # Reference
-/// He, Zhang, Ren and Sun 2016, table 1 and figure 2.
+/// He, Zhang, Ren and Sun 2016, table 1 and figures 2 and 5; a bottleneck's stride is that of its 3×3 convolution, as
+/// `torchvision` has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resnet {
-    /// Blocks of each stage: `[2, 2, 2, 2]` is ResNet-18, `[3, 4, 6, 3]` ResNet-34.
+    /// Blocks of each stage: `[2, 2, 2, 2]` is ResNet-18, `[3, 4, 6, 3]` ResNet-34 and, of bottlenecks, ResNet-50.
     pub blocks: Vec<usize>,
-    /// Channels of the first stage.
+    /// Whether blocks are bottlenecks.
+    pub bottleneck: bool,
+    /// Channels of the first stage, of a bottleneck those of its 3×3 convolution.
     pub width: usize,
     /// What comes before the stages.
     pub stem: Stem,
-}
-
-/// What comes before the residual stages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stem {
-    /// 3×3 convolution, stride 1, no pooling: for images of up to about 100 pixels.
-    Small,
-    /// 7×7 convolution, stride 2, then 3×3 max pooling, stride 2: the paper's, for 224 pixels.
-    Large,
 }
 
 impl Default for Resnet {
     fn default() -> Self {
         Self {
             blocks: vec![2; 4],
+            bottleneck: false,
             width: 64,
             stem: Stem::Small,
         }
@@ -57,22 +53,25 @@ impl Default for Resnet {
 /// A [`Resnet`] with its parameters.
 #[derive(Clone, Debug)]
 pub struct Body {
-    stem: Stem,
-    conv: Conv2d,
-    norm: BatchNorm,
+    first: ConvNorm,
+    pool: Option<Pool>,
     blocks: Vec<Block>,
 }
 
 #[derive(Clone, Debug)]
 struct Block {
-    first: (Conv2d, BatchNorm),
-    second: (Conv2d, BatchNorm),
-    shortcut: Option<(Conv2d, BatchNorm)>,
+    /// All but the last of its convolutions.
+    inner: Vec<ConvNorm>,
+    last: ConvNorm,
+    shortcut: Option<ConvNorm>,
 }
+
+/// Channels of a bottleneck's output for one of its inner ones.
+const EXPANSION: usize = 4;
 
 impl Resnet {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
-        let (_, _, channels) = input.image("network.resnet")?;
+        let mut map = input.image("network.resnet")?;
         if self.blocks.is_empty()
             || self.blocks.contains(&0)
             || self.blocks.len() > 8
@@ -84,53 +83,45 @@ impl Resnet {
                 found: format!("blocks = {:?}, width = {}", self.blocks, self.width),
             });
         }
-        let (kernel, window) = match self.stem {
-            Stem::Small => (3, Window::square(1, 1)),
-            Stem::Large => (7, Window::square(2, 3)),
+        let (kernel, pool) = match self.stem {
+            Stem::Small => (Kernel::same(3, 3), None),
+            Stem::Large => (
+                Kernel::square(7, 2, 3),
+                Some(Pool::square(Pooling::Max, 3, 2, 1)),
+            ),
         };
-        let conv = Conv2d::new(
-            &scope.child("conv1"),
-            [channels, self.width],
-            kernel,
-            window,
-        )?;
-        let norm = BatchNorm::new(&scope.child("bn1"), self.width)?;
+        let places = [&scope.child("conv1"), &scope.child("bn1")];
+        let first = ConvNorm::new(places, &mut map, self.width, kernel)?;
+        if let Some(pool) = pool {
+            map = map.pooled("maxpool", pool)?;
+        }
         let mut blocks = Vec::new();
-        let mut inputs = self.width;
         for (stage, &count) in self.blocks.iter().enumerate() {
-            let outputs = self.width << stage;
             let place = scope.child(format!("layer{}", stage + 1));
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(Block::new(&place.child(index), [inputs, outputs], stride)?);
-                inputs = outputs;
+                let block = Shape {
+                    width: self.width << stage,
+                    stride,
+                    bottleneck: self.bottleneck,
+                };
+                blocks.push(Block::new(&place.child(index), &mut map, block)?);
             }
         }
-        Ok((
-            Body {
-                stem: self.stem,
-                conv,
-                norm,
-                blocks,
-            },
-            inputs,
-        ))
+        let body = Body {
+            first,
+            pool,
+            blocks,
+        };
+        Ok((body, map.channels))
     }
 }
 
 impl Body {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = self.conv.forward(x, mode)?;
-        let mut x = self.norm.forward(
-            &x,
-            Epilogue {
-                residual: None,
-                relu: true,
-            },
-            mode,
-        )?;
-        if self.stem == Stem::Large {
-            x = op::pool2d(&x, Pooling::Max, [3, 3], Window::square(2, 1))?;
+        let mut x = self.first.forward(x, mode)?;
+        if let Some(pool) = self.pool {
+            x = op::pool2d(&x, pool)?;
         }
         for block in &self.blocks {
             x = block.forward(&x, mode)?;
@@ -139,51 +130,57 @@ impl Body {
     }
 }
 
+/// What a block is made of.
+#[derive(Clone, Copy)]
+struct Shape {
+    width: usize,
+    stride: usize,
+    bottleneck: bool,
+}
+
 impl Block {
-    fn new(scope: &Scope, [inputs, outputs]: [usize; 2], stride: usize) -> Result<Self> {
-        let pair = |conv: &str, norm: &str, inputs: usize, kernel: usize, window: Window| {
-            let conv = Conv2d::new(&scope.child(conv), [inputs, outputs], kernel, window)?;
-            Ok::<_, Error>((conv, BatchNorm::new(&scope.child(norm), outputs)?))
+    fn new(scope: &Scope, map: &mut Map, shape: Shape) -> Result<Self> {
+        let (input, halving) = (*map, Kernel::square(3, shape.stride, 1));
+        let mut unit = |index: usize, outputs: usize, kernel: Kernel| {
+            let places = [
+                scope.child(format!("conv{index}")),
+                scope.child(format!("bn{index}")),
+            ];
+            ConvNorm::new([&places[0], &places[1]], map, outputs, kernel)
         };
-        let first = pair("conv1", "bn1", inputs, 3, Window::square(stride, 1))?;
-        let second = pair("conv2", "bn2", outputs, 3, Window::square(1, 1))?;
-        let shortcut = if stride == 1 && inputs == outputs {
+        let (width, one) = (shape.width, Kernel::same(1, 1));
+        let (inner, last) = if shape.bottleneck {
+            let inner = vec![unit(1, width, one)?, unit(2, width, halving)?];
+            (inner, unit(3, EXPANSION * width, one)?)
+        } else {
+            (
+                vec![unit(1, width, halving)?],
+                unit(2, width, Kernel::same(3, 3))?,
+            )
+        };
+        let shortcut = if *map == input {
             None
         } else {
-            Some(pair(
-                "downsample.0",
-                "downsample.1",
-                inputs,
-                1,
-                Window::square(stride, 0),
-            )?)
+            let places = [&scope.child("downsample.0"), &scope.child("downsample.1")];
+            let (mut side, kernel) = (input, Kernel::square(1, shape.stride, 0));
+            Some(ConvNorm::new(places, &mut side, map.channels, kernel)?.linear())
         };
         Ok(Self {
-            first,
-            second,
+            inner,
+            last,
             shortcut,
         })
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let plain = |relu: bool| Epilogue {
-            residual: None,
-            relu,
-        };
-        let y = self.first.0.forward(x, mode)?;
-        let y = self.first.1.forward(&y, plain(true), mode)?;
-        let y = self.second.0.forward(&y, mode)?;
+        let mut y = x.clone();
+        for unit in &self.inner {
+            y = unit.forward(&y, mode)?;
+        }
         let shortcut = match &self.shortcut {
-            Some((conv, norm)) => norm.forward(&conv.forward(x, mode)?, plain(false), mode)?,
+            Some(unit) => unit.forward(x, mode)?,
             None => x.clone(),
         };
-        self.second.1.forward(
-            &y,
-            Epilogue {
-                residual: Some(&shortcut),
-                relu: true,
-            },
-            mode,
-        )
+        self.last.forward_with(&y, Some(&shortcut), mode)
     }
 }

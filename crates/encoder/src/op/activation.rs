@@ -1,4 +1,4 @@
-//! ReLU, GELU and tanh.
+//! ReLU, GELU, tanh, and the sigmoid with its piecewise linear forms.
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
@@ -10,7 +10,8 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 ///
 /// ```text
 /// Relu: y = max(x, 0)        Gelu: y = x · Φ(x)  (Φ the normal distribution function, exact form)
-/// Tanh: y = tanh(x)
+/// Tanh: y = tanh(x)              Sigmoid: y = 1 / (1 + exp(−x))
+/// HardSigmoid: y = min(max(x + 3, 0), 6) / 6        HardSwish: y = x · HardSigmoid(x)
 /// ```
 ///
 /// # Shapes
@@ -20,7 +21,7 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 /// Fails only if memory or the device fails.
 ///
 /// # Reference
-/// GELU: Hendrycks and Gimpel 2016, section 2.
+/// GELU: Hendrycks and Gimpel 2016, section 2. Hard functions: Howard et al. 2019 (MobileNetV3), section 5.2.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if kind == Activation::None {
         return Ok(x.clone());
@@ -38,8 +39,17 @@ pub(crate) fn composed(x: &Tensor, kind: Activation) -> Result<Tensor> {
         Activation::Relu => x.relu(),
         // candle's own GELU has a derivative that is exact to seven digits only.
         Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => ((x.neg()?.exp()? + 1.0)?).recip(),
+        Activation::HardSigmoid => hard_sigmoid(x),
+        Activation::HardSwish => x * hard_sigmoid(x)?,
         Activation::Gelu => (x * 0.5)? * ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?,
     }
+}
+
+fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
+    // min(z, 6) = 6 − relu(6 − z): candle's clamp has a gradient beyond its bounds.
+    let z = (x + 3.0)?.relu()?;
+    ((z * -1.0)? + 6.0)?.relu()?.affine(-1.0 / 6.0, 1.0)
 }
 
 struct Activate(Activation);

@@ -57,19 +57,16 @@ pub fn batch_norm(
     let op = Norm {
         epsilon,
         relu: epilogue.relu,
+        running: None,
         statistics: Saved::empty(),
         moments: moments.clone(),
         residual_tracked: epilogue.residual.is_some_and(|r| tracked(&[r])),
     };
-    let (x, affine) = (x.contiguous()?, affine.contiguous()?);
-    let y = match epilogue.residual {
-        Some(residual) => apply3(&x, &affine, &residual.contiguous()?, op)?,
-        None => apply2(&x, &affine, op)?,
-    };
+    let y = op.apply(x, affine, epilogue.residual)?;
     Ok((y, moments.take("batch_norm")?))
 }
 
-/// Batch normalization with given (running) statistics, for inference.
+/// Batch normalization with given (running) statistics, for inference and for training that holds them.
 ///
 /// # Shapes
 /// As [`batch_norm`]; `mean` and `variance`: `[C]`.
@@ -86,8 +83,19 @@ pub fn batch_norm_inference(
     check(x, affine, epilogue.residual)?;
     let [mean, variance] = running;
     let on_tape = tracked(&[x, affine]) || epilogue.residual.is_some_and(|r| tracked(&[r]));
-    if !is_fused(x) || on_tape {
+    if !is_fused(x) {
         return normalize_with(x, affine, running, epsilon, epilogue);
+    }
+    if on_tape {
+        let op = Norm {
+            epsilon,
+            relu: epilogue.relu,
+            running: Some([Host::new(mean)?.to_vec(), Host::new(variance)?.to_vec()]),
+            statistics: Saved::empty(),
+            moments: Arc::new(Saved::empty()),
+            residual_tracked: epilogue.residual.is_some_and(|r| tracked(&[r])),
+        };
+        return op.apply(x, affine, epilogue.residual);
     }
     let (x, affine) = (x.contiguous()?, affine.contiguous()?);
     let packed = Host::new(&affine)?;
@@ -166,12 +174,22 @@ fn normalize_with(
 struct Norm {
     epsilon: f32,
     relu: bool,
+    /// Mean and variance, where they are given.
+    running: Option<[Vec<f32>; 2]>,
     statistics: Saved<BatchStatistics>,
     moments: Arc<Saved<Moments>>,
     residual_tracked: bool,
 }
 
 impl Norm {
+    fn apply(self, x: &Tensor, affine: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        let (x, affine) = (x.contiguous()?, affine.contiguous()?);
+        match residual {
+            Some(residual) => apply3(&x, &affine, &residual.contiguous()?, self),
+            None => apply2(&x, &affine, self),
+        }
+    }
+
     fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let (gamma, beta) = affine.split_at(affine.len() / 2);
         let kernel = Kernel {
@@ -181,7 +199,12 @@ impl Norm {
             relu: self.relu,
         };
         let mut y = zeros(x.len());
-        let statistics = kernel.forward(x, residual, &mut y);
+        let statistics = if let Some([mean, variance]) = &self.running {
+            kernel.inference(x, mean, variance, residual, &mut y);
+            kernel.given(mean, variance)
+        } else {
+            kernel.forward(x, residual, &mut y)
+        };
         self.moments.put(Moments {
             mean: statistics.mean.clone(),
             variance: statistics.variance.clone(),

@@ -1,8 +1,7 @@
 //! Batch normalization, ReLU and 2 × 2 max pooling in one tape node.
 
 use super::batch_norm::{Epilogue, Moments, batch_norm, batch_norm_inference};
-use super::conv2d::Window;
-use super::pool::{Pooling, pool2d};
+use super::pool::{Pool, Pooling, pool2d};
 use super::saved::Saved;
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
@@ -78,7 +77,7 @@ pub fn batch_norm_pool_inference(
 }
 
 fn pool(z: &Tensor) -> Result<Tensor> {
-    pool2d(z, Pooling::Max, [2, 2], Window::square(2, 0))
+    pool2d(z, Pool::square(Pooling::Max, 2, 2, 0))
 }
 
 /// Batch, height and width.

@@ -1,8 +1,9 @@
 //! Cross-encoders: a pair of texts is read at once and scored.
 
 use super::architecture::Architecture;
-use super::encode::{Encoding, Options, TOKENIZED, run_batches};
+use super::encode::{Encoding, MANY, Options, TOKENIZED, run_batches};
 use super::folder::{self, Reading};
+use super::frozen::Frozen;
 use super::packed::Packed;
 use super::pass::Pass;
 use super::sequence_classifier::SequenceClassifier;
@@ -220,7 +221,7 @@ impl CrossEncoder {
     pub fn predict(
         &self,
         pairs: &[[&str; 2]],
-        progress: &mut dyn FnMut(usize),
+        progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Encoding> {
         let labels = self.network.labels();
         let mut encoding = Encoding {
@@ -228,8 +229,16 @@ impl CrossEncoder {
             dim: labels,
             tokens: 0,
         };
+        let frozen = if pairs.len() < MANY {
+            None
+        } else {
+            Frozen::new(self.network.transformer())?
+        };
         let judge = |batch: &Packed| -> Result<Vec<f32>> {
-            let logits = self.network.forward(batch, Pass::eval())?;
+            let logits = match &frozen {
+                Some(frozen) => self.network.forward_frozen(frozen, batch)?,
+                None => self.network.forward(batch, Pass::eval())?,
+            };
             let logits = Host::new(&logits)?;
             Ok(logits.iter().map(|&logit| self.outcome.of(logit)).collect())
         };
@@ -249,7 +258,11 @@ impl CrossEncoder {
     ///
     /// # Errors
     /// The cross-encoder has classes rather than a score, or the tokenizer refuses a text.
-    pub fn score(&self, pairs: &[[&str; 2]], progress: &mut dyn FnMut(usize)) -> Result<Vec<f32>> {
+    pub fn score(
+        &self,
+        pairs: &[[&str; 2]],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<f32>> {
         if self.network.labels() != 1 {
             return Err(Error::Setting {
                 key: "num_labels".into(),
@@ -271,7 +284,7 @@ impl CrossEncoder {
     pub fn classify(
         &self,
         pairs: &[[&str; 2]],
-        progress: &mut dyn FnMut(usize),
+        progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<u32>> {
         if self.classes.is_empty() {
             return Err(Error::Setting {

@@ -1,5 +1,6 @@
 //! Embedding many texts: tokens in parallel, batches of like lengths, the order restored.
 
+use super::frozen::Frozen;
 use super::module::Module;
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -8,12 +9,13 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::op;
 use rayon::prelude::*;
+use std::sync::Mutex;
 
 /// Texts that are tokenized at a time.
 pub(super) const TOKENIZED: usize = 1 << 12;
 
-/// Batches of each thread between two reports of progress.
-const GROUP: usize = 8;
+/// Texts from which on packing the weights for them pays.
+pub(super) const MANY: usize = 48;
 
 /// How texts are embedded.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl SentenceEncoder {
         &self,
         texts: &[impl AsRef<str> + Sync],
         options: &Options,
-        progress: &mut dyn FnMut(usize),
+        progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Encoding> {
         let dim = options
             .truncate_dim
@@ -80,13 +82,24 @@ impl SentenceEncoder {
             dim,
             tokens: 0,
         };
+        let frozen = if texts.len() < MANY {
+            None
+        } else {
+            self.frozen()?
+        };
+        let many = Many {
+            encoder: self,
+            frozen,
+            options,
+            dim,
+        };
         for (part, texts) in texts.chunks(TOKENIZED).enumerate() {
             let tokens = self.tokenize_prompted(texts, options.prompt.as_deref())?;
             encoding.tokens += tokens.iter().map(|t| t.ids.len()).sum::<usize>();
             let before = part * TOKENIZED;
             let rows = &mut encoding.numbers[before * dim..][..texts.len() * dim];
             let mut told = |done| progress(before + done);
-            self.embed_tokens(&tokens, (rows, dim), options, &mut told)?;
+            many.embed(&tokens, rows, &mut told)?;
         }
         Ok(encoding)
     }
@@ -108,37 +121,6 @@ impl SentenceEncoder {
         }
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[Tokens],
-        (rows, dim): (&mut [f32], usize),
-        options: &Options,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<()> {
-        let pass = Pass {
-            skip: self.prompt_tokens(options.prompt.as_deref())?,
-            ..Pass::eval()
-        };
-        let embed = |batch: &Packed| self.embed_batch(batch, pass, (dim, options.normalize));
-        run_batches(tokens, options.tokens, (rows, dim), &embed, progress)
-    }
-
-    fn embed_batch(
-        &self,
-        batch: &Packed,
-        pass: Pass,
-        (dim, normalize): (usize, bool),
-    ) -> Result<Vec<f32>> {
-        let mut vectors = self.forward(batch, pass)?;
-        if dim < self.dim() {
-            vectors = vectors.narrow(1, 0, dim)?.contiguous()?;
-        }
-        if normalize {
-            vectors = op::normalize(&vectors)?;
-        }
-        Ok(Host::new(&vectors)?.to_vec())
-    }
-
     /// Tokens that a pooling without prompts leaves out: the prompt's, with the special token before it.
     fn prompt_tokens(&self, prompt: Option<&str>) -> Result<usize> {
         let leaves_out =
@@ -154,6 +136,52 @@ impl SentenceEncoder {
     }
 }
 
+/// Many texts to be embedded in the same way.
+struct Many<'a> {
+    encoder: &'a SentenceEncoder,
+    frozen: Option<Frozen<'a>>,
+    options: &'a Options,
+    dim: usize,
+}
+
+impl Many<'_> {
+    /// Writes the vectors of tokenized texts to `rows`.
+    fn embed(
+        &self,
+        tokens: &[Tokens],
+        rows: &mut [f32],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<()> {
+        let prompt = self.options.prompt.as_deref();
+        let pass = Pass {
+            skip: self.encoder.prompt_tokens(prompt)?,
+            ..Pass::eval()
+        };
+        let embed = |batch: &Packed| self.embed_batch(batch, pass);
+        run_batches(
+            tokens,
+            self.options.tokens,
+            (rows, self.dim),
+            &embed,
+            progress,
+        )
+    }
+
+    fn embed_batch(&self, batch: &Packed, pass: Pass) -> Result<Vec<f32>> {
+        let mut vectors = match &self.frozen {
+            Some(frozen) => self.encoder.forward_frozen(frozen, batch, pass)?,
+            None => self.encoder.forward(batch, pass)?,
+        };
+        if self.dim < self.encoder.dim() {
+            vectors = vectors.narrow(1, 0, self.dim)?.contiguous()?;
+        }
+        if self.options.normalize {
+            vectors = op::normalize(&vectors)?;
+        }
+        Ok(Host::new(&vectors)?.to_vec())
+    }
+}
+
 /// Fills the rows `[texts, dim]` of tokenized texts with what `run` makes of packed batches of at most so many tokens;
 /// `progress` is told how many are done.
 pub(super) fn run_batches(
@@ -161,26 +189,30 @@ pub(super) fn run_batches(
     most: usize,
     (rows, dim): (&mut [f32], usize),
     run: &(impl Fn(&Packed) -> Result<Vec<f32>> + Sync),
-    progress: &mut dyn FnMut(usize),
+    progress: &mut (dyn FnMut(usize) + Send),
 ) -> Result<()> {
     let batches = batches(tokens, most);
-    let run = |batch: &Vec<usize>| run(&Packed::new(batch.iter().map(|&i| &tokens[i])));
-    let mut done = 0;
-    for group in batches.chunks(GROUP * nearkin_kernels::threads()) {
-        // Whole batches for each thread: within a batch threads would wait for one another at every operation.
-        let found: Vec<Result<Vec<f32>>> = if group.len() < nearkin_kernels::threads() {
-            group.iter().map(run).collect()
-        } else {
-            let alone = |batch| nearkin_kernels::alone(|| run(batch));
-            group.par_iter().map(alone).collect()
-        };
-        for (batch, found) in group.iter().zip(found) {
-            for (row, &i) in found?.chunks_exact(dim).zip(batch) {
-                rows[i * dim..][..dim].copy_from_slice(row);
-            }
-            done += batch.len();
+    let told = Mutex::new((0, progress));
+    let run = |batch: &Vec<usize>| {
+        let found = run(&Packed::new(batch.iter().map(|&i| &tokens[i])));
+        if let Ok(mut told) = told.lock() {
+            told.0 += batch.len();
+            let done = told.0;
+            told.1(done);
         }
-        progress(done);
+        found
+    };
+    // Whole batches for each thread: within a batch threads would wait for one another at every operation.
+    let found: Vec<Result<Vec<f32>>> = if batches.len() < nearkin_kernels::threads() {
+        batches.iter().map(run).collect()
+    } else {
+        let alone = |batch| nearkin_kernels::alone(|| run(batch));
+        batches.par_iter().with_max_len(1).map(alone).collect()
+    };
+    for (batch, found) in batches.iter().zip(found) {
+        for (row, &i) in found?.chunks_exact(dim).zip(batch) {
+            rows[i * dim..][..dim].copy_from_slice(row);
+        }
     }
     Ok(())
 }

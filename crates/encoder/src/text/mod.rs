@@ -9,6 +9,7 @@ mod cross_encoder;
 mod dense;
 mod encode;
 mod folder;
+mod frozen;
 mod module;
 mod packed;
 mod pass;

@@ -1,5 +1,6 @@
 //! A sentence encoder: tokenizer, modules, settings.
 
+use super::frozen::Frozen;
 use super::module::{Flow, Module, Placed};
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -99,8 +100,30 @@ impl SentenceEncoder {
     /// # Errors
     /// A sentence is longer than the encoder takes, or a token is not in its vocabulary.
     pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
-        let mut flow = Flow::Start;
-        for placed in &self.modules {
+        Self::run(Flow::Start, &self.modules, (batch, pass))
+    }
+
+    /// The first module for many passes in which nothing learns, where it is a Transformer that can be frozen.
+    pub(super) fn frozen(&self) -> Result<Option<Frozen<'_>>> {
+        match self.modules.first().map(|placed| &placed.module) {
+            Some(Module::Transformer(transformer)) => Frozen::new(transformer),
+            _ => Ok(None),
+        }
+    }
+
+    /// [`forward`](Self::forward) without gradients, with the first module frozen.
+    pub(super) fn forward_frozen(
+        &self,
+        frozen: &Frozen,
+        batch: &Packed,
+        pass: Pass,
+    ) -> Result<Tensor> {
+        let tokens = Flow::Tokens(frozen.forward(batch)?);
+        Self::run(tokens, &self.modules[1..], (batch, pass))
+    }
+
+    fn run(mut flow: Flow, modules: &[Placed], (batch, pass): (&Packed, Pass)) -> Result<Tensor> {
+        for placed in modules {
             flow = placed.module.forward(flow, batch, pass)?;
         }
         match flow {

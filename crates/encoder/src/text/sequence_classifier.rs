@@ -1,6 +1,7 @@
 //! A Transformer with a classification head on its first token.
 
 use super::architecture::{Architecture, Family};
+use super::frozen::Frozen;
 use super::packed::Packed;
 use super::pass::Pass;
 use super::transformer::Transformer;
@@ -87,7 +88,16 @@ impl SequenceClassifier {
     /// A sentence is empty or longer than the Transformer takes, or a token is not in its vocabulary.
     pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
         let tokens = self.transformer.forward(batch, pass)?;
-        let mut first = op::token_pool(&tokens, TokenPooling::Cls, &batch.offsets, 0)?;
+        self.head(&tokens, batch, pass)
+    }
+
+    /// The same where nothing is kept for gradients.
+    pub(super) fn forward_frozen(&self, frozen: &Frozen, batch: &Packed) -> Result<Tensor> {
+        self.head(&frozen.forward(batch)?, batch, Pass::eval())
+    }
+
+    fn head(&self, tokens: &Tensor, batch: &Packed, pass: Pass) -> Result<Tensor> {
+        let mut first = op::token_pool(tokens, TokenPooling::Cls, &batch.offsets, 0)?;
         let family = self.transformer.architecture().family;
         if matches!(family, Family::Roberta | Family::MpNet) {
             first = pass.drop(BEFORE, &first, self.dropout)?;

@@ -52,7 +52,7 @@ struct At<'a> {
 }
 
 #[derive(Clone, Debug)]
-struct Layer {
+pub(super) struct Layer {
     projections: Linear,
     output: Linear,
     attention_norm: LayerNorm,
@@ -127,11 +127,16 @@ impl Transformer {
         &self.architecture
     }
 
-    /// Token vectors `[tokens, width]` of a packed batch.
+    /// The layers, first to last.
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// What the first layer gets: token vectors `[tokens, width]`, and the bias of relative positions where there is one.
     ///
     /// # Errors
-    /// A sentence is longer than the table of positions, or a token is not in the vocabulary.
-    pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
+    /// As [`forward`](Self::forward).
+    pub(super) fn begin(&self, batch: &Packed, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
         let a = &self.architecture;
         if batch.longest() > a.longest() {
             return Err(Error::Setting {
@@ -140,9 +145,17 @@ impl Transformer {
                 found: format!("{}", batch.longest()),
             });
         }
-        let mut x = self.embed(batch, pass)?;
-        x = pass.drop(0, &x, a.dropout)?;
-        let bias = self.relative_bias(batch.longest(), pass)?;
+        let x = pass.drop(0, &self.embed(batch, pass)?, a.dropout)?;
+        Ok((x, self.relative_bias(batch.longest(), pass)?))
+    }
+
+    /// Token vectors `[tokens, width]` of a packed batch.
+    ///
+    /// # Errors
+    /// A sentence is longer than the table of positions, or a token is not in the vocabulary.
+    pub fn forward(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
+        let a = &self.architecture;
+        let (mut x, bias) = self.begin(batch, pass)?;
         let heads = Heads {
             heads: a.heads,
             head_dim: a.width / a.heads,
@@ -171,7 +184,12 @@ impl Transformer {
         let words = op::gather(&pass.mode.parameter(&self.words), &batch.ids)?;
         let mut rest = op::gather(&pass.mode.parameter(&self.positions), &places)?;
         if let Some(segments) = &self.segments {
-            let segments = op::gather(&pass.mode.parameter(segments), &batch.segments)?;
+            // With one kind of segment there is one, whatever the tokenizer says of pairs: transformers does not ask it.
+            let kinds = match self.architecture.segments {
+                1 => vec![0; batch.segments.len()].into(),
+                _ => batch.segments.clone(),
+            };
+            let segments = op::gather(&pass.mode.parameter(segments), &kinds)?;
             rest = op::sum(&rest, &segments)?;
         }
         self.norm.forward(&words, Some(&rest), pass.mode)
@@ -249,11 +267,20 @@ impl Layer {
         Ok(y?)
     }
 
+    /// The linear layers, in the order of their work.
+    pub(super) fn linear(&self) -> [&Linear; 4] {
+        [&self.projections, &self.output, &self.up, &self.down]
+    }
+
+    /// The norms, in the order of their work.
+    pub(super) fn norms(&self) -> [&LayerNorm; 2] {
+        [&self.attention_norm, &self.output_norm]
+    }
+
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let linear = [&self.projections, &self.output, &self.up, &self.down];
-        let norms = [&self.attention_norm, &self.output_norm];
-        let norms = norms.into_iter().map(LayerNorm::tensor);
-        linear.into_iter().flat_map(Linear::tensors).chain(norms)
+        let norms = self.norms().into_iter().map(LayerNorm::tensor);
+        let linear = self.linear().into_iter().flat_map(Linear::tensors);
+        linear.chain(norms)
     }
 
     fn forward(

@@ -8,6 +8,7 @@ mod any;
 mod document;
 mod grid;
 mod optimizer;
+mod pretrained;
 mod schedule;
 mod train;
 
@@ -15,6 +16,7 @@ pub use any::AnyRecipe;
 pub use document::{Document, RecipeError};
 pub use grid::Point;
 pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
+pub use pretrained::Pretrained;
 pub use schedule::{Decay, Schedule};
 pub use train::{Select, Train};
 
@@ -68,6 +70,9 @@ pub struct Recipe {
     /// Its last layer.
     #[serde(default)]
     pub head: Head,
+    /// The weights that training begins with; all start anew where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<Pretrained>,
     /// What is minimized.
     pub loss: Loss,
     /// How far two embeddings are apart; the loss's own distance where absent.

@@ -133,7 +133,7 @@ pub fn embed_file(
     encoder: &SentenceEncoder,
     job: Job,
     options: &Options,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut (dyn FnMut(usize) + Send),
 ) -> Result<Written> {
     let mut spool = Spool::open(job.output)?;
     let mut texts = Texts::open(job)?;

@@ -26,7 +26,7 @@ pub fn rerank(
     queries: &[String],
     corpus: &[String],
     found: &[Vec<usize>],
-    progress: &mut dyn FnMut(usize),
+    progress: &mut (dyn FnMut(usize) + Send),
 ) -> Result<Vec<Vec<(usize, f32)>>> {
     let of_query = |(query, items): (usize, &Vec<usize>)| {
         let pair = |&item: &usize| [queries[query].as_str(), corpus[item].as_str()];

@@ -71,15 +71,16 @@ impl Setup {
     /// A model with starting weights.
     ///
     /// # Errors
-    /// The network does not fit the input.
+    /// The network does not fit the input, or the weights of the recipe not the network.
     pub fn model(&self) -> Result<Model> {
         let (network, head) = (self.recipe.network.clone(), self.recipe.head.clone());
-        Ok(Model::new(
-            network,
-            head,
-            self.feed.input().clone(),
-            self.recipe.seed,
-        )?)
+        let (input, seed) = (self.feed.input().clone(), self.recipe.seed);
+        let Some(pretrained) = &self.recipe.pretrained else {
+            return Ok(Model::new(network, head, input, seed)?);
+        };
+        let model = Model::on(network, head, input, &pretrained.scope(seed)?)?;
+        pretrained.check(model.embedder.parameters())?;
+        Ok(model)
     }
 
     /// The items watched during training: validation, or test where no validation is set apart.

@@ -1,7 +1,7 @@
 //! `nearkin evaluate` on texts.
 
 use super::TextSubject;
-use crate::arguments::{Aggregate, Evaluate, Protocol, TextEvaluate};
+use crate::arguments::{Aggregate, Evaluate, Protocol, TextEvaluate, only_for_text};
 use crate::failure::Failure;
 use crate::progress::items;
 use crate::{output, table};
@@ -22,7 +22,11 @@ const TFIDF: &str = "tfidf";
 /// Measures a model on a table of texts.
 pub fn run(arguments: &Evaluate, model: &Path, json: bool) -> Result<(), Failure> {
     let task = self::task(arguments)?;
-    if model == Path::new(TFIDF) && !model.exists() {
+    let compares_words = model == Path::new(TFIDF) && !model.exists();
+    if compares_words || CrossEncoder::is_in(model) {
+        refuse_vectors(arguments)?;
+    }
+    if compares_words {
         return report(&measure(&task, Judge::TfIdf)?, arguments, json);
     }
     if CrossEncoder::is_in(model) {
@@ -40,6 +44,16 @@ pub fn run(arguments: &Evaluate, model: &Path, json: bool) -> Result<(), Failure
         arguments,
         json,
     )
+}
+
+/// A model that scores pairs has no vectors to be cut or pooled.
+fn refuse_vectors(arguments: &Evaluate) -> Result<(), Failure> {
+    only_for_text(None, &arguments.vectors).map_or(Ok(()), |option| {
+        let model = arguments.model.display();
+        Err(Failure::usage(format!(
+            "{option} goes with a sentence encoder; {model} scores pairs and has no vectors"
+        )))
+    })
 }
 
 fn measure(task: &Task, judge: Judge) -> Result<Measured, Failure> {

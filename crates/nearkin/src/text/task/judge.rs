@@ -56,7 +56,7 @@ impl<'m> Judge<'m> {
     pub fn embed(
         self,
         columns: &[&[String]],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Columns> {
         let Self::Encoder(encoder, options) = self else {
             return Err(Error::Text(TextError::Setting {
@@ -96,7 +96,7 @@ impl<'m> Judge<'m> {
         self,
         first: &[String],
         second: &[String],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Vec<f64>> {
         match self {
             Self::Encoder(..) => {

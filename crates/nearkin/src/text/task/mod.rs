@@ -117,7 +117,7 @@ pub struct Measured {
 }
 
 /// Told how many texts are done, of how many.
-type Progress<'p> = &'p mut dyn FnMut(usize, usize);
+type Progress<'p> = &'p mut (dyn FnMut(usize, usize) + Send);
 
 impl Task {
     /// All rows of a table, with these columns.

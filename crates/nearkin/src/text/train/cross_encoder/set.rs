@@ -127,7 +127,7 @@ fn known(
         Target::Classes { names, .. } => {
             let found = format!("the classes {}", names.join(", "));
             let expected = "scores or two classes, the second of which is a score of 1,";
-            let hint = format!("{found}; [loss.{}] tells more classes apart", CLASSIFIER);
+            let hint = format!("{found}; [loss.{CLASSIFIER}] tells more classes apart");
             unusable(expected, hint)
         }
         Target::Nothing => unusable("a score or a class of each pair", "neither".into()),

@@ -74,7 +74,7 @@ fn every_loss_trains_and_the_folder_says_what_the_model_said() {
         (BINARY, CE, &["accuracy", "macro F1"], 2),
         (CLASSIFIED, CE, &["accuracy", "macro F1"], 3),
     ] {
-        let optimizer = "[optimizer.adamw]\nrate = 0.01\n[train]\nepochs = 12\nselect = 'last'";
+        let optimizer = "[optimizer.adamw]\nrate = 0.01\n[train]\nepochs = 50\nselect = 'last'";
         let more = format!(
             "dropout = 0.0\n{loss}\n{optimizer}{}",
             evaluate("itself", rows)
@@ -243,25 +243,25 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (
         SCORED,
         CE,
-        "5:3",
+        "8:1",
         "expected pairs with a class for the loss cross_entropy",
     ),
     (
         CLASSIFIED,
         BCE,
-        "5:3",
+        "8:1",
         "found the classes maybe, no, yes; [loss.cross_entropy]",
     ),
     (
         "pairs = { first = 'a', second = 'b' }",
         BCE,
-        "5:3",
+        "8:1",
         "a score or a class",
     ),
     (
         "texts = { text = 'a' }",
         BCE,
-        "5:3",
+        "8:1",
         "rows that are no pairs",
     ),
     (SCORED, "max_tokens = 99", "4:14", "the model's limit of 24"),

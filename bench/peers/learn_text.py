@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""What training on text teaches: nearkin beside sentence-transformers' trainer, with the same model, data, batches and steps.
+
+    learn_text.py MODEL [--only TASK]
+
+Both sides train with AdamW at 2e-5, a warm-up over a tenth of the steps, linear decay, clipping at 1, dropout and at most 128
+tokens, each with its own order of the data; the weights of the last step count. `nearkin evaluate` measures the folders of
+both on texts that no run has seen. Printed is the mean over the seeds with its standard deviation.
+
+    stsb       regression on the STS benchmark from MODEL; Spearman of the cosine on its test part
+    nli        classification on NLI with all layers of MODEL started anew; Spearman on the STS benchmark's dev part
+    nli-stsb   the same, then regression on the STS benchmark; Spearman on its test part
+    fresh-stsb regression alone, with all layers started anew: what the first stage of nli-stsb is worth
+    wikisec    triplets of Wikipedia sections from MODEL; accuracy on triplets of other articles
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, stdev
+
+from side_by_side import ROOT, bound_threads, options
+
+LABELS = ["contradiction", "entailment", "neutral"]
+
+parser = options(__doc__.splitlines()[0], rounds=1)
+parser.add_argument("model", type=Path)
+parser.epilog = "--only takes names of tasks with commas between them"
+parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
+parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
+parser.add_argument("--side", choices=["nearkin", "st"], help="one side alone")
+parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
+arguments = parser.parse_args()
+bound_threads(arguments.threads)
+
+BINARY = None
+DATA = Path(os.environ["NEARKIN_DATA"])
+STSB = {"table": "sts-benchmark/train.tsv", "kind": "scored", "batch": 16, "steps": 360,
+        "columns": {"first": "sentence1", "second": "sentence2", "score": "score"}}
+NLI = {"table": "nli/train.tsv.gz", "kind": "pairs", "batch": 32, "steps": 400,
+       "columns": {"first": "premise", "second": "hypothesis", "label": "label", "classes": LABELS}}
+WIKI = {"table": "wikipedia-sections/train.tsv.gz", "kind": "triplets", "batch": 16, "steps": 200,
+        "columns": {"anchor": "anchor", "positive": "positive", "negative": "negative"}}
+LOSS = {"scored": "cosine_regression", "pairs": "softmax_classification", "triplets": "triplet_euclidean"}
+STSB_TEST = ["sts-benchmark/test.tsv", "sts"]
+STSB_DEV = ["sts-benchmark/dev.tsv", "sts"]
+WIKI_TEST = ["wikipedia-sections/test.tsv.gz", "triplets"]
+# Each with the weights it starts from, its stages, and what is measured.
+TASKS = {
+    "stsb": ("model", [STSB], STSB_TEST),
+    "nli": ("fresh", [NLI], STSB_DEV),
+    "nli-stsb": ("fresh", [NLI, STSB], STSB_TEST),
+    "fresh-stsb": ("fresh", [STSB], STSB_TEST),
+    "wikisec": ("model", [WIKI], WIKI_TEST),
+}
+
+RECIPE = """
+seed = {seed}
+[encoder]
+model = {model}
+max_tokens = 128
+[loss.{loss}]
+[batches]
+size = {batch}
+[train]
+steps = {steps}
+epochs = 1000
+evaluate_every = {steps}
+select = "last"
+[[data]]
+name = "data"
+table = {{ path = {table} }}
+rows.{kind} = {{ {columns} }}
+[[evaluate]]
+name = "a few rows of it"
+table = {{ path = {table}, limit = 64 }}
+rows.{kind} = {{ {columns} }}
+"""
+
+
+def rust(stage, model, seed, scratch):
+    """Trains with the program and returns the model's folder."""
+    inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in stage["columns"].items())
+    text = RECIPE.format(
+        seed=seed, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"], steps=steps(stage),
+        table=json.dumps(str(DATA / stage["table"])), kind=stage["kind"], columns=inline,
+    )
+    recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
+    recipe.write_text(text)
+    run_quietly([BINARY, "train", recipe, "--out", run / "run", "--threads", str(arguments.threads)])
+    return run / "run" / "model"
+
+
+def peer(stage, model, seed, scratch):
+    """Trains with this script in a process of its own and returns the model's folder."""
+    out = Path(tempfile.mkdtemp(dir=scratch))
+    job = {"stage": stage, "model": str(model), "seed": seed, "out": str(out), "steps": steps(stage)}
+    run_quietly([sys.executable, __file__, arguments.model, "--peer", json.dumps(job), "--threads", arguments.threads])
+    return out
+
+
+def steps(stage):
+    return max(1, round(stage["steps"] * arguments.scale))
+
+
+def run_quietly(command):
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return done.stdout
+
+
+def rows(stage):
+    """The columns of a table, cell by cell."""
+    path = DATA / stage["table"]
+    with (gzip.open(path, "rt") if path.suffix == ".gz" else path.open()) as lines:
+        header = next(lines).rstrip("\n").split("\t")
+        table = [dict(zip(header, line.rstrip("\n").split("\t"))) for line in lines]
+    names = [name for key, name in stage["columns"].items() if key != "classes"]
+    columns = {name: [row[name] for row in table] for name in names}
+    if "label" in columns:
+        columns["label"] = [LABELS.index(label) for label in columns["label"]]
+    if "score" in columns:
+        columns["score"] = [float(score) / 5 for score in columns["score"]]
+    return columns
+
+
+def train_peer(job):
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments, losses
+
+    torch.set_num_threads(arguments.threads)
+    stage = job["stage"]
+    model = SentenceTransformer(job["model"], device="cpu")
+    model.max_seq_length = 128
+    torch.manual_seed(job["seed"])
+    if stage["kind"] == "pairs":
+        loss = losses.SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
+    elif stage["kind"] == "scored":
+        loss = losses.CosineSimilarityLoss(model)
+    else:
+        euclidean = losses.TripletDistanceMetric.EUCLIDEAN
+        loss = losses.TripletLoss(model, distance_metric=euclidean, triplet_margin=1.0)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = SentenceTransformerTrainingArguments(
+            output_dir=scratch, max_steps=job["steps"], per_device_train_batch_size=stage["batch"], learning_rate=2e-5,
+            weight_decay=0.01, warmup_steps=job["steps"] // 10, save_strategy="no", report_to="none", use_cpu=True,
+            disable_tqdm=True, seed=job["seed"], data_seed=job["seed"],
+        )
+        data = Dataset.from_dict(rows(stage))
+        SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss).train()
+    model.save(job["out"])
+
+
+def fresh(scratch):
+    """A copy of MODEL with every layer of its Transformer as before any training; the word vectors are kept."""
+    from sentence_transformers import SentenceTransformer
+    import torch
+
+    torch.manual_seed(0)
+    model = SentenceTransformer(str(arguments.model), device="cpu")
+    for module in model[0].auto_model.encoder.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=0.02)
+            torch.nn.init.zeros_(module.bias)
+        elif isinstance(module, torch.nn.LayerNorm):
+            torch.nn.init.ones_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    out = Path(scratch) / "fresh"
+    model.save(str(out))
+    return out
+
+
+def score(folder, measure):
+    """The measure of a folder, in percent."""
+    table, protocol = measure
+    command = [BINARY, "evaluate", folder, "--data", DATA / table, "--protocol", protocol, "--json"]
+    found = json.loads(run_quietly(command))["scores"][protocol]
+    value = found["correlations"]["cosine"]["spearman"] if protocol == "sts" else found["accuracy"]["euclidean"]
+    return 100 * value["value"]
+
+
+def binary():
+    if not arguments.no_build:
+        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
+    return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release/nearkin"
+
+
+def run(side, task, starts, scratch, trained={}):
+    """The scores of all seeds; stages that an earlier task has trained are taken from there."""
+    start, stages, measure = TASKS[task]
+    scores = []
+    for seed in range(arguments.seeds):
+        folder = starts[start]
+        for stage in stages:
+            key = (side, stage["table"], folder, seed)
+            if key not in trained:
+                trained[key] = side(stage, folder, seed, scratch)
+            folder = trained[key]
+        scores.append(score(folder, measure))
+        print(f"{task} {side.__name__} seed {seed}: {scores[-1]:.2f}", file=sys.stderr, flush=True)
+    return scores
+
+
+def table(found, as_json):
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{'task':12}{'start':>8}{'nearkin':>16}{'sentence-transf.':>20}")
+    for task, row in found.items():
+        cells = [f"{mean(s):.2f} ± {stdev(s) if len(s) > 1 else 0:.2f}" if s else "" for s in (row["nearkin"], row["st"])]
+        print(f"{task:12}{row['start']:8.2f}{cells[0]:>16}{cells[1]:>20}")
+
+
+def main():
+    if arguments.peer:
+        return train_peer(json.loads(arguments.peer))
+    global BINARY
+    BINARY = binary()
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        starts = {"model": arguments.model, "fresh": fresh(scratch)}
+        wanted = arguments.only.split(",") if arguments.only else TASKS
+        for task in wanted:
+            sides = {"nearkin": rust, "st": peer}
+            row = {name: run(side, task, starts, scratch) if arguments.side in (None, name) else []
+                   for name, side in sides.items()}
+            start, _, measure = TASKS[task]
+            found[task] = {"start": score(starts[start], measure), **row}
+    table(found, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+//! AlexNet, and the two parts that a network of pairs has of it.
+
+use super::layers::{Layer, Layers, Unit};
+use super::{InputShape, Stem, Width};
+use crate::error::Result;
+use crate::layer::{Dropout, Kernel, Linear, Map, Mode};
+use crate::op::{self, Activation, Pool, Pooling, ResponseNorm};
+use crate::parameters::Scope;
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// AlexNet in Caffe's layout, up to the features before its last layer.
+///
+/// ```text
+/// image → conv 11×11 → norm → pool → conv 5×5 → norm → pool → three conv 3×3 → pool → two linear layers
+/// ```
+///
+/// With `[head] dim = 512` it is the tower of the quadruplet paper's Euclidean baseline (figure 2a). Tensor names are
+/// Caffe's: `conv1.weight`, …, `conv5.bias`, `fc6.weight`, …, `fc7.bias`.
+///
+/// # Shapes
+/// - input: `[N, H, W, C]`, in the paper 227 × 227
+/// - output: `[N, 4096 · width]`
+///
+/// # Reference
+/// Krizhevsky, Sutskever and Hinton 2012, section 3.5; Chen et al. 2017, figure 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alexnet {
+    /// What comes before the second convolution.
+    pub stem: Stem,
+    /// Factor on the channels of all layers.
+    pub width: Width,
+    /// Share of the features that training drops behind each linear layer.
+    pub dropout: f32,
+}
+
+impl Default for Alexnet {
+    fn default() -> Self {
+        Self {
+            stem: Stem::Large,
+            width: Width::PAPER,
+            dropout: 0.5,
+        }
+    }
+}
+
+/// An [`Alexnet`] with its parameters.
+#[derive(Clone, Debug)]
+pub struct Body {
+    low: Layers,
+    high: High,
+}
+
+/// The layers from the third convolution on.
+#[derive(Clone, Debug)]
+pub(super) struct High {
+    layers: Layers,
+    linears: [(Linear, Dropout); 2],
+}
+
+const NORM: ResponseNorm = ResponseNorm {
+    size: 5,
+    alpha: 1e-4,
+    beta: 0.75,
+    bias: 1.0,
+};
+
+const POOL: Pool = Pool::square(Pooling::Max, 3, 2, 0).ceil();
+
+impl Alexnet {
+    pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
+        let mut map = input.image("network.alexnet")?;
+        super::check_share("network.alexnet.dropout", self.dropout)?;
+        let low = self.low(scope, &mut map)?;
+        let (high, features) = self.high(scope, map)?;
+        Ok((Body { low, high }, features))
+    }
+
+    /// The first two convolutions, which see one image.
+    pub(super) fn low(&self, scope: &Scope, map: &mut Map) -> Result<Layers> {
+        let mut table = match self.stem {
+            Stem::Large => vec![
+                Layer::Conv("conv1", 96, Kernel::square(11, 4, 0)),
+                Layer::ResponseNorm(NORM),
+                Layer::Pool("pool1", POOL),
+            ],
+            Stem::Small => vec![
+                Layer::Conv("conv1", 96, Kernel::same(3, 3)),
+                Layer::ResponseNorm(NORM),
+            ],
+        };
+        table.extend([
+            Layer::Conv("conv2", 256, Kernel::same(5, 5).in_groups(2)),
+            Layer::ResponseNorm(NORM),
+            Layer::Pool("pool2", POOL),
+        ]);
+        Layers::new(scope, map, table, (Unit::Bias, self.width))
+    }
+
+    /// The rest, for a map of one image or of a pair, and the count of its outputs.
+    pub(super) fn high(&self, scope: &Scope, mut map: Map) -> Result<(High, usize)> {
+        let table = vec![
+            Layer::Conv("conv3", 384, Kernel::same(3, 3)),
+            Layer::Conv("conv4", 384, Kernel::same(3, 3).in_groups(2)),
+            Layer::Conv("conv5", 256, Kernel::same(3, 3).in_groups(2)),
+            Layer::Pool("pool5", POOL),
+        ];
+        let layers = Layers::new(scope, &mut map, table, (Unit::Bias, self.width))?;
+        let features = self.width.of(4096);
+        let linear = |name: &str, inputs| {
+            let place = scope.child(name);
+            let linear = Linear::new(&place, inputs, features, Activation::Relu)?;
+            Ok::<_, crate::Error>((linear, Dropout::new(&place, self.dropout)))
+        };
+        let linears = [linear("fc6", map.numbers())?, linear("fc7", features)?];
+        Ok((High { layers, linears }, features))
+    }
+}
+
+impl High {
+    /// Features of maps; `batch` decides the dropout.
+    pub(super) fn forward(&self, maps: &Tensor, batch: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut x = op::flatten(&self.layers.forward(maps, mode)?)?;
+        for (linear, dropout) in &self.linears {
+            x = dropout.forward(&linear.forward(&x, mode)?, batch, mode)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Body {
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.high.forward(&self.low.forward(x, mode)?, x, mode)
+    }
+}

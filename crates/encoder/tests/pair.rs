@@ -1,0 +1,171 @@
+//! The network of pairs: gradients, the matrix of all pairs, weights.
+
+use nearkin_encoder::host::tensor;
+use nearkin_encoder::network::{
+    Alexnet, InputShape, PairNetwork, PairOutput, PairScorer, Stem, Width,
+};
+use nearkin_encoder::parameters::Scope;
+use nearkin_encoder::{DType, Device, Mode, Tensor, tape, weights};
+
+const INPUT: InputShape = InputShape::Image {
+    height: 12,
+    width: 10,
+    channels: 3,
+};
+
+fn settings(output: PairOutput) -> PairNetwork {
+    PairNetwork {
+        tower: Alexnet {
+            stem: Stem::Small,
+            width: Width::try_from(0.0625).unwrap(),
+            dropout: 0.5,
+        },
+        output,
+    }
+}
+
+fn images(count: usize, phase: f32) -> Tensor {
+    let numbers = (0..count * INPUT.numbers()).map(|i| (i as f32 * 0.37 + phase).sin());
+    tensor(numbers.collect(), INPUT.batch(count)).unwrap()
+}
+
+fn flat(x: &Tensor) -> Vec<f64> {
+    let x = x.to_dtype(DType::F64).unwrap();
+    x.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Pairs among four images, one of them twice: (probe, positive), (probe, negative), (negative 2, negative).
+const PAIRS: [[u32; 2]; 4] = [[0, 1], [0, 2], [3, 2], [0, 2]];
+
+#[test]
+fn every_parameter_receives_the_gradient_of_the_composed_network() {
+    for output in [PairOutput::Softmax, PairOutput::One] {
+        let scorer = PairScorer::new(&settings(output), INPUT, 3).unwrap();
+        let forward = |scorer: &PairScorer, x: &Tensor| {
+            let maps = scorer.maps(x, Mode::Train)?;
+            scorer.scores(&scorer.outputs(&maps, &PAIRS, Mode::Train)?)
+        };
+        let x = images(4, 0.0);
+        let (scores, tape) = tape::record(|| forward(&scorer, &x)).unwrap();
+        assert_eq!(scores.dims(), [4, 1]);
+        let upstream = [1.0, -0.5, 0.25, 2.0];
+        let gradients = tape.backward(&scores, upstream.to_vec()).unwrap();
+
+        // Candle's tape over the composed operations; dropout sees maps, whose bits differ, so it is off there.
+        let mut still = settings(output);
+        still.tower.dropout = 0.0;
+        let fused = PairScorer::new(&still, INPUT, 3).unwrap();
+        let exact =
+            PairScorer::on(&still, INPUT, &Scope::new(3, DType::F64, &Device::Cpu)).unwrap();
+        let (y, tape) = tape::record(|| forward(&fused, &x)).unwrap();
+        let own = tape.backward(&y, upstream.to_vec()).unwrap();
+        let z = forward(&exact, &x.to_dtype(DType::F64).unwrap()).unwrap();
+        let weights = Tensor::new(&upstream.map(f64::from), &Device::Cpu).unwrap();
+        let loss = (z.flatten_all().unwrap() * weights)
+            .unwrap()
+            .sum_all()
+            .unwrap();
+        let store = loss.backward().unwrap();
+
+        let parameters = scorer
+            .parameters()
+            .learned()
+            .zip(fused.parameters().learned());
+        for ((p, q), r) in parameters.zip(exact.parameters().learned()) {
+            let sum: f64 = flat(gradients.get(&p.var).unwrap())
+                .iter()
+                .map(|g| g.abs())
+                .sum();
+            assert!(sum > 0.0, "{output:?}: {} has gradient {sum}", p.name);
+            let (found, want) = (
+                flat(own.get(&q.var).unwrap()),
+                flat(store.get(&r.var).unwrap()),
+            );
+            let scale = want.iter().fold(1e-6f64, |m, x| m.max(x.abs()));
+            for (found, want) in found.iter().zip(&want) {
+                assert!(
+                    (found - want).abs() < 1e-4 * scale,
+                    "{output:?} {}: {found} against {want}",
+                    p.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_matrix_holds_the_score_of_every_pair_for_any_block() {
+    let scorer = PairScorer::new(&settings(PairOutput::Softmax), INPUT, 3).unwrap();
+    let (probes, gallery) = (images(3, 0.0), images(4, 1.0));
+    let whole = scorer.matrix(&probes, &gallery, 100).unwrap();
+    assert_eq!(whole.len(), 12);
+    for block in [1, 5, 12] {
+        for (a, b) in scorer
+            .matrix(&probes, &gallery, block)
+            .unwrap()
+            .iter()
+            .zip(&whole)
+        {
+            assert!((a - b).abs() < 1e-5, "{a} against {b} in blocks of {block}");
+        }
+    }
+    // One pair by itself, and its softmax by hand; the other order is another score.
+    let both = Tensor::cat(
+        &[
+            probes.narrow(0, 2, 1).unwrap(),
+            gallery.narrow(0, 1, 1).unwrap(),
+        ],
+        0,
+    )
+    .unwrap();
+    let maps = scorer.maps(&both, Mode::Eval).unwrap();
+    let outputs = flat(
+        &scorer
+            .outputs(&maps, &[[0, 1], [1, 0]], Mode::Eval)
+            .unwrap(),
+    );
+    let different = |same: f64, different: f64| different.exp() / (same.exp() + different.exp());
+    assert!((different(outputs[0], outputs[1]) - f64::from(whole[2 * 4 + 1])).abs() < 1e-5);
+    assert!((outputs[0] - outputs[2]).abs() > 1e-4);
+    assert!(
+        scorer
+            .matrix(&probes, &gallery, 0)
+            .unwrap_err()
+            .to_string()
+            .starts_with("block")
+    );
+    assert!(
+        scorer
+            .maps(&tensor(vec![0.0; 12], (1, 2, 2, 3)).unwrap(), Mode::Eval)
+            .is_err()
+    );
+    assert!(scorer.outputs(&maps, &[[0, 2]], Mode::Eval).is_err());
+}
+
+#[test]
+fn stored_weights_give_the_same_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pair.safetensors");
+    let make = |seed| PairScorer::new(&settings(PairOutput::One), INPUT, seed).unwrap();
+    let (one, other) = (make(1), make(2));
+    let score = |scorer: &PairScorer| scorer.matrix(&images(2, 0.0), &images(2, 2.0), 8).unwrap();
+    assert_ne!(score(&one), score(&other));
+    weights::save(one.parameters(), &path).unwrap();
+    weights::load(other.parameters(), &path).unwrap();
+    assert_eq!(score(&one), score(&other));
+}
+
+/// AlexNet's convolutions and linear layers, the third convolution for twice the channels, and two outputs.
+#[test]
+fn the_whole_network_has_the_parameters_of_its_layers() {
+    let input = InputShape::Image {
+        height: 227,
+        width: 227,
+        channels: 3,
+    };
+    let scorer = PairScorer::on(&PairNetwork::default(), input, &Scope::blank()).unwrap();
+    let low = 96 * 3 * 121 + 96 + 256 * 48 * 25 + 256;
+    let high = 384 * 512 * 9 + 384 + 384 * 192 * 9 + 384 + 256 * 192 * 9 + 256;
+    let linear = 4096 * 9216 + 4096 + 4096 * 4096 + 4096 + 2 * 4096 + 2;
+    assert_eq!(scorer.parameters().count(), low + high + linear);
+}
