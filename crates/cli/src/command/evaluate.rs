@@ -26,7 +26,7 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         .protocol
         .is_some()
         .then_some("--protocol"));
-    text::refuse_option(option)?;
+    text::refuse_option(option, &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let (feed, indices, what) = data(arguments, &subject)?;
     let embedded = subject.embed(&feed, &indices)?;
