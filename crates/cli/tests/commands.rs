@@ -332,7 +332,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 18] = [
+const HELP: [(&str, &[&str]); 19] = [
     (
         "",
         &[
@@ -365,7 +365,19 @@ const HELP: [(&str, &[&str]); 18] = [
         ],
     ),
     ("sweep", &["RECIPE", "--vary", "--seeds", "--set", "--out"]),
-    ("evaluate", &["MODEL", "--data", "--protocol", "--rows"]),
+    (
+        "evaluate",
+        &[
+            "MODEL",
+            "--data",
+            "--protocol",
+            "--rows",
+            "--pairs",
+            "--far",
+            "--keep",
+        ],
+    ),
+    ("verify", &["MODEL", "FIRST", "SECOND", "--threshold"]),
     (
         "mine",
         &["negatives", "paraphrases", "communities", "clusters"],

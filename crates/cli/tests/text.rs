@@ -600,4 +600,15 @@ fn the_baselines_of_sentence_bert_are_a_command_each() {
     place
         .run(&[&pooled[..], &["--pooling", "cls"]].concat())
         .fails(2, &["--pooling goes with a sentence encoder"]);
+    let absent = [
+        "evaluate",
+        "absent",
+        "--data",
+        "sts.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&absent)
+        .fails(2, &["absent: no such folder or file"]);
 }

@@ -32,7 +32,7 @@ pub fn run(arguments: &Embed, json: bool) -> Result<(), Failure> {
     }
     let option = only_for_text(Some(&arguments.text), &arguments.vectors)
         .or(arguments.quantize.is_some().then_some("--quantize"));
-    text::refuse_option(option)?;
+    text::refuse_option(option, &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let (vectors, damaged) = subject.vectors(&arguments.input)?;
     vectors::write(&arguments.output, &vectors)?;

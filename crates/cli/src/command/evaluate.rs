@@ -18,11 +18,15 @@ use std::path::Path;
 
 /// Measures a model beside the raw input.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
+    let pairs = arguments.verification.pairs.is_some();
+    if pairs && arguments.protocol != Some(Protocol::Verification) {
+        return Err(Failure::usage("--pairs goes with --protocol verification"));
+    }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);
     }
-    text::refuse_option(only_for_text(None, &arguments.vectors))?;
+    text::refuse_option(only_for_text(None, &arguments.vectors), &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     match arguments.protocol {
         None | Some(Protocol::Retrieval) => {}
@@ -30,7 +34,7 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
             let (feed, ..) = data(arguments, &subject)?;
             return verification::run(arguments, &subject, &feed, json);
         }
-        Some(_) => text::refuse_option(Some("this --protocol"))?,
+        Some(_) => text::refuse_option(Some("this --protocol"), &model)?,
     }
     let (feed, indices, what) = data(arguments, &subject)?;
     let embedded = subject.embed(&feed, &indices)?;

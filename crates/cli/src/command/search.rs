@@ -29,7 +29,7 @@ pub fn run(arguments: &Search, json: bool) -> Result<(), Failure> {
     }
     let option = only_for_text(Some(&arguments.text), &arguments.vectors)
         .or(arguments.rerank.is_some().then_some("--rerank"));
-    text::refuse_option(option)?;
+    text::refuse_option(option, &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let gallery = load(&subject, &arguments.gallery)?;
     let query = load(&subject, &arguments.query)?;

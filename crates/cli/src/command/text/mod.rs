@@ -182,9 +182,14 @@ pub fn resolve(model: &Path) -> Result<PathBuf, Failure> {
     Ok(nearkin::hub::folder(model)?)
 }
 
-/// Refuses an option of texts where the model is of images or features.
-pub fn refuse_option(option: Option<&'static str>) -> Result<(), Failure> {
+/// Refuses an option of texts where the model is of images or features, or is not there.
+pub fn refuse_option(option: Option<&'static str>, model: &Path) -> Result<(), Failure> {
     option.map_or(Ok(()), |option| {
+        if !model.exists() {
+            let model = model.display();
+            let message = format!("{model}: no such folder or file, and no name on the hub");
+            return Err(Failure::usage(message));
+        }
         let message =
             format!("{option} goes with a sentence encoder; this model is of images or features");
         Err(Failure::usage(message))

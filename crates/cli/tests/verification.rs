@@ -1,0 +1,125 @@
+//! Verification from the command line: measured on pairs, a threshold kept, two images compared.
+
+#[allow(dead_code, reason = "the rest is for other tests")]
+mod workplace;
+
+use std::fmt::Write;
+use workplace::Workplace;
+
+/// A trained model, images of classes that differ in brightness, and a list of pairs of two folds.
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.images("photos", 8, 4);
+    place
+        .run(&["init", "photos", "-o", "recipe.toml"])
+        .succeeds();
+    place.train("recipe.toml", &["--out", "run"]).succeeds();
+    let mut pairs = "first,second,same,fold\n".to_owned();
+    for class in 0..8 {
+        let (other, fold) = ((class + 4) % 8, class % 2);
+        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
+        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
+    }
+    place.write("pairs.csv", pairs.as_bytes());
+    place
+}
+
+#[test]
+fn pairs_are_measured_and_a_kept_threshold_answers() {
+    let place = place();
+    place
+        .run(&["verify", "run/model", "photos/c0/0.png", "photos/c0/1.png"])
+        .fails(2, &["no threshold is kept there", "--keep"]);
+    let evaluate = [
+        "evaluate",
+        "run/model",
+        "--data",
+        "photos",
+        "--protocol",
+        "verification",
+        "--pairs",
+        "pairs.csv",
+        "--far",
+        "0.5",
+        "--keep",
+    ];
+    let shown = place.run(&evaluate);
+    let table = &shown.succeeds().stdout;
+    for part in [
+        "8 pairs of the same, 8 of different",
+        "raw input",
+        "VAL@FAR=0.5",
+        "over 2 folds",
+    ] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    let found = place.run(&[&evaluate[..], &["--json"]].concat());
+    let found: serde_json::Value = serde_json::from_str(&found.succeeds().stdout).unwrap();
+    assert_eq!(
+        (&found["model"]["same"], &found["left_out"]),
+        (&8.into(), &0.into())
+    );
+    let threshold = found["model"]["accepted"][0]["threshold"].as_f64().unwrap();
+
+    let verify = |second: &str| {
+        let said = place.run(&["verify", "run/model", "photos/c0/0.png", second, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&said.succeeds().stdout).unwrap()
+    };
+    let answer = verify("photos/c0/0.png");
+    assert_eq!(
+        (&answer["same"], &answer["distance"]),
+        (&true.into(), &0.0.into())
+    );
+    assert_eq!(answer["calibration"]["data"], "pairs.csv");
+    for second in ["photos/c0/1.png", "photos/c4/3.png"] {
+        let answer = verify(second);
+        let distance = answer["distance"].as_f64().unwrap();
+        assert_eq!(
+            answer["same"],
+            distance <= threshold,
+            "{distance} {threshold}"
+        );
+    }
+    let said = place.run(&[
+        "verify",
+        "run/model",
+        "photos/c0/0.png",
+        "photos/c7/0.png",
+        "--threshold",
+        "0",
+    ]);
+    let text = &said.succeeds().stdout;
+    assert!(
+        text.starts_with("different: distance") && !text.contains("this threshold"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_cannot_be_measured_is_said() {
+    let place = place();
+    let evaluate = |more: &[&str]| {
+        let command = ["evaluate", "run/model", "--data", "photos"];
+        place.run(&[&command[..], more].concat())
+    };
+    let verification = ["--protocol", "verification"];
+    evaluate(&verification).fails(2, &["needs --pairs"]);
+    evaluate(&["--pairs", "pairs.csv"]).fails(2, &["--pairs goes with --protocol verification"]);
+    evaluate(&["--protocol", "sts"]).fails(2, &["this --protocol goes with a sentence encoder"]);
+    let with = |name: &str| evaluate(&[&verification[..], &["--pairs", name]].concat());
+    with("nowhere.csv").fails(1, &["nowhere.csv"]);
+    place.write("one.csv", b"first,second,same\nc0/0.png,c0/1.png,1\n");
+    with("one.csv").fails(1, &["pairs of both kinds are needed"]);
+    place.write("absent.csv", b"first,second,same\nc0/0.png,c9/1.png,1\n");
+    with("absent.csv").fails(1, &["absent.csv:2: c9/1.png is not among the 32 items"]);
+    place.write("damaged.png", b"no image");
+    let verify = [
+        "verify",
+        "run/model",
+        "photos/c0/0.png",
+        "damaged.png",
+        "--threshold",
+        "1",
+    ];
+    place.run(&verify).fails(1, &["damaged.png"]);
+}
