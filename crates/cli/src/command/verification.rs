@@ -93,7 +93,7 @@ fn keep(
 fn show(path: &Path, rows: [(&str, &Verification); 2]) -> Result<(), Failure> {
     let (_, model) = rows[1];
     let header = [
-        "".to_owned(),
+        String::new(),
         "accuracy".into(),
         format!("VAL@FAR={}", model.folds.far),
     ];
