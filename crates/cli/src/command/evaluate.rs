@@ -26,17 +26,16 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);
     }
-    text::refuse_option(only_for_text(None, &arguments.vectors), &model)?;
+    let of_texts = match arguments.protocol {
+        None | Some(Protocol::Retrieval | Protocol::Verification) => None,
+        Some(_) => Some("this --protocol"),
+    };
+    text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
-    match arguments.protocol {
-        None | Some(Protocol::Retrieval) => {}
-        Some(Protocol::Verification) => {
-            let (feed, ..) = data(arguments, &subject)?;
-            return verification::run(arguments, &subject, &feed, json);
-        }
-        Some(_) => text::refuse_option(Some("this --protocol"), &model)?,
-    }
     let (feed, indices, what) = data(arguments, &subject)?;
+    if arguments.protocol == Some(Protocol::Verification) {
+        return verification::run(arguments, &subject, &feed, json);
+    }
     let embedded = subject.embed(&feed, &indices)?;
     let bar = activity("measuring the model");
     let trained = measure(&embedded)?;
