@@ -123,7 +123,7 @@ pub fn squared_distances(first: Mat, second: Mat) -> Result<Vec<f32>, EvaluateEr
 ///
 /// ```
 /// use nearkin::evaluate::{VerificationOptions, verification};
-/// let (distances, same) = ([0.2, 1.8, 0.3, 1.5], [true, false, true, false]);
+/// let (distances, same) = ([0.2, 1.8, 0.2, 1.5], [true, false, true, false]);
 /// let found = verification(&distances, &same, &[0, 0, 1, 1], &VerificationOptions::default())?;
 /// assert_eq!((found.auc.value, found.equal_error.value, found.folds.accuracy.mean), (1.0, 0.0, 1.0));
 /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
