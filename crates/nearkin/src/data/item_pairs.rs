@@ -20,6 +20,9 @@ pub struct ItemPair {
 /// Folds where a list of pairs does not say how many it has.
 const FOLDS: usize = 10;
 
+/// The fold of a pair of which no fold is said.
+const UNSAID: usize = usize::MAX;
+
 /// Reads a list of pairs: that of Labeled Faces in the Wild, or a table.
 ///
 /// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
@@ -37,8 +40,8 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataE
         .and_then(|e| e.to_str())
         .unwrap_or_default();
     let mut pairs = match extension.to_ascii_lowercase().as_str() {
-        "csv" => table(path, &text, ',', dataset)?,
-        "tsv" => table(path, &text, '\t', dataset)?,
+        "csv" => table(path, &text, b',', dataset)?,
+        "tsv" => table(path, &text, b'\t', dataset)?,
         _ => lfw(path, &text, dataset)?,
     };
     if pairs.is_empty() {
@@ -47,7 +50,7 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataE
             reason: String::new(),
         });
     }
-    if pairs.iter().any(|pair| pair.fold == usize::MAX) {
+    if pairs.iter().any(|pair| pair.fold == UNSAID) {
         deal(&mut pairs);
     }
     Ok(pairs)
@@ -122,11 +125,15 @@ fn lfw(path: &Path, text: &str, dataset: &Dataset) -> Result<Vec<ItemPair>, Data
             first,
             second,
             same,
-            fold: usize::MAX,
+            fold: UNSAID,
         });
     }
     if let Some(folds) = folds {
         let all = pairs.len();
+        if folds > all {
+            let reason = format!("{folds} folds of {all} pairs");
+            return Err(line_error(path, 1, reason));
+        }
         for (place, pair) in pairs.iter_mut().enumerate() {
             pair.fold = place * folds / all;
         }
@@ -154,23 +161,19 @@ fn by_stem(dataset: &Dataset) -> HashMap<String, usize> {
 fn table(
     path: &Path,
     text: &str,
-    separator: char,
+    separator: u8,
     dataset: &Dataset,
 ) -> Result<Vec<ItemPair>, DataError> {
-    let items: HashMap<&str, usize> = dataset
-        .names
-        .iter()
-        .enumerate()
-        .map(|(i, n)| (n.as_str(), i))
-        .collect();
-    let mut lines = (1..).zip(text.lines());
-    let header: Vec<&str> = lines
-        .next()
-        .map_or("", |(_, line)| line)
-        .split(separator)
-        .map(str::trim)
-        .collect();
-    let column = |name: &str| header.iter().position(|known| *known == name);
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let broken = |error: csv::Error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        line_error(path, line as usize, error.to_string())
+    };
+    let header = reader.headers().map_err(broken)?.clone();
+    let column = |name: &str| header.iter().position(|known| known == name);
     let needed = |name: &'static str| {
         let expected = || {
             line_error(
@@ -187,37 +190,40 @@ fn table(
         needed("same")?,
         column("fold"),
     );
+    let items: HashMap<&str, usize> = dataset.names.iter().map(String::as_str).zip(0..).collect();
     let mut pairs = Vec::new();
-    for (line, text) in lines.filter(|(_, text)| !text.trim().is_empty()) {
-        let fields: Vec<&str> = text.split(separator).map(str::trim).collect();
-        let field = |at: usize| {
-            let missing = || {
-                line_error(
-                    path,
-                    line,
-                    format!("{} of {} fields", fields.len(), header.len()),
-                )
-            };
-            fields.get(at).copied().ok_or_else(missing)
-        };
-        let item = |name: &str| {
+    for row in reader.records() {
+        let row = row.map_err(broken)?;
+        let line = row.position().map_or(1, csv::Position::line) as usize;
+        let item = |at: usize| {
             let unknown = || {
                 line_error(
                     path,
                     line,
                     format!(
-                        "{name} is not among the {} items of {}",
+                        "{} is not among the {} items of {}",
+                        &row[at],
                         dataset.len(),
                         dataset.name
                     ),
                 )
             };
-            items.get(name).copied().ok_or_else(unknown)
+            items.get(&row[at]).copied().ok_or_else(unknown)
+        };
+        let number = |at: usize| {
+            let wrong = |_| {
+                line_error(
+                    path,
+                    line,
+                    format!("fold is {}, expected a number from 0", &row[at]),
+                )
+            };
+            row[at].parse::<usize>().map_err(wrong)
         };
         pairs.push(ItemPair {
-            first: item(field(first)?)?,
-            second: item(field(second)?)?,
-            same: match field(same)? {
+            first: item(first)?,
+            second: item(second)?,
+            same: match &row[same] {
                 "1" | "true" => true,
                 "0" | "false" => false,
                 other => {
@@ -228,20 +234,7 @@ fn table(
                     ));
                 }
             },
-            fold: match fold.map(&field).transpose()? {
-                None => usize::MAX,
-                Some(number) => number
-                    .parse()
-                    .ok()
-                    .filter(|&fold| fold < usize::MAX)
-                    .ok_or_else(|| {
-                        line_error(
-                            path,
-                            line,
-                            format!("fold is {number}, expected a number from 0"),
-                        )
-                    })?,
-            },
+            fold: fold.map_or(Ok(UNSAID), number)?,
         });
     }
     Ok(pairs)
@@ -320,6 +313,16 @@ mod tests {
             ("p.txt", "Bo 1 2 3 4\n", "found 5 fields"),
             ("p.txt", "zero\n", "expected the number of folds"),
             ("p.txt", "\n", "has no rows"),
+            (
+                "p.txt",
+                "99999999999999999 1\nBo 1 2\n",
+                "p.txt:1: 99999999999999999 folds of 1 pairs",
+            ),
+            (
+                "p.csv",
+                "first,second,same,fold\nBo/Bo_0001.png,Bo/Bo_0002.png,1,-1\n",
+                "p.csv:2: fold is -1",
+            ),
             ("p.csv", "first,second\n", "no column same"),
             (
                 "p.csv",
@@ -334,7 +337,7 @@ mod tests {
             (
                 "p.csv",
                 "first,second,same\nBo/Bo_0001.png\n",
-                "1 of 3 fields",
+                "found record with 1 fields",
             ),
         ] {
             let error = read(name, text).unwrap_err();

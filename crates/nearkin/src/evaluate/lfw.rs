@@ -107,7 +107,15 @@ impl Counted {
                 labels: fold_of.len(),
             });
         }
-        let folds = fold_of.iter().max().map_or(0, |last| last + 1);
+        // Every fold has a pair: a number beyond them is refused before room is made for it.
+        let last = fold_of.iter().copied().max().unwrap_or(0);
+        if last >= same.len() {
+            return Err(EvaluateError::Folds {
+                folds: last.saturating_add(1),
+                fold: same.len(),
+            });
+        }
+        let folds = last + 1;
         let mut counted = Self {
             folds,
             same: vec![Vec::new(); folds],
@@ -248,6 +256,8 @@ mod tests {
     fn folds_of_one_kind_are_refused() {
         let error = over_folds(&[0.1, 0.2, 0.3], &[true, false, true], &[0, 0, 1], 0.1);
         assert!(error.unwrap_err().to_string().contains("fold 1"));
+        let error = over_folds(&[0.1, 0.2], &[true, false], &[0, usize::MAX], 0.1);
+        assert!(error.unwrap_err().to_string().contains("two folds"));
         let error = over_folds(&[0.1, 0.2], &[true, false], &[0, 0], 0.1);
         assert!(error.unwrap_err().to_string().contains("two folds"));
     }
