@@ -30,6 +30,11 @@ impl Subject {
         })
     }
 
+    /// The model folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The recipe in the model folder, if there is one, with the tolerance asked for.
     pub fn recipe(&self) -> Result<Option<Document>, Failure> {
         let path = self.folder.join("recipe.toml");

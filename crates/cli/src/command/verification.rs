@@ -40,7 +40,7 @@ pub fn run(
     )?;
     bar.finish_and_clear();
     if arguments.verification.keep {
-        keep(&paired, path, &options, &arguments.model)?;
+        keep(&paired, path, &options, subject.folder())?;
     }
     if json {
         let damaged = feed.damaged();
