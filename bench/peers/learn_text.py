@@ -10,10 +10,11 @@ both on texts that no run has seen. Printed is the mean over the seeds with its 
     stsb       regression on the STS benchmark from MODEL; Spearman of the cosine on its test part
     nli        classification on NLI with all layers of MODEL started anew; Spearman on the STS benchmark's dev part
     nli-stsb   the same, then regression on the STS benchmark; Spearman on its test part
-    fresh-stsb regression alone, with all layers started anew: what the first stage of nli-stsb is worth
+    fresh-stsb regression alone, with all layers started anew, beside which nli-stsb shows what its first stage is worth
     wikisec    triplets of Wikipedia sections from MODEL; accuracy on triplets of other articles
 """
 
+import functools
 import gzip
 import json
 import os
@@ -37,7 +38,6 @@ parser.add_argument("--peer", metavar="JSON", help="one run of the other side; u
 arguments = parser.parse_args()
 bound_threads(arguments.threads)
 
-BINARY = None
 DATA = Path(os.environ["NEARKIN_DATA"])
 STSB = {"table": "sts-benchmark/train.tsv", "kind": "scored", "batch": 16, "steps": 360,
         "columns": {"first": "sentence1", "second": "sentence2", "score": "score"}}
@@ -91,7 +91,7 @@ def rust(stage, model, seed, scratch):
     )
     recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
     recipe.write_text(text)
-    run_quietly([BINARY, "train", recipe, "--out", run / "run", "--threads", str(arguments.threads)])
+    run_quietly([binary(), "train", recipe, "--out", run / "run", "--threads", str(arguments.threads)])
     return run / "run" / "model"
 
 
@@ -181,21 +181,23 @@ def fresh(scratch):
 def score(folder, measure):
     """The measure of a folder, in percent."""
     table, protocol = measure
-    command = [BINARY, "evaluate", folder, "--data", DATA / table, "--protocol", protocol, "--json"]
+    command = [binary(), "evaluate", folder, "--data", DATA / table, "--protocol", protocol, "--json"]
     found = json.loads(run_quietly(command))["scores"][protocol]
     value = found["correlations"]["cosine"]["spearman"] if protocol == "sts" else found["accuracy"]["euclidean"]
     return 100 * value["value"]
 
 
+@functools.cache
 def binary():
+    """The program, built at the first call."""
     if not arguments.no_build:
         subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
     return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release/nearkin"
 
 
-def run(side, task, starts, scratch, trained={}):
-    """The scores of all seeds; stages that an earlier task has trained are taken from there."""
+def run(side, task, starts, scratch, trained):
+    """The scores of all seeds; stages in `trained` are taken from there, others are added to it."""
     start, stages, measure = TASKS[task]
     scores = []
     for seed in range(arguments.seeds):
@@ -223,15 +225,13 @@ def table(found, as_json):
 def main():
     if arguments.peer:
         return train_peer(json.loads(arguments.peer))
-    global BINARY
-    BINARY = binary()
-    found = {}
+    found, trained = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         starts = {"model": arguments.model, "fresh": fresh(scratch)}
         wanted = arguments.only.split(",") if arguments.only else TASKS
         for task in wanted:
             sides = {"nearkin": rust, "st": peer}
-            row = {name: run(side, task, starts, scratch) if arguments.side in (None, name) else []
+            row = {name: run(side, task, starts, scratch, trained) if arguments.side in (None, name) else []
                    for name, side in sides.items()}
             start, _, measure = TASKS[task]
             found[task] = {"start": score(starts[start], measure), **row}
