@@ -55,6 +55,7 @@ pub struct Encoding {
 impl SentenceEncoder {
     /// Embeds texts; `progress` is told how many are done.
     ///
+    /// Many texts at once are embedded with weights that are packed for it, which takes the memory of the layers once more.
     /// Texts of like length share a batch, so that the work of a batch is even; the vectors come in the texts' order, and do
     /// not depend on which texts share a batch but in the last digits.
     ///
