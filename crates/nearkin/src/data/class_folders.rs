@@ -91,6 +91,7 @@ impl<T> ClassFolders<T> {
             labels,
             names,
             given_split: None,
+            cameras: None,
             skipped: self.skipped,
             items: items(found),
         })

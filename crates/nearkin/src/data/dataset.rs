@@ -10,7 +10,7 @@ use super::{DataError, zip::Archive};
 
 /// Labeled items: encoded images, or rows of features.
 ///
-/// The items are numbered from 0; `labels`, `names` and, where given, `given_split` have one entry an item.
+/// The items are numbered from 0; `labels`, `names` and, where given, `given_split` and `cameras` have one entry an item.
 #[derive(Debug)]
 pub struct Dataset {
     /// What to call the set in tables: the last parts of its path, or its bundled name.
@@ -23,6 +23,8 @@ pub struct Dataset {
     pub names: Vec<String>,
     /// The part of each item where the source says so.
     pub given_split: Option<Vec<Part>>,
+    /// The number of the camera that took each item, where the source says so.
+    pub cameras: Option<Vec<u32>>,
     /// What was seen and left out.
     pub skipped: Skipped,
     pub(super) items: Items,
@@ -87,6 +89,7 @@ impl Dataset {
             labels: vec![0],
             names: vec![name],
             given_split: None,
+            cameras: None,
             skipped: Skipped::default(),
             items: Items::Files(vec![path.to_owned()]),
         }

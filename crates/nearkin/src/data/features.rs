@@ -166,6 +166,7 @@ impl Features {
             labels,
             names: rows.names,
             given_split: None,
+            cameras: None,
             skipped: Skipped {
                 rows: rows.skipped,
                 ..Skipped::default()

@@ -24,6 +24,9 @@ pub struct Manifest {
     /// The column with `train`, `validation` or `test`, for `[data.split.given]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_column: Option<String>,
+    /// The column with the number of the camera that took each image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_column: Option<String>,
     /// The folder that relative image paths start from; without it, the table's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
@@ -44,6 +47,7 @@ struct Rows {
     labels: Vec<String>,
     paths: Vec<PathBuf>,
     parts: Vec<Part>,
+    cameras: Vec<u32>,
 }
 
 /// What columns are usually called, the best name first.
@@ -81,6 +85,7 @@ impl Manifest {
             image_column,
             label_column,
             split_column,
+            camera_column: None,
             root: None,
         })
     }
@@ -100,6 +105,7 @@ impl Manifest {
             labels,
             names: rows.names,
             given_split: self.split_column.is_some().then_some(rows.parts),
+            cameras: self.camera_column.is_some().then_some(rows.cameras),
             skipped: Skipped::default(),
             items: Items::Files(rows.paths),
         })
@@ -110,6 +116,7 @@ impl Manifest {
         let image = column(&self.image_column)?;
         let label = column(&self.label_column)?;
         let split = self.split_column.as_deref().map(column).transpose()?;
+        let camera = self.camera_column.as_deref().map(column).transpose()?;
         let root = self
             .root
             .as_deref()
@@ -129,6 +136,11 @@ impl Manifest {
                 rows.parts.push(
                     part.map_err(|()| table.wrong(&row, split, "train, validation or test"))?,
                 );
+            }
+            if let Some(camera) = camera {
+                let number = row[camera].parse::<u32>();
+                rows.cameras
+                    .push(number.map_err(|_| table.wrong(&row, camera, "the number of a camera"))?);
             }
             rows.names.push(row[image].to_owned());
             rows.labels.push(row[label].to_owned());
@@ -184,6 +196,26 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("a file below elsewhere"), "{error}");
+    }
+
+    #[test]
+    fn the_camera_column_is_a_number_of_each_image() {
+        let cameras = |table: &str| {
+            let data = open(table, "camera_column = 'cam'");
+            data.map(|data| data.cameras)
+                .map_err(|error| error.to_string())
+        };
+        let table = "path,label,cam\nimg/2.png,a,6\nimg/1.png,a,0\n";
+        assert_eq!(cameras(table), Ok(Some(vec![6, 0])));
+        for wrong in ["-1", "c2", ""] {
+            let error = cameras(&format!("path,label,cam\nimg/2.png,a,{wrong}\n")).unwrap_err();
+            let expected = format!(
+                "list.csv:2, column \"cam\": expected the number of a camera, found {wrong:?}"
+            );
+            assert!(error.contains(&expected), "{error}");
+        }
+        let without = open("path,label\nimg/1.png,a\n", "").unwrap();
+        assert_eq!(without.cameras, None);
     }
 
     #[test]

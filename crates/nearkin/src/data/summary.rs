@@ -99,6 +99,7 @@ mod tests {
             labels: vec![0, 1, 1, 3, 3, 3, 3, 2, 2],
             names: Vec::new(),
             given_split: None,
+            cameras: None,
             skipped: Skipped {
                 rows: 2,
                 ..Skipped::default()
