@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use nearkin::evaluate::{Estimate, Evaluation};
+use nearkin::evaluate::{Clustering, Estimate, Evaluation, OverDraws};
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 
@@ -65,7 +65,7 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
     let names: Vec<String> = [String::new()]
         .into_iter()
         .chain(recalls)
-        .chain(["R-prec".into(), "MAP@R".into(), "NMI".into()])
+        .chain(["R-prec".into(), "MAP@R".into(), "NMI".into(), "F1".into()])
         .collect();
     let mut table = new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     for (name, evaluation) in rows {
@@ -81,20 +81,28 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
             percent(&retrieval.r_precision),
             percent(&retrieval.map_at_r),
         ]);
-        cells.push(
-            evaluation
-                .clustering
-                .as_ref()
-                .map_or_else(|| "–".into(), |c| format!("{:.1}", c.nmi * 100.0)),
-        );
+        let clustering = |score: fn(&Clustering) -> f64| match &evaluation.clustering {
+            Some(found) => format!("{:.1}", score(found) * 100.0),
+            None => "–".into(),
+        };
+        cells.extend([clustering(|c| c.nmi), clustering(|c| c.f1)]);
         table.add_row(cells);
     }
     numbers_right(&mut table);
     table.to_string()
 }
 
+/// The mean and deviation over draws, as percent.
+pub fn over_draws(over: &OverDraws) -> String {
+    let mean = 100.0 * over.mean;
+    match over.draws {
+        0 | 1 => format!("{mean:.1}"),
+        _ => format!("{mean:.1} ±{:.1}", 100.0 * over.std),
+    }
+}
+
 /// A share as percent with half the width of its interval.
-fn percent(estimate: &Estimate) -> String {
+pub fn percent(estimate: &Estimate) -> String {
     format!(
         "{:.1} ±{:.1}",
         estimate.value * 100.0,

@@ -32,6 +32,8 @@ mod quadruplets;
 mod shuffled;
 mod turns;
 
+use std::num::NonZeroUsize;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -88,6 +90,54 @@ impl Default for Sampler {
 }
 
 impl Sampler {
+    /// Name, one sentence and defaults of every sampler, for listings.
+    pub fn catalogue() -> [(&'static str, &'static str, Self); 9] {
+        let batch = NonZeroUsize::MIN.saturating_add(63);
+        [
+            ("pk", "P classes, K items of each; the N × M of N-pair.", Self::Pk(Pk::default())),
+            (
+                "shuffled",
+                "Items in random order, whatever their class.",
+                Self::Shuffled(Shuffled { batch }),
+            ),
+            (
+                "n_pair",
+                "N classes and a pair of each, anchors first.",
+                Self::NPair(NPair::default()),
+            ),
+            (
+                "groups",
+                "K groups with the same classes at the same places; for constellation.",
+                Self::Groups(Groups::default()),
+            ),
+            (
+                "identities",
+                "Many items of each identity and random ones of others; FaceNet's batches.",
+                Self::Identities(Identities::default()),
+            ),
+            (
+                "quadruplets",
+                "An anchor, a positive of another camera, and items of two other classes.",
+                Self::Quadruplets(Quadruplets::default()),
+            ),
+            (
+                "hierarchical",
+                "Classes of the same few super-classes, named before a slash.",
+                Self::Hierarchical(Hierarchical::default()),
+            ),
+            (
+                "hard_classes",
+                "Classes that the weights confuse, chosen greedily every n steps; N-pair's hard class mining.",
+                Self::HardClasses(HardClasses::default()),
+            ),
+            (
+                "offline_triplets",
+                "The farthest positive and nearest negative in a subset, found every n steps.",
+                Self::OfflineTriplets(OfflineTriplets::default()),
+            ),
+        ]
+    }
+
     /// The optimizer steps after which batches are mined anew; none where no weights decide.
     pub fn mined_every(&self) -> Option<u64> {
         let every = match self {

@@ -45,7 +45,10 @@ pub struct Spread {
 /// assert_eq!((found.intra.mean, found.inter.mean, found.inter.pairs), (0.0, 1.0, 2));
 /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
 /// ```
-pub fn class_distances(embeddings: Mat<'_>, labels: &[u32]) -> Result<ClassDistances, EvaluateError> {
+pub fn class_distances(
+    embeddings: Mat<'_>,
+    labels: &[u32],
+) -> Result<ClassDistances, EvaluateError> {
     let classes = Classes::new(embeddings, labels)?;
     let search = Search::new(embeddings, embeddings, Similarity::Cosine)?;
     let sums = search.rows(|item, scores| {
@@ -87,7 +90,9 @@ mod tests {
     fn means_and_deviations_are_those_of_all_pairs() {
         let (count, dim) = (80, 6);
         let mut rng = named_rng(9, "class distances");
-        let data: Vec<f32> = (0..count * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let data: Vec<f32> = (0..count * dim)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
         let labels: Vec<u32> = (0..count).map(|i| (i * i % 9) as u32).collect();
         let unit = |i: usize| {
             let row: Vec<f64> = data[i * dim..][..dim].iter().map(|&x| x.into()).collect();
@@ -97,7 +102,11 @@ mod tests {
         let mut of = [Vec::new(), Vec::new()];
         for i in 0..count {
             for j in 0..i {
-                let squares = unit(i).iter().zip(unit(j)).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+                let squares = unit(i)
+                    .iter()
+                    .zip(unit(j))
+                    .map(|(x, y)| (x - y).powi(2))
+                    .sum::<f64>();
                 of[usize::from(labels[i] != labels[j])].push(squares.sqrt() / 2.0);
             }
         }

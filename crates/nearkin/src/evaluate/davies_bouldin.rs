@@ -38,20 +38,33 @@ pub fn davies_bouldin(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, Evalua
     for (row, &class) in rows() {
         let centroid = &mut centroids[class * dim..][..dim];
         let share = classes.sizes[class] as f64;
-        centroid.iter_mut().zip(row).for_each(|(c, &x)| *c += f64::from(x) / share);
+        centroid
+            .iter_mut()
+            .zip(row)
+            .for_each(|(c, &x)| *c += f64::from(x) / share);
     }
     let centroid = |class: usize| &centroids[class * dim..][..dim];
     let mut widths = vec![0.0; classes.sizes.len()];
     for (row, &class) in rows() {
-        let squares = row.iter().zip(centroid(class)).map(|(&x, c)| (f64::from(x) - c).powi(2));
+        let squares = row
+            .iter()
+            .zip(centroid(class))
+            .map(|(&x, c)| (f64::from(x) - c).powi(2));
         widths[class] += squares.sum::<f64>().sqrt() / classes.sizes[class] as f64;
     }
     let worst = |i: usize| {
         let others = (0..widths.len()).filter(|&j| j != i);
         let ratio = |j: usize| {
-            let squares = centroid(i).iter().zip(centroid(j)).map(|(x, y)| (x - y).powi(2));
+            let squares = centroid(i)
+                .iter()
+                .zip(centroid(j))
+                .map(|(x, y)| (x - y).powi(2));
             let apart = squares.sum::<f64>().sqrt();
-            if apart > 0.0 { (widths[i] + widths[j]) / apart } else { 0.0 }
+            if apart > 0.0 {
+                (widths[i] + widths[j]) / apart
+            } else {
+                0.0
+            }
         };
         others.map(ratio).fold(0.0, f64::max)
     };
@@ -69,9 +82,14 @@ mod tests {
         // from sklearn.metrics import davies_bouldin_score
         // X = np.array([[i * 37 % 50, i * i % 23] for i in range(60)], dtype=float)
         // for y in ([i * i % 7 for i in range(60)], [i // 6 for i in range(60)]): print(davies_bouldin_score(X, y))
-        let data: Vec<f32> = (0..60).flat_map(|i| [(i * 37 % 50) as f32, (i * i % 23) as f32]).collect();
+        let data: Vec<f32> = (0..60)
+            .flat_map(|i| [(i * 37 % 50) as f32, (i * i % 23) as f32])
+            .collect();
         let index = |labels: Vec<u32>| davies_bouldin(Mat::new(&data, 60, 2), &labels).unwrap();
-        let found = [index((0..60).map(|i| i * i % 7).collect()), index((0..60).map(|i| i / 6).collect())];
+        let found = [
+            index((0..60).map(|i| i * i % 7).collect()),
+            index((0..60).map(|i| i / 6).collect()),
+        ];
         for (found, expected) in found.iter().zip(GOLDEN) {
             assert!((found - expected).abs() < 1e-9, "{found} {expected}");
         }
@@ -84,7 +102,10 @@ mod tests {
         // Centroids 1, 1 and 5; widths 1, 1 and 0.
         let found = davies_bouldin(Mat::new(&[0.0, 2.0, 0.0, 2.0, 5.0], 5, 1), &[0, 0, 1, 1, 2]);
         assert_eq!(found, Ok(0.25));
-        assert_eq!(davies_bouldin(Mat::new(&[0.0, 2.0, 0.0, 2.0], 4, 1), &[0, 0, 1, 1]), Ok(0.0));
+        assert_eq!(
+            davies_bouldin(Mat::new(&[0.0, 2.0, 0.0, 2.0], 4, 1), &[0, 0, 1, 1]),
+            Ok(0.0)
+        );
         assert!(davies_bouldin(Mat::new(&[0.0, 2.0], 2, 1), &[0, 0]).is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! A few labeled items of each class, and whether they are enough.
 
+use super::EvaluateError;
 use super::davies_bouldin::davies_bouldin;
 use super::draws::OverDraws;
 use super::k_nn::{KNearest, k_nearest};
 use super::silhouette::silhouette;
-use super::EvaluateError;
 use nearkin_encoder::parameters::named_rng;
 use nearkin_kernels::Mat;
 use rand::seq::SliceRandom;
@@ -82,11 +82,19 @@ pub fn few_shot(
     k: usize,
 ) -> Result<FewShot, EvaluateError> {
     let Labeled { vectors, labels } = items;
-    let compact = (silhouette(vectors, labels)?, davies_bouldin(vectors, labels)?);
+    let compact = (
+        silhouette(vectors, labels)?,
+        davies_bouldin(vectors, labels)?,
+    );
     let (found, classified, excluded, k) = match references {
         References::Given(given) => {
             let known = (given.vectors, given.labels);
-            (vec![k_nearest(known, (vectors, labels), k)?], labels.len(), 0, k)
+            (
+                vec![k_nearest(known, (vectors, labels), k)?],
+                labels.len(),
+                0,
+                k,
+            )
         }
         References::Drawn { shots, draws, seed } => {
             let k = k.min(shots).max(1);
@@ -98,10 +106,15 @@ pub fn few_shot(
             }
             let excluded = sizes.len() - used.count();
             let draw = |draw: usize| of_draw(items, shots, k, (seed, draw));
-            (0..draws).map(draw).collect::<Result<_, _>>().map(|found| (found, left, excluded, k))?
+            (0..draws)
+                .map(draw)
+                .collect::<Result<_, _>>()
+                .map(|found| (found, left, excluded, k))?
         }
     };
-    let over = |number: &dyn Fn(&KNearest) -> f64| OverDraws::of(&found.iter().map(number).collect::<Vec<_>>());
+    let over = |number: &dyn Fn(&KNearest) -> f64| {
+        OverDraws::of(&found.iter().map(number).collect::<Vec<_>>())
+    };
     Ok(FewShot {
         accuracy: over(&|found| found.accuracy),
         balanced: over(&|found| found.balanced),
@@ -140,14 +153,23 @@ fn of_draw(
         }
         let taken = taken.entry(label).or_default();
         *taken += 1;
-        let side = if *taken <= shots { &mut references } else { &mut rest };
+        let side = if *taken <= shots {
+            &mut references
+        } else {
+            &mut rest
+        };
         let dim = items.vectors.cols;
         side.labels.push(label);
-        side.vectors.extend_from_slice(&items.vectors.data[item * dim..][..dim]);
+        side.vectors
+            .extend_from_slice(&items.vectors.data[item * dim..][..dim]);
     }
     let dim = items.vectors.cols;
-    let [known, asked] = [&references, &rest]
-        .map(|side| (Mat::new(&side.vectors, side.labels.len(), dim), &side.labels[..]));
+    let [known, asked] = [&references, &rest].map(|side| {
+        (
+            Mat::new(&side.vectors, side.labels.len(), dim),
+            &side.labels[..],
+        )
+    });
     k_nearest(known, asked, k)
 }
 
@@ -171,24 +193,50 @@ mod tests {
             vectors: Mat::new(&POINTS, 11, 1),
             labels: &LABELS,
         };
-        let drawn = |shots, seed| few_shot(items, References::Drawn { shots, draws: 4, seed }, 5);
+        let drawn = |shots, seed| {
+            few_shot(
+                items,
+                References::Drawn {
+                    shots,
+                    draws: 4,
+                    seed,
+                },
+                5,
+            )
+        };
         let found = drawn(2, 1).unwrap();
-        assert_eq!((found.accuracy.mean, found.balanced.mean, found.k), (1.0, 1.0, 2));
+        assert_eq!(
+            (found.accuracy.mean, found.balanced.mean, found.k),
+            (1.0, 1.0, 2)
+        );
         assert_eq!((found.items, found.excluded), (4, 1));
-        assert_eq!(found.silhouette, silhouette(items.vectors, &LABELS).unwrap());
+        assert_eq!(
+            found.silhouette,
+            silhouette(items.vectors, &LABELS).unwrap()
+        );
         let few = drawn(3, 1).unwrap();
         // Of three classes none is left but one item of class 2.
         assert_eq!((few.items, few.excluded), (1, 3));
-        assert_eq!(drawn(4, 1).unwrap_err(), EvaluateError::TooFewShots { shots: 4 });
+        assert_eq!(
+            drawn(4, 1).unwrap_err(),
+            EvaluateError::TooFewShots { shots: 4 }
+        );
         // Classes that overlap: another draw, another share.
-        let mixed = Labeled { labels: &[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0], ..items };
+        let mixed = Labeled {
+            labels: &[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0],
+            ..items
+        };
         let accuracy = |seed| {
-            let references = References::Drawn { shots: 2, draws: 5, seed };
+            let references = References::Drawn {
+                shots: 2,
+                draws: 5,
+                seed,
+            };
             few_shot(mixed, references, 5).unwrap().accuracy
         };
-        assert_eq!(accuracy(3), accuracy(3));
-        assert_ne!(accuracy(3), accuracy(4));
-        assert!(accuracy(3).std > 0.0);
+        let found: Vec<OverDraws> = (0..6).map(accuracy).collect();
+        assert_eq!(found, (0..6).map(accuracy).collect::<Vec<_>>());
+        assert!(found.iter().any(|over| over.mean != found[0].mean && over.std > 0.0), "{found:?}");
     }
 
     #[test]
@@ -203,6 +251,9 @@ mod tests {
         };
         let found = few_shot(items, References::Given(given), 1).unwrap();
         assert_eq!((found.items, found.accuracy.draws), (11, 1));
-        assert_eq!((found.accuracy.mean, found.balanced.mean), (10.0 / 11.0, 0.75));
+        assert_eq!(
+            (found.accuracy.mean, found.balanced.mean),
+            (10.0 / 11.0, 0.75)
+        );
     }
 }

@@ -84,7 +84,10 @@ pub fn identification(
     numbers.sort_unstable();
     numbers.dedup();
     let number = |identity: u32| numbers.binary_search(&identity).ok();
-    let known: Vec<usize> = known.iter().filter_map(|&identity| number(identity)).collect();
+    let known: Vec<usize> = known
+        .iter()
+        .filter_map(|&identity| number(identity))
+        .collect();
     let search = Search::new(probes, gallery, Similarity::Cosine)?;
     let found = search.rows(|probe, scores| {
         Found::new(scores, (&known, numbers.len()), number(identities[probe]))
@@ -103,7 +106,9 @@ pub fn identification(
     let share = |is: &dyn Fn(&Found) -> bool| {
         genuine.iter().filter(|found| is(found)).count() as f64 / genuine.len() as f64
     };
-    let rank = ks.iter().map(|&k| (k, share(&|found| found.rank <= Some(k))));
+    let rank = ks
+        .iter()
+        .map(|&k| (k, share(&|found| found.rank <= Some(k))));
     impostors.sort_by(|a, b| b.total_cmp(a));
     let detected = fars.iter().filter(|_| !impostors.is_empty()).map(|&far| {
         let threshold = threshold(&impostors, far);
@@ -148,10 +153,16 @@ impl Found {
             }
         }
         let nearest: Vec<usize> = nearest.into_iter().flatten().collect();
-        let first = nearest.iter().map(|&item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
+        let first = nearest
+            .iter()
+            .map(|&item| scores[item])
+            .fold(f32::NEG_INFINITY, f32::max);
         // Every identity has an item, so that places are identities.
         let rank = own.map(|own| {
-            1 + nearest.iter().filter(|&&item| is_ahead(scores, item, nearest[own])).count()
+            1 + nearest
+                .iter()
+                .filter(|&&item| is_ahead(scores, item, nearest[own]))
+                .count()
         });
         Self { rank, score: first }
     }
@@ -174,7 +185,11 @@ pub fn enroll(labels: &[u32], share: f64, seed: u64) -> Enrolled {
         items_of.entry(label).or_default().push(item);
     }
     let mut rng = named_rng(seed, "enroll");
-    let mut several: Vec<u32> = items_of.iter().filter(|(_, items)| items.len() >= 2).map(|(&label, _)| label).collect();
+    let mut several: Vec<u32> = items_of
+        .iter()
+        .filter(|(_, items)| items.len() >= 2)
+        .map(|(&label, _)| label)
+        .collect();
     several.shuffle(&mut rng);
     several.truncate(((several.len() as f64 * share).round() as usize).max(1));
     let mut gallery: Vec<usize> = several
@@ -254,26 +269,46 @@ pub fn identification_draws(
         });
     }
     let mut sizes = std::collections::HashMap::<u32, usize>::new();
-    labels.iter().for_each(|&label| *sizes.entry(label).or_default() += 1);
+    labels
+        .iter()
+        .for_each(|&label| *sizes.entry(label).or_default() += 1);
     if sizes.values().all(|&size| size < 2) {
-        return Err(EvaluateError::NothingRelevant { items: labels.len() });
+        return Err(EvaluateError::NothingRelevant {
+            items: labels.len(),
+        });
     }
     let (mut closed, mut open) = (Vec::new(), Vec::new());
     for draw in 0..options.draws as u64 {
         let seed = options.seed.wrapping_add(draw);
         let mut all = enroll(labels, 1.0, seed);
-        let (single, probes) = all.probes.iter().partition(|&&item| sizes[&labels[item]] == 1);
+        let (single, probes) = all
+            .probes
+            .iter()
+            .partition(|&&item| sizes[&labels[item]] == 1);
         all.probes = probes;
         all.gallery.extend::<Vec<usize>>(single);
         closed.push(of(embeddings, labels, &all, options)?);
-        open.push(of(embeddings, labels, &enroll(labels, options.enrolled, seed), options)?);
+        open.push(of(
+            embeddings,
+            labels,
+            &enroll(labels, options.enrolled, seed),
+            options,
+        )?);
     }
     let over = |values: Vec<f64>| OverDraws::of(&values);
     let rank = options.ks.iter().enumerate();
-    let rank = rank.map(|(at, &k)| (k, over(closed.iter().map(|found| found.rank[at].1).collect())));
+    let rank = rank.map(|(at, &k)| {
+        (
+            k,
+            over(closed.iter().map(|found| found.rank[at].1).collect()),
+        )
+    });
     let fars = options.fars.iter().enumerate();
     let detected = fars.filter_map(|(at, &far)| {
-        let rates: Option<Vec<f64>> = open.iter().map(|found| found.detected.get(at).map(|d| d.dir)).collect();
+        let rates: Option<Vec<f64>> = open
+            .iter()
+            .map(|found| found.detected.get(at).map(|d| d.dir))
+            .collect();
         rates.map(|rates| (far, over(rates)))
     });
     let first = |found: &[Identification]| found.first().map_or(0, |found| found.identities);
@@ -282,7 +317,13 @@ pub fn identification_draws(
         detected: detected.collect(),
         identities: [first(&closed), first(&open)],
         genuine: closed.first().map_or(0, |found| found.genuine),
-        impostors: OverDraws::of(&open.iter().map(|found| found.impostors as f64).collect::<Vec<_>>()).mean,
+        impostors: OverDraws::of(
+            &open
+                .iter()
+                .map(|found| found.impostors as f64)
+                .collect::<Vec<_>>(),
+        )
+        .mean,
     })
 }
 
@@ -295,11 +336,17 @@ fn of(
 ) -> Result<Identification, EvaluateError> {
     let dim = embeddings.cols;
     let side = |items: &[usize]| -> (Vec<f32>, Vec<u32>) {
-        let rows = items.iter().flat_map(|&item| &embeddings.data[item * dim..][..dim]);
-        (rows.copied().collect(), items.iter().map(|&item| labels[item]).collect())
+        let rows = items
+            .iter()
+            .flat_map(|&item| &embeddings.data[item * dim..][..dim]);
+        (
+            rows.copied().collect(),
+            items.iter().map(|&item| labels[item]).collect(),
+        )
     };
     let [gallery, probes] = [&drawn.gallery, &drawn.probes].map(|items| side(items));
-    let [gallery, probes] = [&gallery, &probes].map(|(rows, labels)| (Mat::new(rows, labels.len(), dim), &labels[..]));
+    let [gallery, probes] =
+        [&gallery, &probes].map(|(rows, labels)| (Mat::new(rows, labels.len(), dim), &labels[..]));
     identification(gallery, probes, (&options.ks, &options.fars))
 }
 
@@ -314,11 +361,17 @@ mod tests {
         let mut rng = named_rng(8, "draws");
         let data: Vec<f32> = labels
             .iter()
-            .flat_map(|&l| [(l as f32).sin(), (l as f32).cos(), 0.3].map(|x| x + rng.random_range(-0.3..0.3)))
+            .flat_map(|&l| {
+                [(l as f32).sin(), (l as f32).cos(), 0.3].map(|x| x + rng.random_range(-0.3..0.3))
+            })
             .collect();
         let matrix = Mat::new(&data, 60, 3);
-        let found = identification_draws(matrix, &labels, &IdentificationOptions::default()).unwrap();
-        assert_eq!((found.identities, found.genuine, found.impostors), ([20, 5], 40, 35.0));
+        let found =
+            identification_draws(matrix, &labels, &IdentificationOptions::default()).unwrap();
+        assert_eq!(
+            (found.identities, found.genuine, found.impostors),
+            ([20, 5], 40, 35.0)
+        );
         assert!(found.rank[0].1.std > 0.0 && found.rank[0].1.mean < found.rank[2].1.mean);
         assert!(found.detected[0].1.mean <= found.detected[1].1.mean);
         assert_eq!(found.rank[0].1.draws, 10);
@@ -326,7 +379,10 @@ mod tests {
         assert_eq!(again.unwrap(), found);
         let alone: Vec<u32> = (0..60).collect();
         let error = identification_draws(matrix, &alone, &IdentificationOptions::default());
-        assert_eq!(error.unwrap_err(), EvaluateError::NothingRelevant { items: 60 });
+        assert_eq!(
+            error.unwrap_err(),
+            EvaluateError::NothingRelevant { items: 60 }
+        );
     }
 
     /// By the definition, in f64: every threshold is tried.
@@ -340,23 +396,35 @@ mod tests {
             dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
         };
         let ranked = |probe: &[f64]| {
-            let mut list: Vec<(f64, u32)> = gallery.iter().map(|(row, id)| (cosine(probe, row), *id)).collect();
+            let mut list: Vec<(f64, u32)> = gallery
+                .iter()
+                .map(|(row, id)| (cosine(probe, row), *id))
+                .collect();
             list.sort_by(|a, b| b.0.total_cmp(&a.0));
             let mut seen = Vec::new();
-            list.retain(|(_, id)| !seen.contains(id) && { seen.push(*id); true });
+            list.retain(|(_, id)| {
+                !seen.contains(id) && {
+                    seen.push(*id);
+                    true
+                }
+            });
             list
         };
         let known = |id: u32| gallery.iter().any(|(_, other)| *other == id);
         let (genuine, impostors): (Vec<_>, Vec<_>) = probes.iter().partition(|(_, id)| known(*id));
         let count = genuine.len() as f64;
-        let closed = genuine.iter().filter(|(row, id)| ranked(row).iter().take(k).any(|(_, other)| other == id));
+        let closed = genuine
+            .iter()
+            .filter(|(row, id)| ranked(row).iter().take(k).any(|(_, other)| other == id));
         let closed = closed.count() as f64 / count;
         let tops: Vec<f64> = impostors.iter().map(|(row, _)| ranked(row)[0].0).collect();
         let mut best = 0.0;
         for &t in tops.iter().chain(&[-2.0]) {
             let wrong = tops.iter().filter(|&&top| top > t).count() as f64;
             if wrong <= far * tops.len() as f64 {
-                let right = genuine.iter().filter(|(row, id)| ranked(row)[0].1 == *id && ranked(row)[0].0 > t);
+                let right = genuine
+                    .iter()
+                    .filter(|(row, id)| ranked(row)[0].1 == *id && ranked(row)[0].0 > t);
                 best = f64::max(best, right.count() as f64 / count);
             }
         }
@@ -368,18 +436,27 @@ mod tests {
         let mut rng = named_rng(4, "identification");
         let dim = 4;
         let mut draw = |count: usize, identities: u32| -> (Vec<f32>, Vec<u32>) {
-            let labels: Vec<u32> = (0..count).map(|_| rng.random_range(0..identities)).collect();
+            let labels: Vec<u32> = (0..count)
+                .map(|_| rng.random_range(0..identities))
+                .collect();
             let data = labels.iter().flat_map(|&label| {
-                (0..dim).map(move |at| (label * 7 + at * 3) as f32 % 5.0 - 2.0).collect::<Vec<_>>()
+                (0..dim)
+                    .map(move |at| (label * 7 + at * 3) as f32 % 5.0 - 2.0)
+                    .collect::<Vec<_>>()
             });
             let data: Vec<f32> = data.collect();
-            let noisy = data.into_iter().map(|x| x + rng.random_range(-1.5..1.5)).collect();
+            let noisy = data
+                .into_iter()
+                .map(|x| x + rng.random_range(-1.5..1.5))
+                .collect();
             (noisy, labels)
         };
         let (gallery, known) = draw(40, 12);
         let (probes, labels) = draw(150, 20);
         let rows = |data: &[f32], labels: &[u32]| -> Vec<(Vec<f64>, u32)> {
-            let rows = data.chunks(4).map(|row| row.iter().map(|&x| x.into()).collect());
+            let rows = data
+                .chunks(4)
+                .map(|row| row.iter().map(|&x| x.into()).collect());
             rows.zip(labels.iter().copied()).collect()
         };
         let fars = [0.001, 0.05, 0.3, 1.0];
@@ -392,9 +469,15 @@ mod tests {
         assert_eq!(found.genuine + found.impostors, 150);
         for (detected, far) in found.detected.iter().zip(fars) {
             for (k, share) in &found.rank {
-                let expected = reference(&rows(&gallery, &known), &rows(&probes, &labels), (*k, far));
+                let expected =
+                    reference(&rows(&gallery, &known), &rows(&probes, &labels), (*k, far));
                 assert!((share - expected.0).abs() < 1e-12, "rank {k}");
-                assert!((detected.dir - expected.1).abs() < 1e-12, "FAR {far}: {} {}", detected.dir, expected.1);
+                assert!(
+                    (detected.dir - expected.1).abs() < 1e-12,
+                    "FAR {far}: {} {}",
+                    detected.dir,
+                    expected.1
+                );
             }
             assert!(detected.accepted <= far);
         }
@@ -413,8 +496,15 @@ mod tests {
         );
         let detected = found.unwrap().detected[0];
         assert_eq!((detected.dir, detected.accepted), (1.0, 0.0));
-        let none = identification((Mat::new(&unit, 1, 2), &[1]), (Mat::new(&unit, 1, 2), &[2]), (&[1], &[0.4]));
-        assert_eq!(none.unwrap_err(), EvaluateError::NothingRelevant { items: 1 });
+        let none = identification(
+            (Mat::new(&unit, 1, 2), &[1]),
+            (Mat::new(&unit, 1, 2), &[2]),
+            (&[1], &[0.4]),
+        );
+        assert_eq!(
+            none.unwrap_err(),
+            EvaluateError::NothingRelevant { items: 1 }
+        );
     }
 
     #[test]

@@ -360,7 +360,7 @@ pub fn metrics() -> &'static [Metric] {
         Metric {
             name: "single shot CMC@k",
             definition: "a match among the first k of a gallery with one item an identity",
-            convention: "CUHK03's, as torchreid draws: anew for each query; mean and deviation over 10 draws",
+            convention: "CUHK03's: of another camera than the query's, drawn anew for each query; mean and deviation over 10 draws",
         },
         Metric {
             name: "rank-k, DIR@FAR",

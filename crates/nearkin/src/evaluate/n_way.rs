@@ -59,9 +59,13 @@ pub fn n_way(
     }
     check_finite(embeddings)?;
     let items = Items::new(embeddings, labels);
-    let queries: Vec<usize> = (0..labels.len()).filter(|&item| items.of_class[items.class_of[item]].len() >= 2).collect();
+    let queries: Vec<usize> = (0..labels.len())
+        .filter(|&item| items.of_class[items.class_of[item]].len() >= 2)
+        .collect();
     if queries.is_empty() {
-        return Err(EvaluateError::NothingRelevant { items: labels.len() });
+        return Err(EvaluateError::NothingRelevant {
+            items: labels.len(),
+        });
     }
     let most = negatives.iter().copied().max().unwrap_or(0);
     let others = items.of_class.len() - 1;
@@ -72,14 +76,21 @@ pub fn n_way(
         });
     }
     let held = |draw: usize| -> Vec<usize> {
-        let nearer = queries.par_iter().map(|&query| items.nearer(query, most, (seed, draw)));
+        let nearer = queries
+            .par_iter()
+            .map(|&query| items.nearer(query, most, (seed, draw)));
         nearer.collect()
     };
     // For each draw and query the negatives that are farther than the positive, before the first that is not.
     let held: Vec<Vec<usize>> = (0..draws).map(held).collect();
     let success = negatives.iter().map(|&n| {
-        let share = |held: &Vec<usize>| held.iter().filter(|&&h| h >= n).count() as f64 / queries.len() as f64;
-        (n, OverDraws::of(&held.iter().map(share).collect::<Vec<_>>()))
+        let share = |held: &Vec<usize>| {
+            held.iter().filter(|&&h| h >= n).count() as f64 / queries.len() as f64
+        };
+        (
+            n,
+            OverDraws::of(&held.iter().map(share).collect::<Vec<_>>()),
+        )
     });
     Ok(NWay {
         success: success.collect(),
@@ -99,7 +110,12 @@ struct Items {
 impl Items {
     fn new(embeddings: Mat<'_>, labels: &[u32]) -> Self {
         let mut unit = embeddings.data.to_vec();
-        normalize_rows(embeddings.data, embeddings.cols, &mut unit, &mut vec![0.0; embeddings.rows]);
+        normalize_rows(
+            embeddings.data,
+            embeddings.cols,
+            &mut unit,
+            &mut vec![0.0; embeddings.rows],
+        );
         let mut items_of = BTreeMap::<u32, Vec<usize>>::new();
         for (item, &label) in labels.iter().enumerate() {
             items_of.entry(label).or_default().push(item);
@@ -138,7 +154,11 @@ impl Items {
 
     fn cosine(&self, a: usize, b: usize) -> f64 {
         let row = |item: usize| &self.unit[item * self.dim..][..self.dim];
-        row(a).iter().zip(row(b)).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+        row(a)
+            .iter()
+            .zip(row(b))
+            .map(|(&x, &y)| f64::from(x) * f64::from(y))
+            .sum()
     }
 }
 
@@ -158,7 +178,9 @@ mod tests {
         classes.dedup();
         let (mut sum, mut queries) = (0.0, 0.0);
         for q in 0..rows.len() {
-            let positives: Vec<usize> = (0..rows.len()).filter(|&p| p != q && labels[p] == labels[q]).collect();
+            let positives: Vec<usize> = (0..rows.len())
+                .filter(|&p| p != q && labels[p] == labels[q])
+                .collect();
             if positives.is_empty() {
                 continue;
             }
@@ -186,21 +208,31 @@ mod tests {
     fn the_mean_over_draws_is_the_expected_share() {
         let (count, dim) = (60, 3);
         let mut rng = named_rng(6, "n-way test");
-        let labels: Vec<u32> = (0..count).map(|i| if i == 7 { 500 } else { (i * i % 11) as u32 * 3 }).collect();
+        let labels: Vec<u32> = (0..count)
+            .map(|i| if i == 7 { 500 } else { (i * i % 11) as u32 * 3 })
+            .collect();
         let data: Vec<f32> = (0..count)
             .flat_map(|i| {
                 let label = f64::from(labels[i]);
-                [label.sin(), label.cos(), (2.0 * label).sin()].map(|x| x as f32 + rng.random_range(-0.8..0.8))
+                [label.sin(), label.cos(), (2.0 * label).sin()]
+                    .map(|x| x as f32 + rng.random_range(-0.8..0.8))
             })
             .collect();
-        let rows: Vec<Vec<f64>> = data.chunks(dim).map(|row| row.iter().map(|&x| x.into()).collect()).collect();
+        let rows: Vec<Vec<f64>> = data
+            .chunks(dim)
+            .map(|row| row.iter().map(|&x| x.into()).collect())
+            .collect();
         let found = n_way(Mat::new(&data, count, dim), &labels, &[1, 3], (400, 1)).unwrap();
         assert_eq!((found.queries, found.excluded), (59, 1));
         for (n, success) in found.success {
             let expected = expected(&rows, &labels, n);
             // 400 draws: three standard errors.
             let error = 3.0 * success.std / 20.0;
-            assert!((success.mean - expected).abs() < error, "n = {n}: {} {expected}", success.mean);
+            assert!(
+                (success.mean - expected).abs() < error,
+                "n = {n}: {} {expected}",
+                success.mean
+            );
             assert!(expected > 0.1 && expected < 0.95, "{expected}");
         }
     }
@@ -212,7 +244,13 @@ mod tests {
         let found = n_way(Mat::new(&same, 4, 2), &labels, &[1], (3, 0)).unwrap();
         assert_eq!(found.success[0].1.mean, 0.0);
         let error = n_way(Mat::new(&same, 4, 2), &labels, &[71], (3, 0)).unwrap_err();
-        assert_eq!(error, EvaluateError::TooFewClasses { needed: 72, found: 2 });
+        assert_eq!(
+            error,
+            EvaluateError::TooFewClasses {
+                needed: 72,
+                found: 2
+            }
+        );
         let alone = n_way(Mat::new(&same, 4, 2), &[0, 1, 2, 3], &[1], (3, 0)).unwrap_err();
         assert_eq!(alone, EvaluateError::NothingRelevant { items: 4 });
     }

@@ -29,9 +29,14 @@ pub fn pairwise_f1(clusters: &[u32], classes: &[u32]) -> f64 {
     }
     let pairs = |count: &u64| count * (count - 1) / 2;
     let right: u64 = joint.values().map(pairs).sum();
-    let [together, same] = [of_cluster, of_class].map(|groups| groups.values().map(pairs).sum::<u64>());
+    let [together, same] =
+        [of_cluster, of_class].map(|groups| groups.values().map(pairs).sum::<u64>());
     // 2 P R / (P + R) with P = TP / together and R = TP / same.
-    if right > 0 { 2.0 * right as f64 / (together + same) as f64 } else { 0.0 }
+    if right > 0 {
+        2.0 * right as f64 / (together + same) as f64
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,10 @@ mod tests {
             let count = rng.random_range(1..40);
             let scores: Vec<f32> = (0..count).map(|_| rng.random_range(0..9) as f32).collect();
             let kinds: Vec<Kind> = (0..count)
-                .map(|_| [Kind::Relevant, Kind::Other, Kind::Other, Kind::Dropped][rng.random_range(0..4)])
+                .map(|_| {
+                    [Kind::Relevant, Kind::Other, Kind::Other, Kind::Dropped]
+                        [rng.random_range(0..4)]
+                })
                 .collect();
             let mut list: Vec<usize> = (0..count).filter(|&i| kinds[i] != Kind::Dropped).collect();
             list.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap().then(a.cmp(&b)));

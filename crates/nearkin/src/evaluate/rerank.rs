@@ -72,16 +72,28 @@ impl Reranked {
         });
         let (near, farthest): (Vec<Vec<u32>>, Vec<f32>) = near.into_iter().unzip();
         let mut unit = vectors.data.to_vec();
-        normalize_rows(vectors.data, vectors.cols, &mut unit, &mut vec![0.0; vectors.rows]);
+        normalize_rows(
+            vectors.data,
+            vectors.cols,
+            &mut unit,
+            &mut vec![0.0; vectors.rows],
+        );
         let row = |item: usize| &unit[item * vectors.cols..][..vectors.cols];
         let encode = |i: usize| {
             let d = |j: u32| {
                 let product: f32 = row(i).iter().zip(row(j as usize)).map(|(x, y)| x * y).sum();
                 normalized(squared(product), farthest[i])
             };
-            encoded(&near, i, k1).into_iter().map(|j| (j, (-d(j)).exp())).collect::<Vec<_>>()
+            encoded(&near, i, k1)
+                .into_iter()
+                .map(|j| (j, (-d(j)).exp()))
+                .collect::<Vec<_>>()
         };
-        let encoded: Vec<Row> = (0..near.len()).into_par_iter().map(encode).map(to_one).collect();
+        let encoded: Vec<Row> = (0..near.len())
+            .into_par_iter()
+            .map(encode)
+            .map(to_one)
+            .collect();
         let average = |i: usize| mean(near[i].iter().take(k2).map(|&j| &encoded[j as usize]));
         let weights: Vec<Row> = (0..near.len()).into_par_iter().map(average).collect();
         let mut inverted = vec![Vec::new(); near.len()];
@@ -123,7 +135,11 @@ fn squared(product: f32) -> f32 {
 
 /// A distance as a share of the farthest; zero where all items are one.
 fn normalized(distance: f32, farthest: f32) -> f32 {
-    if farthest > 0.0 { distance / farthest } else { 0.0 }
+    if farthest > 0.0 {
+        distance / farthest
+    } else {
+        0.0
+    }
 }
 
 /// `R*(i)`, rising.
@@ -180,10 +196,18 @@ mod tests {
     /// The authors' program, dense and in f64, over the squared distances of all items.
     fn reference(squares: &[Vec<f64>], settings: KReciprocal) -> Vec<Vec<f64>> {
         let all = squares.len();
-        let (k1, k2, lambda) = (settings.k1.get(), settings.k2.get(), settings.lambda.exact());
+        let (k1, k2, lambda) = (
+            settings.k1.get(),
+            settings.k2.get(),
+            settings.lambda.exact(),
+        );
         let d: Vec<Vec<f64>> = squares
             .iter()
-            .map(|row| row.iter().map(|x| x / row.iter().copied().fold(0.0, f64::max)).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|x| x / row.iter().copied().fold(0.0, f64::max))
+                    .collect()
+            })
             .collect();
         let rank: Vec<Vec<usize>> = d
             .iter()
@@ -195,7 +219,11 @@ mod tests {
             .collect();
         let reciprocal = |i: usize, k: usize| -> Vec<usize> {
             let forward = &rank[i][..=k];
-            forward.iter().copied().filter(|&j| rank[j][..=k].contains(&i)).collect()
+            forward
+                .iter()
+                .copied()
+                .filter(|&j| rank[j][..=k].contains(&i))
+                .collect()
         };
         let mut v = vec![vec![0.0; all]; all];
         for i in 0..all {
@@ -216,7 +244,8 @@ mod tests {
             }
         }
         let average = |i: usize| -> Vec<f64> {
-            let column = |j: usize| rank[i][..k2].iter().map(|&near| v[near][j]).sum::<f64>() / k2 as f64;
+            let column =
+                |j: usize| rank[i][..k2].iter().map(|&near| v[near][j]).sum::<f64>() / k2 as f64;
             (0..all).map(column).collect()
         };
         let v: Vec<Vec<f64>> = (0..all).map(average).collect();
@@ -224,7 +253,9 @@ mod tests {
             let shared: f64 = (0..all).map(|k| v[i][k].min(v[j][k])).sum();
             (1.0 - lambda) * (1.0 - shared / (2.0 - shared)) + lambda * d[i][j]
         };
-        (0..all).map(|i| (0..all).map(|j| distance(i, j)).collect()).collect()
+        (0..all)
+            .map(|i| (0..all).map(|j| distance(i, j)).collect())
+            .collect()
     }
 
     /// Noisy clusters on the unit sphere: neighbors overlap, and no two distances are equal.
@@ -232,13 +263,23 @@ mod tests {
         let mut rng = named_rng(seed, "clusters");
         let centers: Vec<f32> = (0..6 * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
         let at = |i: usize| centers[(i % 6) * dim..][..dim].to_vec();
-        (0..count).flat_map(at).collect::<Vec<_>>().into_iter().map(|x| x + rng.random_range(-0.6..0.6)).collect()
+        (0..count)
+            .flat_map(at)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|x| x + rng.random_range(-0.6..0.6))
+            .collect()
     }
 
     #[test]
     fn sparse_distances_equal_the_dense_program() {
         let (count, dim) = (90, 8);
-        for (seed, k1, k2, lambda) in [(1, 20, 6, 0.3), (2, 7, 1, 0.0), (3, 4, 9, 0.5), (4, 20, 6, 1.0)] {
+        for (seed, k1, k2, lambda) in [
+            (1, 20, 6, 0.3),
+            (2, 7, 1, 0.0),
+            (3, 4, 9, 0.5),
+            (4, 20, 6, 1.0),
+        ] {
             let data = clusters(count, dim, seed);
             let settings = KReciprocal {
                 k1: Count::literal(k1),
@@ -253,9 +294,12 @@ mod tests {
                     row.into_iter().map(|x| x / norm).collect()
                 })
                 .collect();
-            let square = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
-            let squares: Vec<Vec<f64>> =
-                unit.iter().map(|x| unit.iter().map(|y| square(x, y)).collect()).collect();
+            let square =
+                |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+            let squares: Vec<Vec<f64>> = unit
+                .iter()
+                .map(|x| unit.iter().map(|y| square(x, y)).collect())
+                .collect();
             let expected = reference(&squares, settings);
             let matrix = Mat::new(&data, count, dim);
             let reranked = Reranked::new(matrix, settings).unwrap();
@@ -263,7 +307,10 @@ mod tests {
             let found = search.rows(|item, cosines| reranked.scores(item, cosines));
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 for (j, (found, expected)) in found.iter().zip(expected).enumerate() {
-                    assert!((f64::from(-found) - expected).abs() < 2e-5, "{i}, {j}: {found} and {expected}");
+                    assert!(
+                        (f64::from(-found) - expected).abs() < 2e-5,
+                        "{i}, {j}: {found} and {expected}"
+                    );
                 }
             }
             let entries = reranked.weights.iter().map(Vec::len).max().unwrap();

@@ -37,7 +37,11 @@ pub fn silhouette(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateEr
     let search = Search::new(matrix, matrix, Similarity::Euclidean)?;
     let values = search.rows(|item, scores| {
         let mut sums = vec![0.0; classes.sizes.len()];
-        for (other, &score) in scores.iter().enumerate().filter(|(other, _)| *other != item) {
+        for (other, &score) in scores
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != item)
+        {
             sums[classes.of[other]] += f64::from(-score).sqrt();
         }
         let own = classes.of[item];
@@ -58,10 +62,17 @@ pub fn silhouette(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateEr
 fn centered(matrix: Mat<'_>) -> Vec<f32> {
     let mut mean = vec![0.0f64; matrix.cols];
     for row in matrix.data.chunks_exact(matrix.cols.max(1)) {
-        mean.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x) / matrix.rows as f64);
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(m, &x)| *m += f64::from(x) / matrix.rows as f64);
     }
     let rows = matrix.data.chunks_exact(matrix.cols.max(1));
-    rows.flat_map(|row| row.iter().zip(&mean).map(|(&x, m)| (f64::from(x) - m) as f32)).collect()
+    rows.flat_map(|row| {
+        row.iter()
+            .zip(&mean)
+            .map(|(&x, m)| (f64::from(x) - m) as f32)
+    })
+    .collect()
 }
 
 /// The class of each item, numbered from 0, and how many each has.
@@ -89,7 +100,10 @@ impl Classes {
                 found: distinct.len(),
             });
         }
-        let of: Vec<usize> = labels.iter().map(|label| distinct.partition_point(|d| d < label)).collect();
+        let of: Vec<usize> = labels
+            .iter()
+            .map(|label| distinct.partition_point(|d| d < label))
+            .collect();
         let mut sizes = vec![0; distinct.len()];
         of.iter().for_each(|&class| sizes[class] += 1);
         Ok(Self { of, sizes })
@@ -105,16 +119,25 @@ mod tests {
     /// By the definition, in f64, over all pairs.
     fn reference(rows: &[Vec<f64>], labels: &[u32]) -> f64 {
         let d = |i: usize, j: usize| {
-            rows[i].iter().zip(&rows[j]).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+            rows[i]
+                .iter()
+                .zip(&rows[j])
+                .map(|(x, y)| (x - y).powi(2))
+                .sum::<f64>()
+                .sqrt()
         };
         let mean = |i: usize, class: u32| {
-            let of: Vec<usize> = (0..rows.len()).filter(|&j| j != i && labels[j] == class).collect();
+            let of: Vec<usize> = (0..rows.len())
+                .filter(|&j| j != i && labels[j] == class)
+                .collect();
             of.iter().map(|&j| d(i, j)).sum::<f64>() / of.len() as f64
         };
         let s = |i: usize| {
             let a = mean(i, labels[i]);
             let others = labels.iter().filter(|&&class| class != labels[i]);
-            let b = others.map(|&class| mean(i, class)).fold(f64::INFINITY, f64::min);
+            let b = others
+                .map(|&class| mean(i, class))
+                .fold(f64::INFINITY, f64::min);
             // Alone in its class: no mean.
             if a.is_nan() { 0.0 } else { (b - a) / a.max(b) }
         };
@@ -125,12 +148,17 @@ mod tests {
     fn blocks_give_the_mean_of_the_definition() {
         let (count, dim) = (120, 5);
         let mut rng = named_rng(3, "silhouette");
-        let labels: Vec<u32> = (0..count).map(|i| if i == 50 { 99 } else { (i * i % 7) as u32 }).collect();
+        let labels: Vec<u32> = (0..count)
+            .map(|i| if i == 50 { 99 } else { (i * i % 7) as u32 })
+            .collect();
         // Far from the origin, where squared norms would drown the distances.
         let data: Vec<f32> = (0..count * dim)
             .map(|at| 40.0 + labels[at / dim] as f32 * 0.3 + rng.random_range(-1.0..1.0))
             .collect();
-        let rows: Vec<Vec<f64>> = data.chunks(dim).map(|row| row.iter().map(|&x| x.into()).collect()).collect();
+        let rows: Vec<Vec<f64>> = data
+            .chunks(dim)
+            .map(|row| row.iter().map(|&x| x.into()).collect())
+            .collect();
         let found = silhouette(Mat::new(&data, count, dim), &labels).unwrap();
         assert!((found - reference(&rows, &labels)).abs() < 1e-5, "{found}");
     }
@@ -141,7 +169,9 @@ mod tests {
         // from sklearn.metrics import silhouette_score
         // X = np.array([[i * 37 % 50, i * i % 23] for i in range(60)], dtype=float); y = [i * i % 7 for i in range(60)]
         // print(silhouette_score(X, y))
-        let data: Vec<f32> = (0..60).flat_map(|i| [(i * 37 % 50) as f32, (i * i % 23) as f32]).collect();
+        let data: Vec<f32> = (0..60)
+            .flat_map(|i| [(i * 37 % 50) as f32, (i * i % 23) as f32])
+            .collect();
         let labels: Vec<u32> = (0..60).map(|i| i * i % 7).collect();
         let found = silhouette(Mat::new(&data, 60, 2), &labels).unwrap();
         assert!((found - GOLDEN).abs() < 1e-6, "{found}");
@@ -154,6 +184,12 @@ mod tests {
         let same = [1.0; 4];
         assert_eq!(silhouette(Mat::new(&same, 4, 1), &[0, 0, 1, 1]), Ok(0.0));
         let error = silhouette(Mat::new(&same, 4, 1), &[3; 4]).unwrap_err();
-        assert_eq!(error, EvaluateError::TooFewClasses { needed: 2, found: 1 });
+        assert_eq!(
+            error,
+            EvaluateError::TooFewClasses {
+                needed: 2,
+                found: 1
+            }
+        );
     }
 }

@@ -46,20 +46,32 @@ pub fn video_distances(
     }
     check_finite(frames)?;
     let mut unit = frames.data.to_vec();
-    normalize_rows(frames.data, frames.cols, &mut unit, &mut vec![0.0; frames.rows]);
+    normalize_rows(
+        frames.data,
+        frames.cols,
+        &mut unit,
+        &mut vec![0.0; frames.rows],
+    );
     // Numbers of videos are kept as they come: one that is large needs no room.
     let mut means = std::collections::HashMap::<usize, (Vec<f64>, usize)>::new();
     for (row, &video) in unit.chunks_exact(frames.cols.max(1)).zip(video_of) {
-        let (sum, count) = means.entry(video).or_insert_with(|| (vec![0.0; frames.cols], 0));
+        let (sum, count) = means
+            .entry(video)
+            .or_insert_with(|| (vec![0.0; frames.cols], 0));
         if *count < most {
             *count += 1;
-            sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+            sum.iter_mut()
+                .zip(row)
+                .for_each(|(sum, &x)| *sum += f64::from(x));
         }
     }
     let distance = |pair: &[usize; 2]| {
         let find = |video: usize| {
             let found = means.get(&video).filter(|(_, count)| *count > 0);
-            found.ok_or(EvaluateError::NoSuchItem { item: video, items: means.len() })
+            found.ok_or(EvaluateError::NoSuchItem {
+                item: video,
+                items: means.len(),
+            })
         };
         let [(a, of_a), (b, of_b)] = [find(pair[0])?, find(pair[1])?];
         let product: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
@@ -78,7 +90,9 @@ mod tests {
     fn distances_are_the_means_over_all_pairs_of_frames() {
         let (count, dim, most) = (40, 4, 6);
         let mut rng = named_rng(5, "videos");
-        let data: Vec<f32> = (0..count * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let data: Vec<f32> = (0..count * dim)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
         let video_of: Vec<usize> = (0..count).map(|i| i * i % 5).collect();
         let unit = |i: usize| {
             let row: Vec<f64> = data[i * dim..][..dim].iter().map(|&x| x.into()).collect();
@@ -92,13 +106,20 @@ mod tests {
             let (mut sum, mut number) = (0.0, 0.0);
             for a in frames(first) {
                 for b in frames(second) {
-                    sum += unit(a).iter().zip(unit(b)).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+                    sum += unit(a)
+                        .iter()
+                        .zip(unit(b))
+                        .map(|(x, y)| (x - y).powi(2))
+                        .sum::<f64>();
                     number += 1.0;
                 }
             }
             assert!((f64::from(found) - sum / number).abs() < 1e-6);
         }
         let error = video_distances(Mat::new(&data, count, dim), &video_of, &[[0, 3]], most);
-        assert_eq!(error.unwrap_err(), EvaluateError::NoSuchItem { item: 3, items: 3 });
+        assert_eq!(
+            error.unwrap_err(),
+            EvaluateError::NoSuchItem { item: 3, items: 3 }
+        );
     }
 }

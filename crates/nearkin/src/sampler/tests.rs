@@ -476,3 +476,16 @@ fn what_a_sampler_needs_and_does_not_get_is_said() {
             .is_none()
     );
 }
+
+#[test]
+fn every_sampler_is_listed_by_the_name_that_a_recipe_has_for_it() {
+    for (name, about, sampler) in Sampler::catalogue() {
+        let text = toml::to_string(&sampler).unwrap();
+        assert!(text.starts_with(&format!("[{name}]")), "{text}");
+        assert_eq!(toml::from_str::<Sampler>(&text).unwrap(), sampler);
+        assert!(about.ends_with('.'));
+        if !["pk", "shuffled"].contains(&name) {
+            assert_eq!(toml::from_str::<Sampler>(&format!("[{name}]")).unwrap(), sampler);
+        }
+    }
+}

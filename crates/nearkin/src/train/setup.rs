@@ -130,6 +130,7 @@ impl Setup {
 /// What is known of the items that train.
 struct Known {
     labels: Vec<u32>,
+    cameras: Option<Vec<u32>>,
     super_classes: Option<Vec<u32>>,
 }
 
@@ -146,14 +147,18 @@ impl Known {
                 .map(|&item| of[data.labels[item] as usize])
                 .collect()
         };
+        let cameras = data.cameras.as_ref();
+        let cameras = cameras.map(|of| train.iter().map(|&item| of[item]).collect());
         Self {
             labels,
+            cameras,
             super_classes: supers.map(of_items),
         }
     }
 
     fn pool<'a>(&'a self, train: &'a [usize]) -> Pool<'a> {
         Pool {
+            cameras: self.cameras.as_deref(),
             super_classes: self.super_classes.as_deref(),
             ..Pool::new(train, &self.labels)
         }
