@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::class_folders::class_folders;
 use super::table::Table;
+use super::tree::Tree;
 use super::zip::{Archive, Bytes};
 use super::{DataError, Dataset, Features};
 
@@ -32,7 +34,8 @@ impl Bundled {
         let mut data = match self.name {
             BundledName::Glyphs => {
                 let bytes = include_bytes!("../../assets/glyphs.zip");
-                Archive::new("glyphs.zip".into(), Bytes::Bundled(bytes))?.into_dataset(None)?
+                let archive = Archive::new("glyphs.zip".into(), Bytes::Bundled(bytes))?;
+                class_folders(Tree::archive(archive)?, None)?
             }
             BundledName::Digits => {
                 let bytes: &[u8] = include_bytes!("../../assets/digits.csv.gz");

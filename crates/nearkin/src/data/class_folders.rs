@@ -1,151 +1,41 @@
 //! The rule of class folders: an image's class is the path of the folder it lies in.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use super::{DataError, Dataset, Skipped, dataset::Items, label_index::label_index};
+use super::tree::{Described, Tree};
+use super::{DataError, Dataset};
 
 /// Extensions that count as images, in any case.
 pub const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "webp", "pgm", "ppm", "pnm"];
 
-/// Collects images by their path relative to the root, with whatever leads to the bytes (`T`: a path, an entry).
-#[derive(Debug)]
-pub(super) struct ClassFolders<T> {
-    depth: Option<usize>,
-    images: Vec<Image<T>>,
-    skipped: Skipped,
-}
-
-#[derive(Debug)]
-struct Image<T> {
-    class: String,
-    name: String,
-    item: T,
-}
-
-impl<T> ClassFolders<T> {
-    /// With `depth` only that many leading folders make the class; otherwise all of them do.
-    pub(super) fn new(depth: Option<usize>) -> Self {
-        Self {
-            depth,
-            images: Vec::new(),
-            skipped: Skipped::default(),
-        }
-    }
-
-    /// Takes the file at `relative` (with `/` between folders) if it is an image, else counts it; hidden files and
-    /// those in hidden folders are passed over. Images in the root itself are of class `.`.
-    pub(super) fn offer(&mut self, relative: &str, item: T) {
-        if relative.split('/').any(is_hidden) {
-            return;
-        }
-        let extension = Path::new(relative).extension().map_or_else(
-            || "no extension".to_owned(),
-            |e| e.to_string_lossy().to_lowercase(),
-        );
-        if !IMAGE_EXTENSIONS.contains(&extension.as_str()) {
-            *self.skipped.other_files.entry(extension).or_default() += 1;
-            return;
-        }
-        let folders = relative.rsplit_once('/').map_or("", |(folders, _)| folders);
+/// The images of a tree, classed by their folders: with `depth` by that many leading ones, otherwise by all of them.
+/// Images in the root itself are of class `.`.
+pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset, DataError> {
+    tree.dataset("class/image.png", |file| {
+        let folders = file.rsplit_once('/').map_or("", |(folders, _)| folders);
         let kept: Vec<&str> = folders
             .split('/')
-            .take(self.depth.unwrap_or(usize::MAX))
+            .take(depth.unwrap_or(usize::MAX))
             .collect();
         let class = kept.join("/");
-        self.images.push(Image {
+        Ok(Some(Described {
             class: if class.is_empty() {
                 ".".to_owned()
             } else {
                 class
             },
-            name: relative.to_owned(),
-            item,
-        });
-    }
-
-    /// Sorts by class and name, so that the numbering depends neither on the file system nor on the archive.
-    pub(super) fn finish(
-        mut self,
-        path: &Path,
-        items: impl FnOnce(Vec<T>) -> Items,
-    ) -> Result<Dataset, DataError> {
-        if self.images.is_empty() {
-            return Err(DataError::NoImages {
-                path: path.to_owned(),
-                found: describe(&self.skipped.other_files),
-            });
-        }
-        self.images
-            .sort_by(|a, b| (&a.class, &a.name).cmp(&(&b.class, &b.name)));
-        let (mut class_of, mut names, mut found) = (Vec::new(), Vec::new(), Vec::new());
-        for Image { class, name, item } in self.images {
-            class_of.push(class);
-            names.push(name);
-            found.push(item);
-        }
-        let (classes, labels) = label_index(&class_of);
-        Ok(Dataset {
-            name: display_name(path),
-            classes,
-            labels,
-            names,
-            given_split: None,
-            cameras: None,
-            skipped: self.skipped,
-            items: items(found),
-        })
-    }
-}
-
-/// Whether a file of this name counts as an image.
-pub(super) fn has_image_extension(name: &str) -> bool {
-    let extension = Path::new(name).extension().unwrap_or_default();
-    let extension = extension.to_string_lossy().to_lowercase();
-    IMAGE_EXTENSIONS.contains(&extension.as_str())
-}
-
-/// Files that systems and tools leave behind, never part of a data set.
-pub(super) fn is_hidden(component: &str) -> bool {
-    component.starts_with('.') || component == "__MACOSX"
-}
-
-/// The last two parts of the path, since `omniglot/images.zip` says more than `images.zip`.
-pub(super) fn display_name(path: &Path) -> String {
-    let parts: Vec<_> = path
-        .components()
-        .filter_map(|part| match part {
-            std::path::Component::Normal(part) => Some(part.to_string_lossy()),
-            _ => None,
-        })
-        .collect();
-    parts[parts.len().saturating_sub(2)..].join("/")
-}
-
-fn describe(other_files: &BTreeMap<String, usize>) -> String {
-    if other_files.is_empty() {
-        return "it is empty".to_owned();
-    }
-    let mut counts: Vec<_> = other_files.iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let listed: Vec<String> = counts
-        .iter()
-        .take(5)
-        .map(|(extension, count)| format!("{count} × {extension}"))
-        .collect();
-    format!("found only {}", listed.join(", "))
+            ..Described::default()
+        }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tree::tests::folder_of;
 
     fn collect(depth: Option<usize>, files: &[&str]) -> Result<Dataset, DataError> {
-        let mut found = ClassFolders::new(depth);
-        for file in files {
-            found.offer(file, file.into());
-        }
-        found.finish(Path::new("/data/set"), Items::Files)
+        let files: Vec<(&str, &[u8])> = files.iter().map(|&file| (file, &b"x"[..])).collect();
+        let folder = folder_of(&files);
+        class_folders(Tree::folder(folder.path())?, depth)
     }
 
     #[test]
@@ -171,7 +61,6 @@ mod tests {
                 "Greek/c02/2.png"
             ]
         );
-        assert_eq!(data.name, "data/set");
     }
 
     #[test]

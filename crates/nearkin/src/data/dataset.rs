@@ -10,7 +10,8 @@ use super::{DataError, zip::Archive};
 
 /// Labeled items: encoded images, or rows of features.
 ///
-/// The items are numbered from 0; `labels`, `names` and, where given, `given_split` and `cameras` have one entry an item.
+/// The items are numbered from 0; `labels`, `names` and, where given, `given_split`, `cameras` and `roles` have one entry an
+/// item.
 #[derive(Debug)]
 pub struct Dataset {
     /// What to call the set in tables: the last parts of its path, or its bundled name.
@@ -25,6 +26,8 @@ pub struct Dataset {
     pub given_split: Option<Vec<Part>>,
     /// The number of the camera that took each item, where the source says so.
     pub cameras: Option<Vec<u32>>,
+    /// What each item is in retrieval, where the source says so; otherwise every item is a query and in the gallery.
+    pub roles: Option<Vec<Role>>,
     /// What was seen and left out.
     pub skipped: Skipped,
     pub(super) items: Items,
@@ -44,6 +47,37 @@ pub(super) enum Items {
     },
 }
 
+impl Items {
+    /// The encoded bytes of image `index` of the set called `name`.
+    pub(super) fn read(&self, index: usize, name: &str) -> Result<Vec<u8>, DataError> {
+        match self {
+            Self::Files(paths) => Ok(fs_err::read(&paths[index])?),
+            Self::Zip { archive, entries } => archive.read(entries[index]),
+            Self::Features { .. } => Err(DataError::NotImages {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Some of the items, in the order asked for.
+    pub(super) fn keep(self, kept: &[usize]) -> Self {
+        match self {
+            Self::Files(paths) => Self::Files(kept.iter().map(|&at| paths[at].clone()).collect()),
+            Self::Zip { archive, entries } => Self::Zip {
+                archive,
+                entries: kept.iter().map(|&at| entries[at]).collect(),
+            },
+            Self::Features { dim, data } => {
+                let rows = kept.iter().map(|&at| &data[at * dim..(at + 1) * dim]);
+                Self::Features {
+                    dim,
+                    data: rows.flatten().copied().collect(),
+                }
+            }
+        }
+    }
+}
+
 /// A part of a split data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +88,18 @@ pub enum Part {
     Validation,
     /// What only the final report looks at.
     Test,
+}
+
+/// What an item is in retrieval, where a data set tells queries from what is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Only searched for.
+    Query,
+    /// Only searched through, such as distractors that show no known person.
+    Gallery,
+    /// A query, and in the gallery of all others.
+    Both,
 }
 
 impl FromStr for Part {
@@ -75,6 +121,8 @@ impl FromStr for Part {
 pub struct Skipped {
     /// Files that are no images, counted by extension.
     pub other_files: BTreeMap<String, usize>,
+    /// Images that are no part of the set by its layout, such as junk detections.
+    pub images: usize,
     /// Feature rows with a missing value, left out because the source says `missing = "skip"`.
     pub rows: usize,
 }
@@ -90,6 +138,7 @@ impl Dataset {
             names: vec![name],
             given_split: None,
             cameras: None,
+            roles: None,
             skipped: Skipped::default(),
             items: Items::Files(vec![path.to_owned()]),
         }
@@ -121,13 +170,7 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize) -> Result<Vec<u8>, DataError> {
-        match &self.items {
-            Items::Files(paths) => Ok(fs_err::read(&paths[index])?),
-            Items::Zip { archive, entries } => archive.read(entries[index]),
-            Items::Features { .. } => Err(DataError::NotImages {
-                name: self.name.clone(),
-            }),
-        }
+        self.items.read(index, &self.name)
     }
 
     /// The features, row by row (`len × dim`); empty where the items are images.

@@ -26,6 +26,34 @@ pub enum DataError {
         /// What was there instead.
         found: String,
     },
+    /// A data set without the list that its layout has.
+    #[error("{path}: no file {list}, which lists the images of this data set")]
+    NoList {
+        /// The folder or archive.
+        path: PathBuf,
+        /// The list's name.
+        list: String,
+    },
+    /// An image whose path is not as those of its data set are.
+    #[error("{path}: {file:?} is not called as the images of this data set are, such as {form}")]
+    Form {
+        /// The folder or archive.
+        path: PathBuf,
+        /// The image, relative to it.
+        file: String,
+        /// A path of the expected form.
+        form: &'static str,
+    },
+    /// Classes that are not those of the data set.
+    #[error("{path}: expected {expected}, found {found}")]
+    Classes {
+        /// The folder, archive or list.
+        path: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+        /// What was there.
+        found: String,
+    },
     /// A file that is no zip archive, or a damaged one.
     #[error("{path} cannot be read as a zip archive: {source}")]
     Archive {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
-use super::class_folders::display_name;
 use super::table::{Column, Table, line_of, table_format};
+use super::tree::display_name;
 use super::{DataError, Dataset, Skipped, dataset::Items, label_index::label_index};
 use crate::vectors::npy;
 
@@ -167,6 +167,7 @@ impl Features {
             names: rows.names,
             given_split: None,
             cameras: None,
+            roles: None,
             skipped: Skipped {
                 rows: rows.skipped,
                 ..Skipped::default()

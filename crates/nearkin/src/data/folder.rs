@@ -1,12 +1,12 @@
 //! Class folders on disk.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::class_folders::{ClassFolders, is_hidden};
-use super::{DataError, Dataset, dataset::Items};
+use super::class_folders::class_folders;
+use super::tree::Tree;
+use super::{DataError, Dataset};
 
 /// A folder in which every folder that directly contains images is a class, named by its relative path.
 ///
@@ -28,58 +28,16 @@ impl Folder {
                 path: self.path.clone(),
             });
         }
-        // Of all calls this one has the clearest message for a folder that is missing.
-        fs_err::read_dir(&self.path)?;
-        let mut found = ClassFolders::new(self.depth);
-        walk(&self.path, &mut found)?;
-        // The name of "." is that of the folder it stands for.
-        let named = fs_err::canonicalize(&self.path)?;
-        let mut data = found.finish(&named, Items::Files)?;
-        data.name = data.name.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(data)
+        class_folders(Tree::folder(&self.path)?, self.depth)
     }
-}
-
-/// Offers every file below `root`; links are followed, and a folder reached twice is read once, which also ends
-/// links that lead back to themselves. Pipes and devices are no files: reading one could wait for ever.
-fn walk(root: &Path, found: &mut ClassFolders<PathBuf>) -> Result<(), DataError> {
-    let mut seen = HashSet::from([fs_err::canonicalize(root)?]);
-    let mut pending = vec![(root.to_owned(), String::new())];
-    while let Some((folder, relative)) = pending.pop() {
-        let mut entries = fs_err::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(fs_err::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if is_hidden(&name) {
-                continue;
-            }
-            // A link that leads nowhere is an item that cannot be read: named and counted as damaged.
-            let kind = fs_err::metadata(entry.path()).map(|to| to.file_type());
-            if kind.as_ref().map_or(true, std::fs::FileType::is_file) {
-                found.offer(&format!("{relative}{name}"), entry.path());
-            } else if kind.is_ok_and(|kind| kind.is_dir())
-                && seen.insert(fs_err::canonicalize(entry.path())?)
-            {
-                pending.push((entry.path(), format!("{relative}{name}/")));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    fn folder_of(files: &[(&str, &[u8])]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (file, bytes) in files {
-            let path = folder.path().join(file);
-            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-            fs_err::write(path, bytes).unwrap();
-        }
-        folder
-    }
+    use super::*;
+    use crate::data::tree::tests::folder_of;
 
     fn open(path: &Path) -> Result<Dataset, DataError> {
         Folder {
@@ -124,16 +82,6 @@ mod tests {
         let data = open(folder.path()).unwrap();
         fs_err::remove_file(folder.path().join("a/1.png")).unwrap();
         assert!(data.read(0).unwrap_err().to_string().contains("1.png"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_are_followed_and_a_link_to_the_parent_ends() {
-        let folder = folder_of(&[("set/a/1.png", b"x"), ("elsewhere/2.png", b"y")]);
-        let set = folder.path().join("set");
-        std::os::unix::fs::symlink(&set, set.join("a/loop")).unwrap();
-        std::os::unix::fs::symlink(folder.path().join("elsewhere"), set.join("b")).unwrap();
-        assert_eq!(open(&set).unwrap().names, ["a/1.png", "b/2.png"]);
     }
 
     #[cfg(unix)]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
-use super::class_folders::{display_name, has_image_extension};
 use super::table::{Column, Table};
+use super::tree::{display_name, has_image_extension};
 use super::{DataError, Dataset, Part, Skipped, dataset::Items, label_index::label_index};
 
 /// A CSV or TSV table (also `.gz`) with a header, one image a row.
@@ -106,6 +106,7 @@ impl Manifest {
             names: rows.names,
             given_split: self.split_column.is_some().then_some(rows.parts),
             cameras: self.camera_column.is_some().then_some(rows.cameras),
+            roles: None,
             skipped: Skipped::default(),
             items: Items::Files(rows.paths),
         })

@@ -29,14 +29,16 @@ mod features;
 mod folder;
 mod item_pairs;
 mod label_index;
+pub mod layout;
 mod manifest;
 mod summary;
 mod table;
+mod tree;
 mod zip;
 
 pub use bundled::{Bundled, BundledName};
 pub use class_folders::IMAGE_EXTENSIONS;
-pub use dataset::{Dataset, Part, Skipped};
+pub use dataset::{Dataset, Part, Role, Skipped};
 pub use error::DataError;
 pub use features::{Features, Missing};
 pub use folder::Folder;
@@ -77,6 +79,29 @@ pub enum Source {
     Features(Features),
     /// A set that is part of the program.
     Bundled(Bundled),
+    /// Labeled Faces in the Wild.
+    Lfw(layout::Lfw),
+    /// Market-1501, and what is laid out like it.
+    #[serde(rename = "market1501")]
+    Market1501(layout::Market1501),
+    /// CUHK01.
+    #[serde(rename = "cuhk01")]
+    Cuhk01(layout::Cuhk01),
+    /// CUHK03.
+    #[serde(rename = "cuhk03")]
+    Cuhk03(layout::Cuhk03),
+    /// `VIPeR`.
+    Viper(layout::Viper),
+    /// Caltech-UCSD Birds-200-2011.
+    #[serde(rename = "cub200")]
+    Cub200(layout::Cub200),
+    /// Cars-196.
+    #[serde(rename = "cars196")]
+    Cars196(layout::Cars196),
+    /// Stanford Online Products.
+    Sop(layout::Sop),
+    /// Omniglot.
+    Omniglot(layout::Omniglot),
 }
 
 impl Dataset {
@@ -92,6 +117,15 @@ impl Dataset {
             Source::Manifest(manifest) => manifest.open(),
             Source::Features(features) => features.open(),
             Source::Bundled(bundled) => bundled.open(),
+            Source::Lfw(lfw) => lfw.open(),
+            Source::Market1501(market) => market.open(),
+            Source::Cuhk01(cuhk) => cuhk.open(),
+            Source::Cuhk03(cuhk) => cuhk.open(),
+            Source::Viper(viper) => viper.open(),
+            Source::Cub200(cub) => cub.open(),
+            Source::Cars196(cars) => cars.open(),
+            Source::Sop(sop) => sop.open(),
+            Source::Omniglot(omniglot) => omniglot.open(),
         }
     }
 }
@@ -136,6 +170,15 @@ mod tests {
             "[source.manifest]\npath = 'a.csv'\nsplit_column = 'part'\n",
             "[source.features]\npath = 'a.tsv'\nlabel_column = -1\nignore_columns = ['tissue', 3]\nmissing = 'skip'\n",
             "[source.bundled]\nname = 'digits'\n",
+            "[source.lfw]\npath = 'lfw'\ntrain = 'peopleDevTrain.txt'\n",
+            "[source.market1501]\npath = 'Market-1501-v15.09.15'\ndistractors = false\n",
+            "[source.cuhk01]\npath = 'campus'\n",
+            "[source.cuhk03]\npath = 'cuhk03'\nboxes = 'labeled'\n",
+            "[source.viper]\npath = 'VIPeR'\n",
+            "[source.cub200]\npath = 'CUB_200_2011'\n",
+            "[source.cars196]\npath = 'cars.zip'\n",
+            "[source.sop]\npath = 'Stanford_Online_Products'\n",
+            "[source.omniglot]\npath = 'omniglot'\n",
         ] {
             let Data { source } = toml::from_str(recipe).unwrap();
             let written = toml::to_string(&source).unwrap();

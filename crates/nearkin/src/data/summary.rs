@@ -78,6 +78,9 @@ impl fmt::Display for Summary {
                 self.skipped.rows
             )?;
         }
+        if self.skipped.images > 0 {
+            write!(f, "; {} images left out by the layout", self.skipped.images)?;
+        }
         let other: usize = self.skipped.other_files.values().sum();
         if other > 0 {
             write!(f, "; {other} files left out, being no images")?;
@@ -100,8 +103,10 @@ mod tests {
             names: Vec::new(),
             given_split: None,
             cameras: None,
+            roles: None,
             skipped: Skipped {
                 rows: 2,
+                images: 3,
                 ..Skipped::default()
             },
             items: Items::Files(Vec::new()),
@@ -114,7 +119,7 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "set: 9 images, 4 classes of 1–4 items (median 2); classes with a single item: 1; \
-             2 rows left out for a missing value"
+             2 rows left out for a missing value; 3 images left out by the layout"
         );
     }
 }

@@ -1,15 +1,16 @@
 //! Class folders in a zip archive, read entry by entry where they lie.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zip::read::{ZipArchiveMetadata, ZipReadOptions};
 use zip::{ZipArchive, result::ZipResult};
 
-use super::class_folders::ClassFolders;
-use super::{DataError, Dataset, dataset::Items};
+use super::class_folders::class_folders;
+use super::tree::Tree;
+use super::{DataError, Dataset};
 
 /// A zip archive (entries stored or deflated) whose folders are classes, by the rule of [`Folder`](super::Folder).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +25,7 @@ pub struct Zip {
 
 impl Zip {
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
-        let file = fs_err::File::open(&self.path)?;
-        let bytes = Bytes::File {
-            len: file.metadata()?.len(),
-            file,
-        };
-        Archive::new(self.path.clone(), bytes)?.into_dataset(self.depth)
+        class_folders(Tree::zip(&self.path)?, self.depth)
     }
 }
 
@@ -60,19 +56,21 @@ impl Archive {
         }
     }
 
-    pub(super) fn into_dataset(self, depth: Option<usize>) -> Result<Dataset, DataError> {
-        let mut found = ClassFolders::new(depth);
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files in it, each with the number of its entry.
+    pub(super) fn files(&self) -> Result<Vec<(String, usize)>, DataError> {
+        let mut files = Vec::new();
         for index in 0..self.directory.len() {
             let (name, is_file) = self.entry_name(index)?;
             if is_file {
-                found.offer(&name, index);
+                files.push((name, index));
             }
         }
-        let path = self.path.clone();
-        found.finish(&path, |entries| Items::Zip {
-            archive: self,
-            entries,
-        })
+        Ok(files)
     }
 
     fn entry_name(&self, index: usize) -> Result<(String, bool), DataError> {
@@ -172,14 +170,12 @@ fn read_at(file: &fs_err::File, buffer: &mut [u8], position: u64) -> io::Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
+pub(super) mod tests {
     use rayon::prelude::*;
 
     use super::*;
 
-    fn write_zip(path: &Path, entries: &[(String, Vec<u8>)]) {
+    pub fn write_zip(path: &Path, entries: &[(String, Vec<u8>)]) {
         use std::io::Write;
         use zip::{CompressionMethod, write::SimpleFileOptions};
         let mut writer = zip::ZipWriter::new(fs_err::File::create(path).unwrap());
