@@ -3,6 +3,7 @@
 mod mine;
 mod pairs;
 mod protocols;
+mod reproduce;
 mod sweep;
 mod text;
 
@@ -12,6 +13,7 @@ pub use mine::{
 };
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
+pub use reproduce::{Reproduce, ScaleName};
 pub use sweep::Sweep;
 pub use text::{
     Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
@@ -53,6 +55,8 @@ pub enum Command {
     Train(Train),
     /// Trains with every combination of some values, and shows the scores side by side.
     Sweep(Sweep),
+    /// Runs the comparison of a paper again, and says which of its claims hold.
+    Reproduce(Reproduce),
     /// Measures a model on labeled data.
     Evaluate(Evaluate),
     /// Says whether two images are of the same class.

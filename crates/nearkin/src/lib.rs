@@ -37,6 +37,7 @@ pub use nearest::nearest;
 pub mod optimize;
 mod prefetch;
 pub mod recipe;
+pub mod reproduce;
 pub mod sampler;
 pub mod search;
 pub mod split;

@@ -8,6 +8,7 @@ mod items;
 pub mod list;
 pub mod quickstart;
 pub mod recipe;
+pub mod reproduce;
 pub mod search;
 mod seeds;
 mod subject;

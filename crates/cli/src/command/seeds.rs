@@ -88,7 +88,7 @@ pub fn trained(
 }
 
 /// A run that was begun goes on only with the recipe it began with.
-fn check_same(document: &Document, folder: &Path) -> Result<(), Failure> {
+pub fn check_same(document: &Document, folder: &Path) -> Result<(), Failure> {
     let path = folder.join("recipe.toml");
     if path.exists() && resolved(&Document::read(&path)?)? != resolved(document)? {
         return Err(Failure::usage(format!(

@@ -1,0 +1,172 @@
+//! `nearkin reproduce`: the comparison of a paper, its table, and which of its claims hold.
+
+use super::train::{Opened, opened, supervised};
+use crate::arguments::{Reproduce, ScaleName};
+use crate::failure::Failure;
+use crate::{output, table};
+use nearkin::Model;
+use nearkin::embed::{Embedded, embed, pixels};
+use nearkin::recipe::Document;
+use nearkin::reproduce::{Arm, Findings, Numbers, Paper, Scale, Study, measured};
+use nearkin::train::Setup;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A study that is run.
+struct Runs<'a> {
+    arguments: &'a Reproduce,
+    study: &'a Study,
+    scale: &'a Scale,
+    folder: PathBuf,
+    seeds: u64,
+}
+
+/// What is printed for machines.
+#[derive(Serialize)]
+struct Report<'a> {
+    title: &'a str,
+    scale: &'static str,
+    /// The raw input, on the first seed's split.
+    raw: Vec<f64>,
+    #[serde(flatten)]
+    findings: &'a Findings,
+    seconds: f64,
+}
+
+/// Trains what is not done yet, measures all, writes the page and prints it.
+pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let paper: Paper = arguments.paper.into();
+    let study = Study::of(paper)?;
+    let scale = match arguments.scale {
+        ScaleName::Small => &study.small,
+        ScaleName::Paper => &study.paper,
+    };
+    let name = format!("reproduce-{}-{}", paper.name(), arguments.scale.name());
+    let default = || Path::new("runs").join(name);
+    let runs = Runs {
+        arguments,
+        study: &study,
+        scale,
+        folder: arguments.out.clone().unwrap_or_else(default),
+        seeds: u64::from(arguments.seeds.unwrap_or(scale.seeds).get()),
+    };
+    // What cannot be is better known before the first run than after hours of others.
+    for arm in &study.arms {
+        runs.document(arm, 0)?.recipe()?;
+    }
+    let (raw, findings) = runs.findings()?;
+    let command = format!(
+        "`nearkin reproduce {} --scale {}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
+        paper.name(),
+        arguments.scale.name(),
+        runs.seeds
+    );
+    nearkin::write_beside(
+        &runs.folder.join("results.md"),
+        findings.markdown(&study, &command).as_bytes(),
+    )?;
+    nearkin::write_beside(&runs.folder.join("results.csv"), findings.csv().as_bytes())?;
+    if json {
+        return output::json(&Report {
+            title: &study.title,
+            scale: arguments.scale.name(),
+            raw,
+            findings: &findings,
+            seconds: begun.elapsed().as_secs_f64(),
+        });
+    }
+    show(&study, &raw, &findings)?;
+    output::line(format_args!(
+        "{}/results.md, results.csv",
+        runs.folder.display()
+    ))
+}
+
+impl Runs<'_> {
+    fn document(&self, arm: &Arm, seed: u64) -> Result<Document, Failure> {
+        let mut document = self.study.document(self.scale, arm, &self.arguments.data)?;
+        document.set(&format!("seed={seed}"))?;
+        if let Some(after) = &arm.after {
+            let before = self.study.arms.iter().find(|arm| arm.name == *after);
+            let folder = before.map_or_else(PathBuf::new, |arm| self.folder_of(arm, seed));
+            let weights = folder.join("model").display().to_string();
+            document.set(&format!("pretrained.weights={weights:?}"))?;
+        }
+        for change in &self.arguments.set {
+            document.set(change)?;
+        }
+        Ok(document)
+    }
+
+    fn folder_of(&self, arm: &Arm, seed: u64) -> PathBuf {
+        self.folder.join(arm.folder()).join(format!("seed-{seed}"))
+    }
+
+    /// The numbers of the raw input, and those of all arms, seed by seed: a stopped study has whole seeds.
+    fn findings(&self) -> Result<(Vec<f64>, Findings), Failure> {
+        let mut raw = Vec::new();
+        let mut numbers: Vec<Numbers> = self.study.arms.iter().map(Numbers::of).collect();
+        for seed in 0..self.seeds {
+            for (arm, numbers) in self.study.arms.iter().zip(&mut numbers) {
+                output::note(format_args!("seed {seed} of {}: {}", self.seeds, arm.name));
+                let setup = self.setup(arm, seed)?;
+                if raw.is_empty() {
+                    raw = self.measured(&setup, &mut |items| pixels(&setup.feed, items))?;
+                }
+                let report = supervised(&setup, &self.folder_of(arm, seed))?;
+                let model = Model::load(&report.model)?;
+                let mut embed = |items: &[usize]| embed(&model, &setup.feed, items, &mut |_| {});
+                numbers.runs.push(self.measured(&setup, &mut embed)?);
+            }
+        }
+        Ok((raw, Findings::new(self.study, numbers)))
+    }
+
+    fn setup(&self, arm: &Arm, seed: u64) -> Result<Setup, Failure> {
+        let document = self.document(arm, seed)?;
+        super::seeds::check_same(&document, &self.folder_of(arm, seed))?;
+        match opened(&document)? {
+            Opened::Items(setup) => Ok(*setup),
+            Opened::Text(_) | Opened::CrossEncoder(_) => Err(Failure::usage(format!(
+                "{}: no study of labeled items",
+                arm.name
+            ))),
+        }
+    }
+
+    fn measured(
+        &self,
+        setup: &Setup,
+        embed: &mut dyn FnMut(&[usize]) -> nearkin::Result<Embedded>,
+    ) -> Result<Vec<f64>, Failure> {
+        Ok(measured(&self.study.measures, setup, embed)?)
+    }
+}
+
+/// The table, with the paper's figures below ours, and the claims.
+fn show(study: &Study, raw: &[f64], findings: &Findings) -> Result<(), Failure> {
+    let names = findings.measures.iter().map(|measure| measure.name());
+    let header: Vec<&str> = [""].into_iter().chain(names).collect();
+    let mut shown = table::new(&header);
+    let cells = findings.measures.iter().zip(raw);
+    let cells = cells.map(|(measure, value)| measure.shown(*value));
+    shown.add_row(["raw input".to_owned()].into_iter().chain(cells));
+    for numbers in &findings.arms {
+        let each = findings.measures.iter().enumerate();
+        let cells = each.map(|(at, measure)| {
+            let figure = numbers.figures.get(measure);
+            let figure = figure.map_or_else(String::new, |figure| format!("\n({figure})"));
+            numbers.cell(at, *measure) + &figure
+        });
+        shown.add_row([numbers.arm.clone()].into_iter().chain(cells));
+    }
+    table::numbers_right(&mut shown);
+    output::line(format_args!("{}\n{}", study.title, study.source))?;
+    output::line(shown)?;
+    output::line("In parentheses the paper's figures.")?;
+    output::line(study.remark.as_str())?;
+    output::line("")?;
+    output::line(findings.claims())
+}

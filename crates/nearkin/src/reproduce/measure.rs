@@ -1,0 +1,240 @@
+//! The numbers that tables of papers are made of.
+
+use crate::embed::Embedded;
+use crate::error::Result;
+use crate::evaluate::{
+    Labeled, Options, References, ReidOptions, Roc, Seen, evaluate, few_shot, n_way, reid,
+    squared_distances,
+};
+use crate::train::Setup;
+use nearkin_kernels::Mat;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Neighbors that vote, scikit-learn's default.
+const NEIGHBORS: usize = 5;
+/// Seeds of k-means, draws of negatives and galleries.
+const DRAWS: u8 = 10;
+/// Items of which all pairs are verified, from the first on: the pairs grow with their square.
+const PAIRED: usize = 2000;
+/// The share of different pairs that may be accepted.
+const FAR: f64 = 1e-3;
+
+/// A number of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Share of the test part that five neighbors of the training part put into its class.
+    Accuracy,
+    /// Mean over classes of that share.
+    BalancedAccuracy,
+    /// Davies–Bouldin index of the true classes.
+    DaviesBouldin,
+    /// Silhouette of the true classes.
+    Silhouette,
+    /// Recall@1.
+    RecallAt1,
+    /// Recall@8.
+    RecallAt8,
+    /// MAP@R.
+    MapAtR,
+    /// Normalized mutual information of clusters and classes, mean over ten seeds.
+    Nmi,
+    /// Pairwise F1 of clusters and classes, mean over ten seeds.
+    F1,
+    /// VRF(neg = 1): the positive is nearer than a negative.
+    OneNegative,
+    /// VRF(neg = 20): the positive is nearer than negatives of twenty classes.
+    TwentyNegatives,
+    /// Share of pairs of the same accepted, with one of a thousand different ones; all pairs of up to 2,000 items.
+    ValAtFar,
+    /// CMC@1, one gallery item of another camera for each identity.
+    Rank1,
+    /// CMC@5.
+    Rank5,
+    /// CMC@10.
+    Rank10,
+}
+
+impl Measure {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "BAC",
+            Self::DaviesBouldin => "Davies–Bouldin",
+            Self::Silhouette => "silhouette",
+            Self::RecallAt1 => "Recall@1",
+            Self::RecallAt8 => "Recall@8",
+            Self::MapAtR => "MAP@R",
+            Self::Nmi => "NMI",
+            Self::F1 => "F1",
+            Self::OneNegative => "VRF neg=1",
+            Self::TwentyNegatives => "VRF neg=20",
+            Self::ValAtFar => "VAL@0.001",
+            Self::Rank1 => "rank 1",
+            Self::Rank5 => "rank 5",
+            Self::Rank10 => "rank 10",
+        }
+    }
+
+    /// Whether less of it is better.
+    pub fn smaller_is_better(self) -> bool {
+        self == Self::DaviesBouldin
+    }
+
+    /// As tables show it: percent, but for what is no share.
+    pub fn shown(self, value: f64) -> String {
+        match self {
+            Self::DaviesBouldin | Self::Silhouette => format!("{value:.4}"),
+            _ => format!("{:.2}", 100.0 * value),
+        }
+    }
+
+    fn group(self) -> Group {
+        match self {
+            Self::Accuracy | Self::BalancedAccuracy | Self::DaviesBouldin | Self::Silhouette => {
+                Group::Neighbors
+            }
+            Self::RecallAt1 | Self::RecallAt8 | Self::MapAtR => Group::Retrieval,
+            Self::Nmi | Self::F1 => Group::Clusters,
+            Self::OneNegative | Self::TwentyNegatives => Group::Negatives,
+            Self::ValAtFar => Group::Pairs,
+            Self::Rank1 | Self::Rank5 | Self::Rank10 => Group::Cameras,
+        }
+    }
+}
+
+/// Measures that come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Neighbors,
+    Retrieval,
+    Clusters,
+    Negatives,
+    Pairs,
+    Cameras,
+}
+
+/// The measures of the part of a run that is reported, in their order; `embed` makes vectors of items.
+///
+/// # Errors
+/// Items cannot be read, or they are none that could be so measured.
+pub fn measured(
+    measures: &[Measure],
+    setup: &Setup,
+    embed: &mut dyn FnMut(&[usize]) -> Result<Embedded>,
+) -> Result<Vec<f64>> {
+    let test = embed(setup.measured().1)?;
+    let mut values = BTreeMap::new();
+    let mut groups: Vec<Group> = measures.iter().map(|m| m.group()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    for group in groups {
+        values.extend(match group {
+            Group::Neighbors => neighbors(&test, &embed(&setup.parts.train)?)?,
+            Group::Retrieval => retrieval(&test)?,
+            Group::Clusters => clusters(&test)?,
+            Group::Negatives => negatives(&test)?,
+            Group::Pairs => pairs(&test)?,
+            Group::Cameras => cameras(&test, setup)?,
+        });
+    }
+    Ok(measures.iter().map(|m| values[m]).collect())
+}
+
+type Found = Result<Vec<(Measure, f64)>>;
+
+fn labeled(embedded: &Embedded) -> Labeled<'_> {
+    Labeled {
+        vectors: Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim),
+        labels: &embedded.labels,
+    }
+}
+
+fn neighbors(test: &Embedded, train: &Embedded) -> Found {
+    let found = few_shot(labeled(test), References::Given(labeled(train)), NEIGHBORS)?;
+    Ok(vec![
+        (Measure::Accuracy, found.accuracy.mean),
+        (Measure::BalancedAccuracy, found.balanced.mean),
+        (Measure::DaviesBouldin, found.davies_bouldin),
+        (Measure::Silhouette, found.silhouette),
+    ])
+}
+
+fn retrieval(test: &Embedded) -> Found {
+    let Labeled { vectors, labels } = labeled(test);
+    let found = evaluate(vectors, labels, &Options::quick())?.retrieval;
+    let recall = |k: usize| {
+        let at = found.recall.iter().find(|(at, _)| *at == k);
+        at.map_or(f64::NAN, |(_, estimate)| estimate.value)
+    };
+    Ok(vec![
+        (Measure::RecallAt1, recall(1)),
+        (Measure::RecallAt8, recall(8)),
+        (Measure::MapAtR, found.map_at_r.value),
+    ])
+}
+
+fn clusters(test: &Embedded) -> Found {
+    let Labeled { vectors, labels } = labeled(test);
+    let options = Options {
+        cluster_seeds: u64::from(DRAWS),
+        ..Options::quick()
+    };
+    let found = evaluate(vectors, labels, &options)?.clustering;
+    let of = |number: fn(crate::evaluate::Clustering) -> f64| found.map_or(f64::NAN, number);
+    Ok(vec![
+        (Measure::Nmi, of(|found| found.nmi)),
+        (Measure::F1, of(|found| found.f1)),
+    ])
+}
+
+fn negatives(test: &Embedded) -> Found {
+    let Labeled { vectors, labels } = labeled(test);
+    let found = n_way(vectors, labels, &[1, 20], (usize::from(DRAWS), 0))?;
+    let measures = [Measure::OneNegative, Measure::TwentyNegatives];
+    let means = found.success.iter().map(|(_, over)| over.mean);
+    Ok(measures.into_iter().zip(means).collect())
+}
+
+fn pairs(test: &Embedded) -> Found {
+    let count = test.items.len().min(PAIRED);
+    let row = |i: usize| &test.numbers[i * test.dim..(i + 1) * test.dim];
+    let (mut distances, mut same) = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let others = i + 1..count;
+        let repeated = row(i).repeat(others.len());
+        let rest = &test.numbers[(i + 1) * test.dim..count * test.dim];
+        let sides = [&repeated, rest].map(|side| Mat::new(side, others.len(), test.dim));
+        distances.extend(squared_distances(sides[0], sides[1])?);
+        same.extend(others.map(|j| test.labels[i] == test.labels[j]));
+    }
+    let rate = Roc::new(&distances, &same)?.accepted_at(FAR).rate;
+    Ok(vec![(Measure::ValAtFar, rate)])
+}
+
+fn cameras(test: &Embedded, setup: &Setup) -> Found {
+    let dataset = setup.feed.dataset();
+    let of_item = |item: &usize| dataset.cameras.as_ref().map_or(0, |of| of[*item]);
+    let cameras: Vec<u32> = test.items.iter().map(of_item).collect();
+    let all: Vec<usize> = (0..test.items.len()).collect();
+    let Labeled { vectors, labels } = labeled(test);
+    let seen = Seen {
+        vectors,
+        identities: labels,
+        cameras: &cameras,
+        queries: &all,
+        gallery: &all,
+    };
+    let options = ReidOptions {
+        ks: vec![1, 5, 10],
+        draws: usize::from(DRAWS),
+        resamples: 0,
+        ..ReidOptions::default()
+    };
+    let found = reid(seen, &options)?.single_shot;
+    let measures = [Measure::Rank1, Measure::Rank5, Measure::Rank10];
+    let means = found.iter().map(|(_, over)| over.mean);
+    Ok(measures.into_iter().zip(means).collect())
+}

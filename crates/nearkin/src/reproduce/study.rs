@@ -1,0 +1,193 @@
+//! What a study is made of.
+
+use super::Measure;
+use crate::recipe::{Document, RecipeError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::Path;
+
+/// A paper whose comparison can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Paper {
+    /// A. Medela, A. Picon, Constellation Loss, 2019.
+    Constellation,
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015.
+    FaceNet,
+    /// W. Chen, X. Chen, J. Zhang, K. Huang, Beyond Triplet Loss, CVPR 2017.
+    Quadruplet,
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016.
+    NPair,
+}
+
+impl Paper {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Constellation,
+        Self::FaceNet,
+        Self::Quadruplet,
+        Self::NPair,
+    ];
+
+    /// Its name in commands and folders, and its study.
+    fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Constellation => ("constellation", include_str!("studies/constellation.toml")),
+            Self::FaceNet => ("facenet", include_str!("studies/facenet.toml")),
+            Self::Quadruplet => ("quadruplet", include_str!("studies/quadruplet.toml")),
+            Self::NPair => ("npair", include_str!("studies/npair.toml")),
+        }
+    }
+
+    /// Its name in commands and folders.
+    pub fn name(self) -> &'static str {
+        self.parts().0
+    }
+}
+
+/// The comparison of a paper.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// What is compared, in a line.
+    pub title: String,
+    /// Authors, title, year, table.
+    pub source: String,
+    /// What is other than in the paper, for those who read the table.
+    pub remark: String,
+    /// What two cores finish.
+    pub small: Scale,
+    /// What the paper ran.
+    pub paper: Scale,
+    /// The numbers of each run, in the order of columns.
+    pub measures: Vec<Measure>,
+    /// What is compared.
+    pub arms: Vec<Arm>,
+    /// What the paper says of it.
+    pub claims: Vec<Claim>,
+    /// What all arms have in common.
+    recipe: toml::Table,
+}
+
+/// How large a study is run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// The data, below the folder of all data.
+    pub data: String,
+    /// The key of the recipe that holds its place.
+    data_key: String,
+    /// Seeds where none are asked for.
+    pub seeds: NonZeroU16,
+    /// Changes of the recipe, as `--set` takes them.
+    #[serde(default)]
+    set: Vec<String>,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// Its name in tables.
+    pub name: String,
+    /// Changes of the recipe, as `--set` takes them.
+    set: Vec<String>,
+    /// The arm whose model of the same seed it starts from.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The paper's figures, as printed.
+    #[serde(default)]
+    pub figures: BTreeMap<Measure, String>,
+}
+
+impl Arm {
+    /// Its folder.
+    pub fn folder(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        self.name.chars().map(plain).collect()
+    }
+}
+
+/// One arm is better than another by a measure, says the paper.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The arm that is better.
+    pub better: String,
+    /// Than this one.
+    pub than: String,
+    /// By this measure.
+    pub by: Measure,
+}
+
+impl Study {
+    /// The study of a paper.
+    ///
+    /// # Errors
+    /// None that a release has: the documents are part of the program, and tested.
+    pub fn of(paper: Paper) -> Result<Self, RecipeError> {
+        let (name, text) = paper.parts();
+        toml::from_str(text).map_err(|error| RecipeError::At {
+            place: format!("study {name}"),
+            message: error.to_string(),
+        })
+    }
+
+    /// The recipe of an arm, with data below `root`.
+    ///
+    /// # Errors
+    /// None that a release has, as [`of`](Self::of).
+    pub fn document(&self, scale: &Scale, arm: &Arm, root: &Path) -> Result<Document, RecipeError> {
+        let text = toml::to_string(&self.recipe).map_err(|e| RecipeError::Write(e.to_string()))?;
+        let mut document = Document::parse(&format!("{}, {}", self.title, arm.name), &text)?;
+        let data = root.join(&scale.data).display().to_string();
+        document.set(&format!("{}={}", scale.data_key, toml::Value::String(data)))?;
+        for change in scale.set.iter().chain(&arm.set) {
+            document.set(change)?;
+        }
+        Ok(document)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_arm_of_every_study_is_a_recipe_at_both_scales() {
+        for paper in Paper::ALL {
+            let study = Study::of(paper).unwrap();
+            for scale in [&study.small, &study.paper] {
+                for arm in &study.arms {
+                    let document = study.document(scale, arm, Path::new("data \"1\"")).unwrap();
+                    let recipe = document.recipe();
+                    assert!(recipe.is_ok(), "{}: {:?}", arm.name, recipe.err());
+                }
+            }
+            assert!(!study.remark.is_empty() && study.source.contains("20"));
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_arms_and_measures_of_the_study() {
+        for paper in Paper::ALL {
+            let study = Study::of(paper).unwrap();
+            let place = |name: &str| study.arms.iter().position(|arm| arm.name == name);
+            for claim in &study.claims {
+                for arm in [&claim.better, &claim.than] {
+                    assert!(place(arm).is_some(), "{}: no arm {arm}", paper.name());
+                }
+                assert!(study.measures.contains(&claim.by), "{claim:?}");
+            }
+            for (at, arm) in study.arms.iter().enumerate() {
+                assert!(arm.figures.keys().all(|m| study.measures.contains(m)));
+                // Run in their order, an arm finds the one it starts from done.
+                if let Some(after) = &arm.after {
+                    assert!(place(after).is_some_and(|before| before < at), "{after}");
+                }
+                assert_eq!(place(&arm.name), Some(at), "{} twice", arm.name);
+            }
+        }
+    }
+}
