@@ -94,7 +94,11 @@ impl Sampler {
     pub fn catalogue() -> [(&'static str, &'static str, Self); 9] {
         let batch = NonZeroUsize::MIN.saturating_add(63);
         [
-            ("pk", "P classes, K items of each; the N × M of N-pair.", Self::Pk(Pk::default())),
+            (
+                "pk",
+                "P classes, K items of each; the N × M of N-pair.",
+                Self::Pk(Pk::default()),
+            ),
             (
                 "shuffled",
                 "Items in random order, whatever their class.",

@@ -236,7 +236,12 @@ mod tests {
         };
         let found: Vec<OverDraws> = (0..6).map(accuracy).collect();
         assert_eq!(found, (0..6).map(accuracy).collect::<Vec<_>>());
-        assert!(found.iter().any(|over| over.mean != found[0].mean && over.std > 0.0), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|over| over.mean != found[0].mean && over.std > 0.0),
+            "{found:?}"
+        );
     }
 
     #[test]

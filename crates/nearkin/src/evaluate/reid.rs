@@ -216,7 +216,7 @@ fn convention(options: &ReidOptions, excluded: usize) -> String {
         }
     };
     format!(
-        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped, \
+        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
          {excluded} queries without a match left are left out;\nsingle shot: {} draws of one item an identity of another camera, mean ± deviation",
         options.draws
     )
@@ -304,7 +304,8 @@ impl<'a> Searched<'a> {
         }
         let own = identities[query] as usize;
         let is_apart = |item: &&usize| cameras[**item] != cameras[query];
-        let of_other_cameras = |items: &Vec<usize>| items.iter().filter(is_apart).copied().collect();
+        let of_other_cameras =
+            |items: &Vec<usize>| items.iter().filter(is_apart).copied().collect();
         let matches: Vec<usize> = of_other_cameras(&self.of_identity[own]);
         let others = self.of_identity.iter().enumerate();
         let others = others.filter(|(identity, _)| *identity != own);
@@ -314,7 +315,9 @@ impl<'a> Searched<'a> {
             let mut any = |items: &[usize]| items[rng.random_range(0..items.len())];
             let chosen = any(&matches);
             let others = others.iter().filter(|items| !items.is_empty());
-            1 + others.filter(|items| is_ahead(scores, any(items), chosen)).count()
+            1 + others
+                .filter(|items| is_ahead(scores, any(items), chosen))
+                .count()
         };
         Some(Found {
             drawn: (0..options.draws).map(draw).collect(),

@@ -485,7 +485,10 @@ fn every_sampler_is_listed_by_the_name_that_a_recipe_has_for_it() {
         assert_eq!(toml::from_str::<Sampler>(&text).unwrap(), sampler);
         assert!(about.ends_with('.'));
         if !["pk", "shuffled"].contains(&name) {
-            assert_eq!(toml::from_str::<Sampler>(&format!("[{name}]")).unwrap(), sampler);
+            assert_eq!(
+                toml::from_str::<Sampler>(&format!("[{name}]")).unwrap(),
+                sampler
+            );
         }
     }
 }
