@@ -109,9 +109,9 @@ pub fn identification_draws(
         });
     }
     let mut sizes = std::collections::HashMap::<u32, usize>::new();
-    labels
-        .iter()
-        .for_each(|&label| *sizes.entry(label).or_default() += 1);
+    for &label in labels {
+        *sizes.entry(label).or_default() += 1;
+    }
     if sizes.values().all(|&size| size < 2) {
         return Err(EvaluateError::NothingRelevant {
             items: labels.len(),
