@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use nearkin::evaluate::{Clustering, Estimate, Evaluation, OverDraws};
+use nearkin::evaluate::{Estimate, Evaluation, OverDraws};
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 
@@ -65,7 +65,7 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
     let names: Vec<String> = [String::new()]
         .into_iter()
         .chain(recalls)
-        .chain(["R-prec".into(), "MAP@R".into(), "NMI".into(), "F1".into()])
+        .chain(["R-prec".into(), "MAP@R".into(), "NMI".into()])
         .collect();
     let mut table = new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     for (name, evaluation) in rows {
@@ -81,11 +81,12 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
             percent(&retrieval.r_precision),
             percent(&retrieval.map_at_r),
         ]);
-        let clustering = |score: fn(&Clustering) -> f64| match &evaluation.clustering {
-            Some(found) => format!("{:.1}", score(found) * 100.0),
-            None => "–".into(),
-        };
-        cells.extend([clustering(|c| c.nmi), clustering(|c| c.f1)]);
+        cells.push(
+            evaluation
+                .clustering
+                .as_ref()
+                .map_or_else(|| "–".into(), |c| format!("{:.1}", c.nmi * 100.0)),
+        );
         table.add_row(cells);
     }
     numbers_right(&mut table);

@@ -47,10 +47,25 @@ fn holds(said: &Said, parts: &[&str]) {
 #[test]
 fn people_are_found_again_by_every_ranking() {
     let place = place();
-    let people = ["--data", "people.csv"];
-    let shown = evaluate(&place, "reid", &people);
+    place
+        .run(&["init", "people.csv", "-o", "people.toml"])
+        .succeeds();
+    let sets = [
+        "data.source.manifest.camera_column=camera",
+        "data.split.class_disjoint.test=0.5",
+        "sampler.quadruplets.quadruplets=3",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    place
+        .train("people.toml", &[&["--out", "people"], &sets[..]].concat())
+        .succeeds();
+    let evaluate = |more: &[&str]| {
+        let command = ["evaluate", "people/model", "--protocol", "reid"];
+        place.run(&[&command[..], more].concat())
+    };
+    let shown = evaluate(&[]);
     let parts = [
-        "all of people.csv",
+        "the test part of people.csv",
         "rank-1",
         "rank-20",
         "mAP",
@@ -59,45 +74,28 @@ fn people_are_found_again_by_every_ranking() {
         "intra",
         "raw input",
         "model",
-        "32 queries, 32 gallery items",
+        "16 queries, 16 gallery items",
         "ties to the smaller index",
         "identity and camera are dropped",
         "10 draws",
     ];
     holds(&shown, &parts);
-    let plain = json(&evaluate(
-        &place,
-        "reid",
-        &[&people[..], &["--json"]].concat(),
-    ));
+    let plain = json(&evaluate(&["--json"]));
     let model = &plain["model"];
-    assert_eq!(
-        (&model["queries"], &model["excluded"], &model["distractors"]),
-        (&32.into(), &0.into(), &0.into())
-    );
-    // Two of the 28 images of others and of the two matches: the last rank is at least the second.
-    let (map, minp) = (
-        model["map"]["value"].as_f64().unwrap(),
-        model["minp"]["value"].as_f64().unwrap(),
-    );
-    assert!(0.0 < minp && minp <= map && map <= 1.0);
+    let counts = ["queries", "excluded", "distractors"].map(|name| model[name].as_u64().unwrap());
+    assert_eq!(counts, [16, 0, 0]);
+    let score = |name: &str| model[name]["value"].as_f64().unwrap();
+    assert!(0.0 < score("minp") && score("minp") <= score("map") && score("map") <= 1.0);
     assert_eq!(model["single_shot"][0][1]["draws"], 10);
-    assert_eq!(model["distances"]["intra"]["pairs"], 8 * 6);
-    for ranking in ["k-reciprocal", "query-expansion"] {
-        let with = [&people[..], &["--ranking", ranking]].concat();
-        let words = if ranking == "k-reciprocal" {
-            "k1 = 20, k2 = 6"
-        } else {
-            "the query with its first 5"
-        };
-        holds(&evaluate(&place, "reid", &with), &[words]);
-        let found = json(&evaluate(
-            &place,
-            "reid",
-            &[&with[..], &["--json"]].concat(),
-        ));
+    assert_eq!(model["distances"]["intra"]["pairs"], 4 * 6);
+    for (ranking, words) in [
+        ("k-reciprocal", "k1 = 20, k2 = 6"),
+        ("query-expansion", "the query with its first 5"),
+    ] {
+        holds(&evaluate(&["--ranking", ranking]), &[words]);
+        let found = json(&evaluate(&["--ranking", ranking, "--json"]));
         assert_ne!(found["model"]["convention"], model["convention"]);
-        assert_eq!(found["model"]["queries"], 32);
+        assert_eq!(found["model"]["queries"], 16);
     }
 }
 

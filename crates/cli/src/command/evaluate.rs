@@ -76,10 +76,13 @@ fn retrieval(subject: &Subject, data: &Data, json: bool) -> Result<(), Failure> 
         ("model", &trained),
     ]))?;
     output::line(trained.retrieval.convention)?;
-    if let Some(found) = trained.clustering {
+    if let (Some(raw), Some(model)) = (raw.clustering, trained.clustering) {
         output::line(format_args!(
-            "NMI, F1: mean over {} seeds of k-means with {} clusters",
-            found.seeds, found.clusters
+            "k-means with {} clusters, mean over {} seeds: pairwise F1 {:.1} of the raw input, {:.1} of the model",
+            model.clusters,
+            model.seeds,
+            100.0 * raw.f1,
+            100.0 * model.f1
         ))?;
     }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)

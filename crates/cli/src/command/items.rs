@@ -9,6 +9,7 @@ use crate::table::{numbers_right, over_draws, percent};
 use crate::{output, table};
 use comfy_table::Table;
 use nearkin::Mat;
+use nearkin::data::Role;
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{
     ClassDistances, FewShot, IdentificationDraws, IdentificationOptions, Labeled, NWay, References,
@@ -88,7 +89,7 @@ impl Report<'_> {
         &self,
         sides: &[Side; 2],
         measure: impl Fn(&Side) -> Result<T, Failure>,
-        show: impl Fn([&T; 2]) -> (Table, String),
+        show: impl Fn([&T; 2]) -> (String, String),
     ) -> Result<(), Failure> {
         let bar = activity("measuring");
         let [raw, model] = sides;
@@ -101,8 +102,7 @@ impl Report<'_> {
                 "data": what, "raw": raw, "model": model, "damaged": damaged
             }));
         }
-        let (mut shown, conventions) = show([raw, model]);
-        numbers_right(&mut shown);
+        let (shown, conventions) = show([raw, model]);
         output::line(format_args!("{what}, in percent:"))?;
         output::line(shown)?;
         output::line(conventions)?;
@@ -166,14 +166,23 @@ fn people(side: &Side, data: &Data, ranked: Ranked) -> Result<People, Failure> {
     };
     let items = &side.measured.items;
     let cameras: Vec<u32> = items.iter().map(|&item| cameras[item]).collect();
-    let all: Vec<usize> = (0..items.len()).collect();
+    let of_role = |left_out: Role| -> Vec<usize> {
+        let is = |&row: &usize| {
+            dataset
+                .roles
+                .as_ref()
+                .is_none_or(|of| of[items[row]] != left_out)
+        };
+        (0..items.len()).filter(is).collect()
+    };
+    let (queries, gallery) = (of_role(Role::Gallery), of_role(Role::Query));
     let Labeled { vectors, labels } = labeled(&side.measured);
     let seen = Seen {
         vectors,
         identities: labels,
         cameras: &cameras,
-        queries: &all,
-        gallery: &all,
+        queries: &queries,
+        gallery: &gallery,
     };
     let options = ReidOptions {
         ranking: ranked.into(),
@@ -182,36 +191,58 @@ fn people(side: &Side, data: &Data, ranked: Ranked) -> Result<People, Failure> {
     };
     Ok(People {
         reid: reid(seen, &options)?,
-        distances: class_distances(vectors, labels)?,
+        distances: distances(&side.measured, &queries)?,
     })
 }
 
-fn show_people(found: [&People; 2]) -> (Table, String) {
-    let last = &found[1].reid;
-    let ranks = last.cmc.iter().map(|(k, _)| format!("rank-{k}"));
-    let header = [String::new()].into_iter().chain(ranks);
-    let header = header.chain(["mAP", "mINP", "intra", "inter"].map(String::from));
-    let mut shown = titled(header);
-    for (name, People { reid, distances }) in NAMES.iter().zip(found) {
-        let spread = |of: &Spread| format!("{:.1} ±{:.1}", 100.0 * of.mean, 100.0 * of.std);
-        let mut cells = vec![(*name).to_owned()];
-        cells.extend(reid.cmc.iter().map(|(_, estimate)| percent(estimate)));
-        cells.extend([percent(&reid.map), percent(&reid.minp)]);
-        cells.extend([spread(&distances.intra), spread(&distances.inter)]);
-        shown.add_row(cells);
-        let mut cells = vec![format!("{name}, single shot")];
-        cells.extend(reid.single_shot.iter().map(|(_, over)| over_draws(over)));
-        shown.add_row(cells);
+/// Distances among the items of identities that some query has: distractors are no identity.
+fn distances(embedded: &Embedded, queries: &[usize]) -> Result<ClassDistances, Failure> {
+    let asked: HashSet<u32> = queries.iter().map(|&row| embedded.labels[row]).collect();
+    let (mut numbers, mut labels) = (Vec::new(), Vec::new());
+    let rows = embedded.numbers.chunks_exact(embedded.dim.max(1));
+    for (row, label) in rows
+        .zip(&embedded.labels)
+        .filter(|(_, label)| asked.contains(label))
+    {
+        numbers.extend_from_slice(row);
+        labels.push(*label);
     }
-    let conventions = format!(
-        "{} queries, {} gallery items, {} of them of nobody asked for; half the 95% bootstrap interval;\n{};\n\
-         intra, inter: ‖u − v‖ / 2 of unit vectors over all pairs of the same and of different identities",
-        last.queries, last.gallery, last.distractors, last.convention
-    );
-    (shown, conventions)
+    let matrix = Mat::new(&numbers, labels.len(), embedded.dim);
+    Ok(class_distances(matrix, &labels)?)
 }
 
-fn show_identified(found: [&IdentificationDraws; 2]) -> (Table, String) {
+fn show_people(found: [&People; 2]) -> (String, String) {
+    let last = &found[1].reid;
+    let ranks = || last.cmc.iter().map(|(k, _)| format!("rank-{k}"));
+    let named = |first: &str| [first.to_owned()].into_iter();
+    let mut whole = titled(
+        named("whole gallery")
+            .chain(ranks())
+            .chain(["mAP", "mINP"].map(String::from)),
+    );
+    let mut single = titled(
+        named("single shot")
+            .chain(ranks())
+            .chain(["intra", "inter"].map(String::from)),
+    );
+    for (name, People { reid, distances }) in NAMES.iter().zip(found) {
+        let cmc = reid.cmc.iter().map(|(_, estimate)| estimate);
+        let scores = cmc.chain([&reid.map, &reid.minp]).map(percent);
+        whole.add_row(named(name).chain(scores));
+        let shots = reid.single_shot.iter().map(|(_, over)| over_draws(over));
+        let spread = |of: &Spread| format!("{:.1} ±{:.1}", 100.0 * of.mean, 100.0 * of.std);
+        let distances = [&distances.intra, &distances.inter].map(spread);
+        single.add_row(named(name).chain(shots).chain(distances));
+    }
+    let conventions = format!(
+        "{} queries, {} gallery items, {} of them distractors; half the 95% bootstrap interval;\n{};\n\
+         intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities",
+        last.queries, last.gallery, last.distractors, last.convention
+    );
+    (format!("{}\n{}", right(whole), right(single)), conventions)
+}
+
+fn show_identified(found: [&IdentificationDraws; 2]) -> (String, String) {
     let last = found[1];
     let ranks = last.rank.iter().map(|(k, _)| format!("rank-{k}"));
     let rates = last
@@ -231,7 +262,7 @@ fn show_identified(found: [&IdentificationDraws; 2]) -> (Table, String) {
          items are {:.0} impostors; a probe at the threshold is rejected",
         last.genuine, last.impostors
     );
-    (shown, conventions)
+    (right(shown), conventions)
 }
 
 fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
@@ -246,7 +277,7 @@ fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
     Ok(few_shot(labeled(&side.measured), references, NEIGHBORS)?)
 }
 
-fn show_few(found: [&FewShot; 2]) -> (Table, String) {
+fn show_few(found: [&FewShot; 2]) -> (String, String) {
     let header = ["", "accuracy", "BAC", "silhouette", "Davies–Bouldin"];
     let mut shown = table::new(&header);
     for (name, found) in NAMES.iter().zip(found) {
@@ -269,10 +300,10 @@ fn show_few(found: [&FewShot; 2]) -> (Table, String) {
          silhouette and Davies–Bouldin, which are no percentages, are of the true classes",
         last.items, last.k, last.excluded
     );
-    (shown, conventions)
+    (right(shown), conventions)
 }
 
-fn show_tried(found: [&NWay; 2]) -> (Table, String) {
+fn show_tried(found: [&NWay; 2]) -> (String, String) {
     let numbers = found[1]
         .success
         .iter()
@@ -287,10 +318,16 @@ fn show_tried(found: [&NWay; 2]) -> (Table, String) {
          mean ± deviation over {DRAWS} draws; {} items alone in their class are no queries",
         found[1].queries, found[1].excluded
     );
-    (shown, conventions)
+    (right(shown), conventions)
 }
 
 fn titled(header: impl Iterator<Item = String>) -> Table {
     let header: Vec<String> = header.collect();
     table::new(&header.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The table with its numbers to the right.
+fn right(mut table: Table) -> String {
+    numbers_right(&mut table);
+    table.to_string()
 }

@@ -26,7 +26,10 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     match arguments.what {
-        Listed::Losses => entries(catalogue::losses(), json),
+        Listed::Losses => entries(
+            &[catalogue::losses(), catalogue::logit_losses()].concat(),
+            json,
+        ),
         Listed::Miners => entries(catalogue::miners(), json),
         Listed::Distances => entries(catalogue::distances(), json),
         Listed::Reducers => entries(catalogue::reducers(), json),

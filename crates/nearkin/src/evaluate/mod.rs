@@ -8,6 +8,7 @@ mod bootstrap;
 mod class_distances;
 mod davies_bouldin;
 mod draws;
+mod enrollment;
 mod few_shot;
 mod identification;
 mod k_nn;
@@ -31,11 +32,11 @@ pub(crate) use bootstrap::estimates;
 pub use class_distances::{ClassDistances, Spread, class_distances};
 pub use davies_bouldin::davies_bouldin;
 pub use draws::OverDraws;
-pub use few_shot::{FewShot, Labeled, References, few_shot};
-pub use identification::{
-    Detected, Enrolled, Identification, IdentificationDraws, IdentificationOptions, enroll,
-    identification, identification_draws,
+pub use enrollment::{
+    Enrolled, IdentificationDraws, IdentificationOptions, enroll, identification_draws,
 };
+pub use few_shot::{FewShot, Labeled, References, few_shot};
+pub use identification::{Detected, Identification, identification};
 pub use k_nn::{KNearest, k_nearest};
 pub use kmeans::{Clusters, kmeans};
 pub use lfw::{FoldScores, OverFolds, over_folds};

@@ -122,7 +122,9 @@ impl Items {
         }
         let mut class_of = vec![0; labels.len()];
         for (class, items) in items_of.values().enumerate() {
-            items.iter().for_each(|&item| class_of[item] = class);
+            for &item in items {
+                class_of[item] = class;
+            }
         }
         Self {
             unit,

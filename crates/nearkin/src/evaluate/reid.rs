@@ -216,7 +216,7 @@ fn convention(options: &ReidOptions, excluded: usize) -> String {
         }
     };
     format!(
-        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped, \
+        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
          {excluded} queries without a match left are left out;\nsingle shot: {} draws of one item an identity of another camera, mean ± deviation",
         options.draws
     )

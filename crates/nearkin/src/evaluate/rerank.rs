@@ -167,7 +167,9 @@ fn encoded(near: &[Vec<u32>], i: usize, k1: usize) -> Vec<u32> {
 /// The row with weights that add up to 1.
 fn to_one(mut row: Row) -> Row {
     let sum: f32 = row.iter().map(|(_, weight)| weight).sum();
-    row.iter_mut().for_each(|(_, weight)| *weight /= sum);
+    for (_, weight) in &mut row {
+        *weight /= sum;
+    }
     row
 }
 

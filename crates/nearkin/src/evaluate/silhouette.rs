@@ -105,7 +105,9 @@ impl Classes {
             .map(|label| distinct.partition_point(|d| d < label))
             .collect();
         let mut sizes = vec![0; distinct.len()];
-        of.iter().for_each(|&class| sizes[class] += 1);
+        for &class in &of {
+            sizes[class] += 1;
+        }
         Ok(Self { of, sizes })
     }
 }

@@ -107,16 +107,12 @@ impl Task for Setup {
         &self,
         round: Option<Round>,
     ) -> Result<impl FnMut(u64) -> Result<Batch> + Send + 'static> {
-        let mut items: Box<dyn FnMut(u64) -> Vec<usize> + Send> = match round {
-            Some(round) => {
-                let all = self.feed.dataset().len();
-                round.check(all).map_err(Error::Sampler)?;
-                Box::new(move |number| round.batch(number).to_vec())
-            }
-            None => {
-                let mut draw = self.draw()?;
-                Box::new(move |number| draw.batch(number))
-            }
+        let mut items: Box<dyn FnMut(u64) -> Vec<usize> + Send> = if let Some(round) = round {
+            round.check(self.feed.dataset().len())?;
+            Box::new(move |number| round.batch(number).to_vec())
+        } else {
+            let mut draw = self.draw()?;
+            Box::new(move |number| draw.batch(number))
         };
         let (feed, augment) = (self.feed.clone(), self.recipe.augment.clone());
         let (seed, classes) = (self.recipe.seed, self.classes.clone());
