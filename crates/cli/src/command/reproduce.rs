@@ -27,8 +27,6 @@ struct Runs<'a> {
 struct Report<'a> {
     title: &'a str,
     scale: &'static str,
-    /// The raw input, on the first seed's split.
-    raw: Vec<f64>,
     #[serde(flatten)]
     findings: &'a Findings,
     seconds: f64,
@@ -56,7 +54,7 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
     for arm in &study.arms {
         runs.document(arm, 0)?.recipe()?;
     }
-    let (raw, findings) = runs.findings()?;
+    let findings = runs.findings()?;
     let command = format!(
         "`nearkin reproduce {} --scale {}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
         paper.name(),
@@ -72,12 +70,11 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
         return output::json(&Report {
             title: &study.title,
             scale: arguments.scale.name(),
-            raw,
             findings: &findings,
             seconds: begun.elapsed().as_secs_f64(),
         });
     }
-    show(&study, &raw, &findings)?;
+    show(&study, &findings)?;
     output::line(format_args!(
         "{}/results.md, results.csv",
         runs.folder.display()
@@ -104,8 +101,8 @@ impl Runs<'_> {
         self.folder.join(arm.folder()).join(format!("seed-{seed}"))
     }
 
-    /// The numbers of the raw input, and those of all arms, seed by seed: a stopped study has whole seeds.
-    fn findings(&self) -> Result<(Vec<f64>, Findings), Failure> {
+    /// The numbers of the raw input and of all arms, seed by seed: a stopped study has whole seeds.
+    fn findings(&self) -> Result<Findings, Failure> {
         let mut raw = Vec::new();
         let mut numbers: Vec<Numbers> = self.study.arms.iter().map(Numbers::of).collect();
         for seed in 0..self.seeds {
@@ -121,7 +118,7 @@ impl Runs<'_> {
                 numbers.runs.push(self.measured(&setup, &mut embed)?);
             }
         }
-        Ok((raw, Findings::new(self.study, numbers)))
+        Ok(Findings::new(self.study, raw, numbers))
     }
 
     fn setup(&self, arm: &Arm, seed: u64) -> Result<Setup, Failure> {
@@ -146,11 +143,11 @@ impl Runs<'_> {
 }
 
 /// The table, with the paper's figures below ours, and the claims.
-fn show(study: &Study, raw: &[f64], findings: &Findings) -> Result<(), Failure> {
+fn show(study: &Study, findings: &Findings) -> Result<(), Failure> {
     let names = findings.measures.iter().map(|measure| measure.name());
     let header: Vec<&str> = [""].into_iter().chain(names).collect();
     let mut shown = table::new(&header);
-    let cells = findings.measures.iter().zip(raw);
+    let cells = findings.measures.iter().zip(&findings.raw);
     let cells = cells.map(|(measure, value)| measure.shown(*value));
     shown.add_row(["raw input".to_owned()].into_iter().chain(cells));
     for numbers in &findings.arms {

@@ -40,6 +40,8 @@ pub struct Verdict {
 pub struct Findings {
     /// What was measured, in the order of columns.
     pub measures: Vec<Measure>,
+    /// The measures of the raw input, on the split of the first seed.
+    pub raw: Vec<f64>,
     /// The arms in their order.
     pub arms: Vec<Numbers>,
     /// The claims in their order.
@@ -79,12 +81,13 @@ fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
 
 impl Findings {
     /// Judges the claims of a study by its numbers.
-    pub fn new(study: &Study, arms: Vec<Numbers>) -> Self {
+    pub fn new(study: &Study, raw: Vec<f64>, arms: Vec<Numbers>) -> Self {
         let measures = study.measures.clone();
         let verdict = |claim: &Claim| judged(claim, &measures, &arms);
         let verdicts = study.claims.iter().filter_map(verdict).collect();
         Self {
             measures,
+            raw,
             arms,
             verdicts,
         }
@@ -106,6 +109,10 @@ impl Findings {
         }
         page.push_str(" |\n|---|");
         page.push_str(&"---|".repeat(self.measures.len()));
+        page.push_str("\n| raw input |");
+        for (measure, value) in self.measures.iter().zip(&self.raw) {
+            let _ = write!(page, " {} |", measure.shown(*value));
+        }
         for numbers in &self.arms {
             let _ = write!(page, "\n| {} |", numbers.arm);
             for (at, measure) in self.measures.iter().enumerate() {
@@ -214,7 +221,7 @@ mod tests {
             },
             ..Numbers::of(arm)
         });
-        let findings = Findings::new(&study, arms.collect());
+        let findings = Findings::new(&study, vec![0.25; study.measures.len()], arms.collect());
         let over_triplet = findings
             .verdicts
             .iter()
@@ -231,6 +238,8 @@ mod tests {
             assert!(verdict.mean > 0.29, "{verdict:?}");
         }
         let page = findings.markdown(&study, "Run.");
+        let raw = "| raw input | 25.00 | 25.00 | 0.2500 | 0.2500 |";
+        assert!(page.contains(raw), "{page}");
         assert!(
             page.contains("| 0.3100 ± 0.0100 |") && page.contains("*0.6265 ± 0.0245*"),
             "{page}"
