@@ -67,14 +67,14 @@ fn a_study_trains_every_arm_and_says_which_claims_hold() {
             .modified()
             .unwrap()
     };
-    let weights = "study/triplet/seed-1/model/model.safetensors";
-    let before = written(weights);
+    let checkpoints = "study/triplet/seed-1/checkpoints";
+    let before = written(checkpoints);
     let again = reproduce(&place, &["--set", "train.steps=3", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&again.succeeds().stdout).unwrap();
     assert_eq!(report["verdicts"].as_array().map(Vec::len), Some(17));
     assert_eq!(report["arms"][0]["runs"].as_array().map(Vec::len), Some(2));
     assert_eq!(
-        (written(weights), read("study/results.csv")),
+        (written(checkpoints), read("study/results.csv")),
         (before, numbers)
     );
 
