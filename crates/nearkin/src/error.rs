@@ -46,6 +46,14 @@ pub enum Error {
         /// The last one, with what is wrong with it.
         last: String,
     },
+    /// Not one image can be read.
+    #[error("none of {items} images can be read; the last: {last}")]
+    Unreadable {
+        /// The images.
+        items: usize,
+        /// The last one, with what is wrong with it.
+        last: String,
+    },
     /// The items are of another kind than the model reads.
     #[error("{data} holds {found}, the model reads {expected}")]
     Input {

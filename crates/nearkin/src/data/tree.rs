@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use nearkin_encoder::image::Region;
+
 use super::dataset::{Items, Role};
 use super::zip::{Archive, Bytes};
 use super::{DataError, Dataset, IMAGE_EXTENSIONS, Part, Skipped, label_index::label_index};
@@ -25,6 +27,7 @@ pub(super) struct Described {
     pub part: Option<Part>,
     pub camera: Option<u32>,
     pub role: Option<Role>,
+    pub region: Option<Region>,
 }
 
 impl Tree {
@@ -146,6 +149,8 @@ impl Tree {
             given_split: described.iter().map(|d| d.part).collect(),
             cameras: described.iter().map(|d| d.camera).collect(),
             roles: described.iter().map(|d| d.role).collect(),
+            regions: described.iter().map(|d| d.region).collect(),
+            landmarks: None,
             skipped,
             items: self.items.keep(&kept),
         })
