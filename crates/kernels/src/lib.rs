@@ -63,6 +63,7 @@ mod places;
 mod pool;
 mod reduce;
 mod response_norm;
+mod root;
 mod softmax;
 #[cfg(test)]
 mod testing;
@@ -93,6 +94,7 @@ pub use parallel::{ThreadsAlreadySet, alone, set_threads, threads};
 pub use places::places;
 pub use pool::{Pool2d, global_average, global_average_backward};
 pub use response_norm::ResponseNorm;
+pub use root::{reciprocals, square_roots};
 pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};
 pub use token_pool::{TokenPool, TokenPooling};
 pub use top_k::{Neighbor, finish, top_k};

@@ -50,6 +50,7 @@ pub mod described;
 pub mod distance;
 mod error;
 mod exact;
+mod lanes;
 pub mod logits;
 pub mod loss;
 pub mod miner;

@@ -158,6 +158,7 @@ pub use wrapper::{Inner, List, Part, Twins, Wrapper};
 use crate::described::{Described, words};
 use crate::distance::Distance;
 use crate::exact::Exact;
+use crate::lanes::total;
 use crate::miner::{All, Miner};
 use crate::pairs::{Classes, Pairs};
 use crate::parameter::ParameterSpec;
@@ -315,7 +316,7 @@ fn exponentials(d: &[f32], x: impl Fn(f32) -> f32, out: &mut [f32]) -> f64 {
         let mut exponents = [0.0; BLOCK];
         exponents.iter_mut().zip(d).for_each(|(e, &d)| *e = x(d));
         nearkin_kernels::exp(&exponents[..d.len()], out);
-        sum += f64::from(out.iter().sum::<f32>());
+        sum += total(out);
     }
     sum
 }

@@ -21,6 +21,7 @@ pub use threshold::Threshold;
 
 use crate::catalogue::family;
 use crate::described::Described;
+use crate::lanes::total;
 
 family! {
     /// How the terms of a batch become one number; without terms that number is zero.
@@ -93,6 +94,35 @@ impl Terms {
         self.value += f64::from(value);
         self.kept += 1;
         1.0
+    }
+
+    /// Adds the terms of a run of pairs, given their distances: `term` is the value, active above zero, and the slope, which
+    /// goes to `slopes` where the term counts.
+    pub fn add_run(
+        &mut self,
+        d: &[f32],
+        slopes: &mut [f32],
+        keep: Keep,
+        term: impl Fn(f32) -> (f32, f32),
+    ) {
+        const BLOCK: usize = 256;
+        for (slopes, d) in slopes.chunks_mut(BLOCK).zip(d.chunks(BLOCK)) {
+            let mut values = [0.0; BLOCK];
+            let [mut kept, mut active] = [0_u32; 2];
+            for ((v, slope), &d) in values.iter_mut().zip(&mut *slopes).zip(d) {
+                let (value, of) = term(d);
+                let counts = keep.holds(value);
+                kept += u32::from(counts);
+                active += u32::from(value > 0.0);
+                *v = if counts { value } else { 0.0 };
+                *slope = if counts { of } else { 0.0 };
+            }
+            self.value += total(&values);
+            self.terms += d.len();
+            self.tuples += d.len();
+            self.kept += kept as usize;
+            self.active += active as usize;
+        }
     }
 
     /// The one term of an anchor, made of so many tuples.

@@ -35,7 +35,7 @@ impl PairDistance for Dot {
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        gram::gradient_of_one(points, (Of::Products, -1.0), (s, g), out);
+        gram::gradient(points, (Of::Products, -1.0), None, (s, g), out);
     }
 
     fn euclidean(&self) -> Option<fn(f32) -> f32> {

@@ -34,8 +34,12 @@ fn multiply(s: &mut [f32], beta: Beta, alpha: f32, points: Points<'_>) {
     gemm(s, beta, alpha, points.x, points.y.t());
 }
 
-/// `‖x_i - y_j‖²` as `‖x_i‖² + ‖y_j‖² - 2 x_i·y_j`, and plainly where that cancels: exactly zero between equal rows.
-pub(super) fn squared_l2(points: Points<'_>) -> Vec<f32> {
+/// `‖x_i - y_j‖²` as `‖x_i‖² + ‖y_j‖² - 2 x_i·y_j`, and plainly where that cancels: exactly zero between equal rows. Each
+/// row goes through `finish(i, row)`.
+pub(super) fn squared_l2(
+    points: Points<'_>,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let (c, d) = (points.y.rows, points.x.cols);
     let x = |i: usize| &points.x.data[i * d..(i + 1) * d];
     let y = |j: usize| &points.y.data[j * d..(j + 1) * d];
@@ -68,6 +72,7 @@ pub(super) fn squared_l2(points: Points<'_>) -> Vec<f32> {
                     }
                 }
             }
+            finish(i, s_row);
         });
     s
 }
@@ -79,7 +84,8 @@ pub(super) enum Of {
     Products,
 }
 
-/// `∂L/∂X` and `∂L/∂Y` for `h_ij = w(S_ij) G_ij` and a factor `alpha`:
+/// `∂L/∂X` and `∂L/∂Y` for `h_ij = w(S_ij) G_ij` and a factor `alpha`; `weight` makes of distances their `w` in place, and
+/// without it `w` is one:
 ///
 /// ```text
 /// differences: dx_i = alpha Σ_j h_ij (y_j - x_i), dy_j = alpha Σ_i h_ij (x_i - y_j)
@@ -90,7 +96,7 @@ pub(super) enum Of {
 pub(super) fn gradient(
     points: Points<'_>,
     (of, alpha): (Of, f32),
-    weight: impl Fn(f32) -> f32 + Sync,
+    weight: Option<fn(&mut [f32])>,
     (s, g): (&mut [f32], &[f32]),
     out: Gradients<'_>,
 ) {
@@ -99,28 +105,16 @@ pub(super) fn gradient(
         symmetrize(s, g, b, of == Of::Differences, weight);
         return apply(Mat::new(s, b, b), points.x, alpha, out.x);
     }
+    let Some(weight) = weight else {
+        return gradient_between(points, (of, alpha), g, out);
+    };
     s.par_chunks_mut(CHUNK)
         .zip(g.par_chunks(CHUNK))
         .for_each(|(s, g)| {
-            for (s, &g) in s.iter_mut().zip(g) {
-                *s = weight(*s) * g;
-            }
+            weight(s);
+            s.iter_mut().zip(g).for_each(|(s, g)| *s *= g);
         });
     gradient_between(points, (of, alpha), s, out);
-}
-
-/// The same for `w = 1`, where between two sets `G` is `h` as it is.
-pub(super) fn gradient_of_one(
-    points: Points<'_>,
-    (of, alpha): (Of, f32),
-    (s, g): (&mut [f32], &[f32]),
-    out: Gradients<'_>,
-) {
-    if points.same {
-        gradient(points, (of, alpha), |_| 1.0, (s, g), out);
-    } else {
-        gradient_between(points, (of, alpha), g, out);
-    }
 }
 
 /// The same for given `h`, shape `[B, C]`, and the points of two sets.
@@ -167,34 +161,17 @@ fn subtract_rows(
 
 /// `S ← w(S) ∘ (G + Gᵀ)` entry by entry, in place; with `laplacian` the diagonal becomes minus the sum of its row, so
 /// that the product with `X` is `Σ_j h_ij (x_j - x_i)`.
-fn symmetrize(
-    s: &mut [f32],
-    g: &[f32],
-    b: usize,
-    laplacian: bool,
-    weight: impl Fn(f32) -> f32 + Sync,
-) {
+fn symmetrize(s: &mut [f32], g: &[f32], b: usize, laplacian: bool, weight: Option<fn(&mut [f32])>) {
     s.par_chunks_mut(TILE * b)
         .enumerate()
         .for_each(|(block, rows)| {
             let first = block * TILE;
-            let height = rows.len() / b;
-            let mut transposed = [[0.0_f32; TILE]; TILE];
-            for left in (0..b).step_by(TILE) {
-                let width = TILE.min(b - left);
-                for j in 0..width {
-                    let from = &g[(left + j) * b + first..][..height];
-                    for (i, &value) in from.iter().enumerate() {
-                        transposed[i][j] = value;
-                    }
+            match weight {
+                Some(weight) => {
+                    weight(rows);
+                    add_transpose(rows, g, [first, b], |w, sum| w * sum);
                 }
-                for (i, transposed) in transposed.iter().enumerate().take(height) {
-                    let g_row = &g[(first + i) * b + left..][..width];
-                    let s_row = &mut rows[i * b + left..][..width];
-                    for ((s, &g), &t) in s_row.iter_mut().zip(g_row).zip(transposed) {
-                        *s = weight(*s) * (g + t);
-                    }
-                }
+                None => add_transpose(rows, g, [first, b], |_, sum| sum),
             }
             if laplacian {
                 for (i, row) in rows.chunks_exact_mut(b).enumerate() {
@@ -203,6 +180,33 @@ fn symmetrize(
                 }
             }
         });
+}
+
+/// `s ← put(s, g + gᵀ)` for each entry of the rows of `S` from `first` on.
+fn add_transpose(
+    rows: &mut [f32],
+    g: &[f32],
+    [first, b]: [usize; 2],
+    put: impl Fn(f32, f32) -> f32,
+) {
+    let height = rows.len() / b;
+    let mut transposed = [[0.0_f32; TILE]; TILE];
+    for left in (0..b).step_by(TILE) {
+        let width = TILE.min(b - left);
+        for j in 0..width {
+            let from = &g[(left + j) * b + first..][..height];
+            for (i, &value) in from.iter().enumerate() {
+                transposed[i][j] = value;
+            }
+        }
+        for (i, transposed) in transposed.iter().enumerate().take(height) {
+            let g_row = &g[(first + i) * b + left..][..width];
+            let s_row = &mut rows[i * b + left..][..width];
+            for ((s, &g), &t) in s_row.iter_mut().zip(g_row).zip(transposed) {
+                *s = put(*s, g + t);
+            }
+        }
+    }
 }
 
 /// `out = alpha H X`.
@@ -269,7 +273,7 @@ mod tests {
         let points: Vec<f32> = (0..b * d)
             .map(|k| 1.0 + 1e-4 * ((k * 7919) % 97) as f32)
             .collect();
-        let s = squared_l2(Points::among(Mat::new(&points, b, d)));
+        let s = squared_l2(Points::among(Mat::new(&points, b, d)), |_, _| ());
         for i in 0..b {
             for j in 0..b {
                 let exact: f64 = (0..d)
@@ -289,7 +293,13 @@ mod tests {
             let g: Vec<f32> = (0..b * b).map(|k| ((k * 31) % 17) as f32 - 8.0).collect();
             let mut h: Vec<f32> = (0..b * b).map(|k| ((k * 13) % 5) as f32).collect();
             let s = h.clone();
-            symmetrize(&mut h, &g, b, true, |d| 2.0 * d);
+            symmetrize(
+                &mut h,
+                &g,
+                b,
+                true,
+                Some(|s| s.iter_mut().for_each(|s| *s *= 2.0)),
+            );
             for i in 0..b {
                 let entry = |j: usize| 2.0 * s[i * b + j] * (g[i * b + j] + g[j * b + i]);
                 let others: Vec<_> = (0..b).filter(|&j| j != i).collect();

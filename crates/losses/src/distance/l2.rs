@@ -3,6 +3,7 @@
 use super::gram::{self, Of};
 use super::{Gradients, PairDistance, Points, unit};
 use crate::described::described;
+use nearkin_kernels::{reciprocals, square_roots};
 
 described! {
     /// The Euclidean distance; its gradient at distance zero, where it has none, is taken as zero.
@@ -31,16 +32,12 @@ impl PairDistance for L2 {
     }
 
     fn matrix(&self, points: Points<'_>) -> Vec<f32> {
-        use rayon::prelude::*;
-        let mut s = gram::squared_l2(points);
-        s.par_chunks_mut(1 << 13)
-            .for_each(|chunk| chunk.iter_mut().for_each(|s| *s = s.sqrt()));
-        s
+        gram::squared_l2(points, |_, row| square_roots(row))
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        let slope = |d: f32| if d > 0.0 { 1.0 / d } else { 0.0 };
-        gram::gradient(points, (Of::Differences, -1.0), slope, (s, g), out);
+        let of = (Of::Differences, -1.0);
+        gram::gradient(points, of, Some(reciprocals), (s, g), out);
     }
 
     fn euclidean(&self) -> Option<fn(f32) -> f32> {

@@ -86,24 +86,14 @@ impl PairDistance for Snr {
     }
 
     fn matrix(&self, points: Points<'_>) -> Vec<f32> {
-        let (x, c) = (centered(points.x), points.y.rows);
-        let y = centered(points.y);
+        let (x, y) = (centered(points.x), centered(points.y));
         let of = |data, like: Mat<'_>| Mat::new(data, like.rows, like.cols);
         let (x, y) = (of(&x, points.x), of(&y, points.y));
-        let mut s = gram::squared_l2(Points {
-            x,
-            y,
-            same: points.same,
-        });
         let inverse = inverse_signals(points.x, x.data);
-        s.par_chunks_exact_mut(c.max(1))
-            .zip(&inverse)
-            .for_each(|(row, &inverse)| {
-                for s in row {
-                    *s *= inverse;
-                }
-            });
-        s
+        let same = points.same;
+        gram::squared_l2(Points { x, y, same }, |i, row| {
+            row.iter_mut().for_each(|s| *s *= inverse[i]);
+        })
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {

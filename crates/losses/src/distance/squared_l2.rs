@@ -32,11 +32,11 @@ impl PairDistance for SquaredL2 {
     }
 
     fn matrix(&self, points: Points<'_>) -> Vec<f32> {
-        gram::squared_l2(points)
+        gram::squared_l2(points, |_, _| ())
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        gram::gradient_of_one(points, (Of::Differences, -2.0), (s, g), out);
+        gram::gradient(points, (Of::Differences, -2.0), None, (s, g), out);
     }
 
     fn euclidean(&self) -> Option<fn(f32) -> f32> {

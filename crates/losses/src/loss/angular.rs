@@ -1,10 +1,11 @@
 //! The angular loss.
 
-use super::class_softmax::{exp_in_place, largest};
+use super::class_softmax::exp_in_place;
 use super::{Definition, Row, RowLoss, picks};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
+use crate::lanes::largest;
 use crate::range::Degrees;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;

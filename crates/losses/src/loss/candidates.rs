@@ -1,12 +1,14 @@
 //! The softmax over candidates out of several views, in which some are left out and others weigh more.
 
-use super::class_softmax::{exp_in_place, largest, total};
+use super::class_softmax::exp_in_place;
 use super::paired::add;
 use super::{Evaluation, ViewGradients, Views};
 use crate::described::words;
 use crate::distance::Distances;
 use crate::error::Error;
+use crate::lanes::{largest, total};
 use crate::scratch;
+use rayon::prelude::*;
 use std::ops::Range;
 
 words! {
@@ -44,6 +46,9 @@ impl MarginStrategy {
 /// Below this logit, from the largest, a candidate has no part in a sum of `f32`; numbers far below would be slow.
 const SMALLEST: f32 = -80.0;
 
+/// Slopes that one task clears.
+const CHUNK: usize = 1 << 13;
+
 /// Just above its exponential.
 const NOTHING: f32 = 2e-35;
 
@@ -67,6 +72,43 @@ impl<'a> Blocks<'a> {
 
     pub fn iter(&self) -> impl Iterator<Item = &Block<'a>> {
         self.0.iter()
+    }
+
+    /// The sum of the terms of all queries, in parallel: `term` leaves the slopes of row `i` of all blocks, one after
+    /// another, in the candidates that it is given empty.
+    pub fn each_row(
+        &mut self,
+        term: impl Fn(&Self, usize, &mut Candidates) -> Evaluation + Sync,
+    ) -> Evaluation {
+        let mut slopes: Vec<_> = self
+            .0
+            .iter_mut()
+            .map(|b| std::mem::take(&mut b.g))
+            .collect();
+        let mut rows: Vec<Vec<&mut [f32]>> = Vec::new();
+        for (g, block) in slopes.iter_mut().zip(&self.0) {
+            let each = g.chunks_exact_mut(block.columns);
+            rows.resize_with(each.len(), Vec::new);
+            rows.iter_mut().zip(each).for_each(|(row, g)| row.push(g));
+        }
+        let of_row = |list: &mut Candidates, (i, row): (usize, Vec<&mut [f32]>)| {
+            list.clear();
+            let found = term(self, i, list);
+            let mut at = 0;
+            for g in row {
+                let own = at..at + g.len();
+                at = own.end;
+                g.copy_from_slice(&list.slopes[own]);
+            }
+            found
+        };
+        let rows = rows.into_par_iter().enumerate().with_min_len(8);
+        let found: Vec<_> = rows.map_init(Candidates::default, of_row).collect();
+        let blocks = self.0.iter_mut().zip(slopes);
+        blocks.for_each(|(block, g)| block.g = g);
+        found
+            .into_iter()
+            .fold(Evaluation::default(), Evaluation::plus)
     }
 
     /// Adds slopes to row `i` of all blocks.
@@ -106,7 +148,7 @@ impl<'a> Block<'a> {
         let queries = views.embeddings[query];
         let distances = Distances::between(views.distance(), queries, &candidates, views.cols)?;
         let mut g = scratch::take(distances.s().len());
-        g.fill(0.0);
+        g.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0));
         Ok(Self {
             query,
             g,
@@ -167,6 +209,12 @@ pub(super) struct Candidates {
 impl Candidates {
     pub fn len(&self) -> usize {
         self.d.len()
+    }
+
+    fn clear(&mut self) {
+        self.d.clear();
+        self.extra.clear();
+        self.slopes.clear();
     }
 
     /// Appends candidates; `extra(j, d)` is added to the logit of the `j`-th of them, and `-∞` leaves it out.

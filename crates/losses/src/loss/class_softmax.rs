@@ -2,11 +2,9 @@
 
 use super::{Evaluation, Matrix, Row};
 use crate::exact::Exact;
+use crate::lanes::{largest, total};
 use crate::reducer::{Term, Terms};
 use rayon::prelude::*;
-
-/// Numbers that are compared or added side by side.
-const LANES: usize = 16;
 
 /// Numbers whose exponentials are added in `f32` before they join the sum in `f64`.
 const BLOCK: usize = 256;
@@ -59,29 +57,6 @@ pub(super) fn cross_entropy(
     }
 }
 
-/// The largest of some numbers, `-∞` of none.
-pub(super) fn largest(z: &[f32]) -> f32 {
-    extreme(z, f32::NEG_INFINITY, |m, z| if z > m { z } else { m })
-}
-
-/// The smallest of some numbers, `∞` of none.
-pub(super) fn smallest(z: &[f32]) -> f32 {
-    extreme(z, f32::INFINITY, |m, z| if z < m { z } else { m })
-}
-
-fn extreme(z: &[f32], start: f32, pick: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [start; LANES];
-    let chunks = z.chunks_exact(LANES);
-    for (m, &z) in lanes.iter_mut().zip(chunks.remainder()) {
-        *m = pick(*m, z);
-    }
-    for chunk in chunks {
-        let each = lanes.iter_mut().zip(chunk);
-        each.for_each(|(m, &z)| *m = pick(*m, z));
-    }
-    lanes.into_iter().fold(start, pick)
-}
-
 /// `z = exp(z - shift)`; the sum.
 pub(super) fn exp_in_place(z: &mut [f32], shift: f32) -> f64 {
     let mut sum = 0.0;
@@ -95,19 +70,6 @@ pub(super) fn exp_in_place(z: &mut [f32], shift: f32) -> f64 {
         sum += total(z);
     }
     sum
-}
-
-/// The sum of a block.
-pub(super) fn total(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f32; LANES];
-    let chunks = values.chunks_exact(LANES);
-    for (sum, &v) in lanes.iter_mut().zip(chunks.remainder()) {
-        *sum += v;
-    }
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(sum, &v)| *sum += v);
-    }
-    lanes.into_iter().map(f64::from).sum()
 }
 
 /// The softmax of an anchor over classes of one proxy each, with logits `-scale · d`.

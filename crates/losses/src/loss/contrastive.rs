@@ -52,16 +52,14 @@ described! {
     }
 }
 
-impl Contrastive {
-    /// Term and slope of a pair that is too far or too near by `excess`.
-    fn term(&self, excess: f32) -> (f32, f32) {
-        let excess = excess.max(0.0);
-        if self.squared {
-            (excess * excess, 2.0 * excess)
-        } else {
-            (excess, f32::from(excess > 0.0))
-        }
-    }
+/// Term and slope, in the distance, of a negative that is too near by `excess`.
+fn squared(excess: f32) -> (f32, f32) {
+    (excess * excess, -2.0 * excess)
+}
+
+/// The same without the square.
+fn plain(excess: f32) -> (f32, f32) {
+    (excess, if excess > 0.0 { -1.0 } else { 0.0 })
 }
 
 impl Definition for Contrastive {
@@ -88,14 +86,23 @@ impl RowLoss for Contrastive {
         let d = row.d();
         let [mut positives, mut negatives] = [Terms::default(); 2];
         for p in row.positives() {
-            let (value, slope) = self.term(d[p] - self.positive_margin.get());
-            g[p] = slope * positives.add(value, value > 0.0, row.keep);
+            let excess = (d[p] - self.positive_margin.get()).max(0.0);
+            let (value, slope) = if self.squared {
+                squared(excess)
+            } else {
+                plain(excess)
+            };
+            // A positive is too far: its slope points the other way.
+            g[p] = -slope * positives.add(value, value > 0.0, row.keep);
         }
         let margin = self.negative_margin.get();
         row.negatives(|range| {
-            for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
-                let (value, slope) = self.term(margin - d);
-                *g = -slope * negatives.add(value, value > 0.0, row.keep);
+            let (d, g) = (&d[range.clone()], &mut g[range]);
+            // Two loops, so that neither asks anything of each pair.
+            if self.squared {
+                negatives.add_run(d, g, row.keep, |d| squared((margin - d).max(0.0)));
+            } else {
+                negatives.add_run(d, g, row.keep, |d| plain((margin - d).max(0.0)));
             }
         });
         [positives, negatives]

@@ -1,11 +1,11 @@
 //! The Fast-AP loss.
 
 use super::bins::{Bins, exact_share, sums_from, sums_to};
-use super::class_softmax::smallest;
 use super::{Definition, Row, RowLoss};
 use crate::described::described;
 use crate::distance::{Distance, SquaredL2};
 use crate::exact::Exact;
+use crate::lanes::smallest;
 use crate::range::{Count, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;

@@ -1,14 +1,13 @@
 //! The guided in-sample selection of training negatives.
 
 pub use super::candidates::MarginStrategy;
-use super::candidates::{Blocks, Candidates, Kind};
+use super::candidates::{Blocks, Kind};
 use super::view::view_definition;
 use super::{Evaluation, Needs, Target, ViewGradients, ViewLoss, Views};
 use crate::described::described;
 use crate::distance::{Cosine, Distances, PairDistance};
 use crate::error::Error;
 use crate::range::{Finite, Positive};
-use rayon::prelude::*;
 
 described! {
     /// Picks the positive of each anchor out of the batch, less the candidates that a guide takes for positives.
@@ -61,9 +60,6 @@ described! {
     }
 }
 
-/// Queries whose slopes are held at once.
-const ROWS: usize = 64;
-
 view_definition!(Gist, [Target::Teacher], Some(Cosine {}.into()));
 
 impl Gist {
@@ -102,34 +98,19 @@ impl ViewLoss for Gist {
         let mut blocks = Blocks::new(views, kinds)?;
         let scale = self.temperature.exact().recip() as f32;
         let weight = (views.items() as f32).recip();
-        let mut total = Evaluation::default();
         let columns = blocks.split().0.columns;
-        let pick = |blocks: &Blocks<'_>, i: usize| {
+        let total = blocks.each_row(|blocks, i, list| {
             let of_positive = 1.0 - guides[0].s()[i * columns + i];
             let threshold = self
                 .margin_strategy
                 .threshold(of_positive, self.margin.get());
-            let mut list = Candidates::default();
             for (block, guide) in blocks.iter().zip(&guides) {
                 let guide = &guide.s()[i * block.columns..][..block.columns];
                 // No row is its own negative; the positive is put back where it is picked.
                 list.push_guided(block.row(i), guide, (threshold, i));
             }
-            let picked = list.pick([i, i], scale, weight);
-            (picked, list.slopes)
-        };
-        for first in (0..views.items()).step_by(ROWS) {
-            let rows = first..views.items().min(first + ROWS);
-            let picked: Vec<_> = rows
-                .clone()
-                .into_par_iter()
-                .map(|i| pick(&blocks, i))
-                .collect();
-            for (i, (picked, slopes)) in rows.zip(picked) {
-                total = total.plus(picked);
-                blocks.add_row(i, &slopes);
-            }
-        }
+            list.pick([i, i], scale, weight)
+        });
         guides.into_iter().for_each(Distances::release);
         blocks.pull(gradients);
         Ok(total)

@@ -8,8 +8,8 @@
 //! Σ_p [ d(a, p) - d(a, n) + m ]₊ = Σ_{p in suffix} d(a, p) + |suffix| (m - d(a, n))
 //! ```
 
-use super::class_softmax::total;
 use super::{Row, softplus};
+use crate::lanes::total;
 use crate::reducer;
 use crate::tuples::{Tuples, band};
 

@@ -1,11 +1,11 @@
 //! The histogram loss.
 
 use super::bins::{Bins, exact_share, sums_from, sums_to};
-use super::class_softmax::{largest, smallest};
 use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
+use crate::lanes::{largest, smallest};
 use crate::pairs::Pairs;
 use crate::range::{Count, Positive};
 use crate::reducer::{Reducer, Term};

@@ -4,6 +4,7 @@ use super::{Definition, Row, RowLoss, exponentials};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
+use crate::lanes::smallest;
 use crate::miner::{self, Miner};
 use crate::range::{NonNegative, Positive};
 use crate::reducer::{Term, Terms};
@@ -74,10 +75,9 @@ impl RowLoss for MultiSimilarity {
         }
         row.negatives(|range| {
             tuples += range.len();
-            for &d in &d[range] {
-                active += usize::from(d < base);
-                nearest = if d < nearest { d } else { nearest };
-            }
+            let d = &d[range];
+            active += d.iter().map(|&d| u32::from(d < base)).sum::<u32>() as usize;
+            nearest = nearest.min(smallest(d));
         });
 
         // The log-sum-exp of { 0 } and the pairs, shifted by its largest term.

@@ -1,10 +1,11 @@
 //! The `P2SGrad` loss.
 
-use super::class_softmax::{class_definition, total};
+use super::class_softmax::class_definition;
 use super::{Row, RowLoss};
 use crate::described::described;
 use crate::distance::Cosine;
 use crate::exact::Exact;
+use crate::lanes::total;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
