@@ -59,12 +59,6 @@ impl Cache {
         }
         Ok(image)
     }
-
-    /// The bytes that are kept.
-    pub fn bytes(&self) -> usize {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes
-    }
 }
 
 #[cfg(test)]
@@ -99,7 +93,7 @@ mod tests {
                     assert_eq!(image.unwrap().bytes(), 160_000);
                 }
                 assert_eq!(times, 10 + turn * (10 - fits), "{mib} MiB");
-                assert!(cache.bytes() <= (mib as usize) << 20);
+                assert!(cache.kept.read().unwrap().bytes <= (mib as usize) << 20);
             }
         }
     }

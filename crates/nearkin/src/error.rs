@@ -47,10 +47,12 @@ pub enum Error {
         last: String,
     },
     /// Not one image can be read.
-    #[error("none of {items} images can be read; the last: {last}")]
+    #[error("{data}: no image of {of} can be read; the last: {last}")]
     Unreadable {
-        /// The images.
-        items: usize,
+        /// The data set.
+        data: String,
+        /// `it`, or a part of it.
+        of: String,
         /// The last one, with what is wrong with it.
         last: String,
     },

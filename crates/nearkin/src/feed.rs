@@ -147,7 +147,8 @@ impl Feed {
         }
         match last {
             Some(last) if batch.items.is_empty() && changes.is_some() => Err(Error::Unreadable {
-                items: items.len(),
+                data: self.dataset.name.clone(),
+                of: format!("a batch of {}", items.len()),
                 last,
             }),
             _ => Ok(batch),
@@ -201,7 +202,11 @@ impl Feed {
             });
         }
         if found == self.dataset.len() {
-            return Err(Error::Unreadable { items: found, last });
+            return Err(Error::Unreadable {
+                data: self.dataset.name.clone(),
+                of: "it".to_owned(),
+                last,
+            });
         }
         Ok(last)
     }
@@ -337,7 +342,7 @@ mod tests {
         let (_folder, nothing) = feed(&[None, None, None], 1.0);
         let error = nothing.batch(&[0, 1, 2], None).unwrap_err().to_string();
         assert!(
-            error.contains("none of 3 images can be read") && error.contains(".pgm"),
+            error.contains("no image of it can be read") && error.contains(".pgm"),
             "{error}"
         );
         // A training batch of nothing has no gradient; in a measurement others may follow.
@@ -346,7 +351,10 @@ mod tests {
         let error = some
             .batch(&[0, 1], changes(&Augment::default()))
             .unwrap_err();
-        assert!(error.to_string().contains("none of 2 images"), "{error}");
+        assert!(
+            error.to_string().contains("no image of a batch of 2"),
+            "{error}"
+        );
     }
 
     #[test]
