@@ -2,6 +2,7 @@
 
 mod mine;
 mod pairs;
+mod protocols;
 mod sweep;
 mod text;
 
@@ -10,6 +11,7 @@ pub use mine::{
     Paraphrases,
 };
 pub use pairs::{VerificationPairs, Verify};
+pub use protocols::{ItemProtocols, Ranked};
 pub use sweep::Sweep;
 pub use text::{
     Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
@@ -130,7 +132,7 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate runs/people/model --data people.csv --protocol reid --ranking k-reciprocal\n  nearkin evaluate runs/tiles/model --protocol few-shot\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
     /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, which are
@@ -149,6 +151,9 @@ pub struct Evaluate {
     /// How pairs are measured.
     #[command(flatten)]
     pub verification: VerificationPairs,
+    /// How labeled items are measured.
+    #[command(flatten)]
+    pub items: ItemProtocols,
     /// How texts are measured.
     #[command(flatten)]
     pub text: TextEvaluate,
@@ -271,6 +276,8 @@ pub enum Listed {
     Reducers,
     /// Penalties on embeddings or on class proxies.
     Regularizers,
+    /// How batches are drawn.
+    Samplers,
     /// From inputs to features.
     Networks,
     /// How gradients move the weights.

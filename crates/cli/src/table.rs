@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use nearkin::evaluate::{Estimate, Evaluation};
+use nearkin::evaluate::{Estimate, Evaluation, OverDraws};
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 
@@ -93,8 +93,17 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
     table.to_string()
 }
 
+/// The mean and deviation over draws, as percent.
+pub fn over_draws(over: &OverDraws) -> String {
+    let mean = 100.0 * over.mean;
+    match over.draws {
+        0 | 1 => format!("{mean:.1}"),
+        _ => format!("{mean:.1} ±{:.1}", 100.0 * over.std),
+    }
+}
+
 /// A share as percent with half the width of its interval.
-fn percent(estimate: &Estimate) -> String {
+pub fn percent(estimate: &Estimate) -> String {
     format!(
         "{:.1} ±{:.1}",
         estimate.value * 100.0,

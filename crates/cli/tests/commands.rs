@@ -303,6 +303,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
         ("distances", "cosine"),
         ("reducers", "mean_nonzero"),
         ("regularizers", "sparse_centers"),
+        ("samplers", "hard_classes"),
         ("networks", "resnet"),
         ("optimizers", "adamw"),
         ("metrics", "MAP@R"),

@@ -113,8 +113,26 @@ fn journal(run: &Path) -> Vec<serde_json::Value> {
 
 #[test]
 fn a_killed_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    kill_and_resume(RECIPE);
+}
+
+#[test]
+fn batches_that_earlier_weights_decided_are_drawn_again_after_a_kill() {
+    // Checkpoints every 10 steps, in the middle of rounds of 7 and of 25.
+    let samplers = [
+        "[sampler.hard_classes]\nclasses = 8\nper_class = 3\ncandidates = 40\nevery = 7",
+        "[sampler.offline_triplets]\ntriplets = 8\nsubset = 200\nevery = 25",
+    ];
+    for sampler in samplers {
+        let recipe = RECIPE.replace("[sampler.pk]\nclasses = 8\nper_class = 3", sampler);
+        assert!(recipe.contains(sampler));
+        kill_and_resume(&recipe);
+    }
+}
+
+fn kill_and_resume(recipe: &str) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
+    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
     let started = Instant::now();
     let status = nearkin(folder.path())
         .args(["train", "recipe.toml", "--out", "whole"])

@@ -3,6 +3,7 @@
 
 use crate::described::{Described, Parameter};
 use crate::distance::Distance;
+use crate::logits::LogitLoss;
 use crate::loss::Loss;
 use crate::miner::Miner;
 use crate::reducer::Reducer;
@@ -26,7 +27,7 @@ pub struct Entry {
     pub reference: String,
     /// Recipe keys of its table, with their defaults.
     pub parameters: Vec<Parameter>,
-    /// What a loss needs to know of the items, any one of these; empty for all that is no loss.
+    /// What a loss of embeddings needs to know of the items, any one of these; empty for everything else.
     pub targets: String,
     /// Distance of a loss when the recipe names none; `None` if it sees the embeddings themselves.
     pub distance: Option<&'static str>,
@@ -104,6 +105,17 @@ pub fn losses() -> &'static [Entry] {
     &ENTRIES
 }
 
+/// Every loss of logits, which a cross-encoder's recipe names in its table `loss`.
+#[must_use]
+pub fn logit_losses() -> &'static [Entry] {
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+        let members = LogitLoss::defaults();
+        let entry = |loss: &LogitLoss| Entry::new("loss", loss.name(), loss.described());
+        members.iter().map(entry).collect()
+    });
+    &ENTRIES
+}
+
 /// A list of the members of a family.
 macro_rules! entries {
     ($(#[doc = $doc:literal])* $list:ident: $family:ident, $table:literal) => {
@@ -148,6 +160,7 @@ pub fn markdown() -> String {
     );
     for (title, entries) in [
         ("Losses", losses()),
+        ("Losses of logits, for cross-encoders", logit_losses()),
         ("Miners", miners()),
         ("Distances", distances()),
         ("Reducers", reducers()),
@@ -175,7 +188,7 @@ pub fn markdown() -> String {
 pub fn page(entry: &Entry) -> String {
     let Entry { table, name, .. } = entry;
     let mut page = format!("### `[{table}.{name}]`\n\n{}\n", body(&entry.text));
-    if *table == "loss" {
+    if !entry.targets.is_empty() {
         _ = writeln!(page, "\n{}", defaults(entry));
     }
     if !entry.parameters.is_empty() {

@@ -3,7 +3,7 @@
 //! They see no embeddings and compare no two items, so that neither distance nor miner goes with them.
 
 use crate::criterion::{Outcome, finite};
-use crate::described::described;
+use crate::described::{Described, described};
 use crate::error::Error;
 use crate::range::Positive;
 use nearkin_kernels::{Mat, softmax_cross_entropy};
@@ -54,6 +54,16 @@ described! {
     ///
     /// # Reference
     /// `MSELoss` of sentence-transformers 6.2 with its default activation, the identity.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Mat, logits::{LogitLoss, LogitTargets, MeanSquaredError}};
+    /// // Off by 0.5 and by 1.
+    /// let loss = LogitLoss::MeanSquaredError(MeanSquaredError {});
+    /// let outcome = loss.value_and_grad(Mat::new(&[0.5, 0.0], 2, 1), LogitTargets::Scores(&[1.0, 1.0]))?;
+    /// assert_eq!(outcome.value, (0.25 + 1.0) / 2.0);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
     pub struct MeanSquaredError {}
 }
 
@@ -71,6 +81,16 @@ described! {
     ///
     /// # Reference
     /// `CrossEntropyLoss` of sentence-transformers 6.2, what its cross-encoders of several outputs learn with by default.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin_losses::{Mat, logits::{CrossEntropy, LogitLoss, LogitTargets}};
+    /// // Three classes that are equally likely cost log 3.
+    /// let loss = LogitLoss::CrossEntropy(CrossEntropy {});
+    /// let outcome = loss.value_and_grad(Mat::new(&[0.7; 3], 1, 3), LogitTargets::Classes(&[2]))?;
+    /// assert!((outcome.value - 3_f32.ln()).abs() < 1e-6);
+    /// # Ok::<(), nearkin_losses::Error>(())
+    /// ```
     pub struct CrossEntropy {}
 }
 
@@ -102,6 +122,24 @@ impl From<BinaryCrossEntropy> for LogitLoss {
 }
 
 impl LogitLoss {
+    /// Every one with its default parameters.
+    pub fn defaults() -> Vec<Self> {
+        vec![
+            Self::BinaryCrossEntropy(BinaryCrossEntropy::default()),
+            Self::CrossEntropy(CrossEntropy::default()),
+            Self::MeanSquaredError(MeanSquaredError::default()),
+        ]
+    }
+
+    /// What its documentation says.
+    pub fn described(&self) -> &dyn Described {
+        match self {
+            Self::BinaryCrossEntropy(loss) => loss,
+            Self::CrossEntropy(loss) => loss,
+            Self::MeanSquaredError(loss) => loss,
+        }
+    }
+
     /// Its key in a recipe.
     pub fn name(&self) -> &'static str {
         match self {

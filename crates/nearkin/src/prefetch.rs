@@ -1,6 +1,7 @@
 //! Batches made ready while the network works on the last one.
 
 use crate::error::Result;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
@@ -15,11 +16,14 @@ pub struct Prefetch<B> {
 }
 
 impl<B: Send + 'static> Prefetch<B> {
-    /// Starts with batch number `first` and goes on without end; `make` makes the batch of a number.
-    pub fn start(mut make: impl FnMut(u64) -> Result<B> + Send + 'static, first: u64) -> Self {
+    /// Reads the batches of these numbers; `make` makes the batch of a number.
+    pub fn start(
+        mut make: impl FnMut(u64) -> Result<B> + Send + 'static,
+        numbers: Range<u64>,
+    ) -> Self {
         let (sender, ready) = sync_channel(AHEAD);
         thread::spawn(move || {
-            for number in first.. {
+            for number in numbers {
                 let batch = make(number);
                 let failed = batch.is_err();
                 // Sending fails once the receiver is gone: training has ended.
@@ -34,7 +38,7 @@ impl<B: Send + 'static> Prefetch<B> {
     /// The next batch.
     ///
     /// # Errors
-    /// The batch could not be read.
+    /// The batch could not be read, or there is none after the last.
     pub fn next(&self) -> Result<B> {
         self.ready.recv().unwrap_or_else(|_| {
             Err(std::io::Error::other("the thread that reads batches has ended").into())

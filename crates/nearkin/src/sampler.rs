@@ -2,30 +2,53 @@
 //!
 //! A batch is a pure function of the seed, the step and the labels: a run that resumes at step 1000 draws the batch
 //! that the uninterrupted run drew there, with no state to save. Randomness comes from one `ChaCha8` stream for each
-//! thing that is shuffled, keyed by the seed and by what it is.
+//! thing that is shuffled, keyed by the seed and by what it is. Samplers that look at embeddings ([`Mine`]) draw the
+//! batches of many steps at once, a [`Round`], which is then all of their state.
 //!
 //! ```
-//! use nearkin::sampler::{Draw, Pk, Sampler};
+//! use nearkin::sampler::{Draw, Pk, Pool, Sampler};
 //!
 //! let labels = [0, 0, 0, 1, 1, 2, 2, 2];
 //! let items: Vec<usize> = (0..labels.len()).collect();
+//! let pool = Pool::new(&items, &labels);
 //! let sampler = Sampler::Pk(Pk { classes: 2, per_class: 2 });
-//! let mut draw = Draw::new(&sampler, &items, &labels, 7)?;
+//! let mut draw = Draw::new(&sampler, pool, 7)?;
 //! let batch = draw.batch(57);
 //! assert_eq!(batch.len(), 4);
-//! assert_eq!(batch, Draw::new(&sampler, &items, &labels, 7)?.batch(57));
+//! assert_eq!(batch, Draw::new(&sampler, pool, 7)?.batch(57));
 //! # Ok::<(), nearkin::sampler::SamplerError>(())
 //! ```
 
+mod groups;
+mod hard_classes;
+mod hierarchical;
+mod identities;
+mod mine;
+mod n_pair;
+mod offline_triplets;
 mod pk;
+mod pool;
+mod quadruplets;
 mod shuffled;
+mod turns;
+
+use std::num::NonZeroUsize;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+pub use groups::Groups;
+pub use hard_classes::HardClasses;
+pub use hierarchical::Hierarchical;
+pub use identities::Identities;
+pub use mine::{Mine, Round};
+pub use n_pair::NPair;
+pub use offline_triplets::{Negatives, OfflineTriplets};
 pub use pk::Pk;
+pub use pool::Pool;
+pub use quadruplets::Quadruplets;
 pub use shuffled::Shuffled;
 
 /// How batches are drawn, as the recipe writes it.
@@ -40,10 +63,24 @@ pub use shuffled::Shuffled;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// P classes, K items of each.
+    /// P classes, K items of each; the N-pair paper's N × M.
     Pk(Pk),
     /// Items in random order, whatever their class.
     Shuffled(Shuffled),
+    /// N classes and a pair of each, anchors first.
+    NPair(NPair),
+    /// K groups that hold the same classes at the same places.
+    Groups(Groups),
+    /// Many items of each identity, and random ones of others.
+    Identities(Identities),
+    /// An anchor, a positive of another camera, and items of two other classes.
+    Quadruplets(Quadruplets),
+    /// Classes of the same few super-classes.
+    Hierarchical(Hierarchical),
+    /// Classes that the weights confuse with one another.
+    HardClasses(HardClasses),
+    /// The farthest positive and the nearest negative of each anchor.
+    OfflineTriplets(OfflineTriplets),
 }
 
 impl Default for Sampler {
@@ -52,14 +89,80 @@ impl Default for Sampler {
     }
 }
 
+impl Sampler {
+    /// Name, one sentence and defaults of every sampler, for listings.
+    pub fn catalogue() -> [(&'static str, &'static str, Self); 9] {
+        let batch = NonZeroUsize::MIN.saturating_add(63);
+        [
+            (
+                "pk",
+                "P classes, K items of each; the N × M of N-pair.",
+                Self::Pk(Pk::default()),
+            ),
+            (
+                "shuffled",
+                "Items in random order, whatever their class.",
+                Self::Shuffled(Shuffled { batch }),
+            ),
+            (
+                "n_pair",
+                "N classes and a pair of each, anchors first.",
+                Self::NPair(NPair::default()),
+            ),
+            (
+                "groups",
+                "K groups with the same classes at the same places; for constellation.",
+                Self::Groups(Groups::default()),
+            ),
+            (
+                "identities",
+                "Many items of each identity and random ones of others; FaceNet's batches.",
+                Self::Identities(Identities::default()),
+            ),
+            (
+                "quadruplets",
+                "An anchor, a positive of another camera, and items of two other classes.",
+                Self::Quadruplets(Quadruplets::default()),
+            ),
+            (
+                "hierarchical",
+                "Classes of the same few super-classes, named before a slash.",
+                Self::Hierarchical(Hierarchical::default()),
+            ),
+            (
+                "hard_classes",
+                "Classes that the weights confuse, chosen greedily every n steps; N-pair's hard class mining.",
+                Self::HardClasses(HardClasses::default()),
+            ),
+            (
+                "offline_triplets",
+                "The farthest positive and nearest negative in a subset, found every n steps.",
+                Self::OfflineTriplets(OfflineTriplets::default()),
+            ),
+        ]
+    }
+
+    /// The optimizer steps after which batches are mined anew; none where no weights decide.
+    pub fn mined_every(&self) -> Option<u64> {
+        let every = match self {
+            Self::HardClasses(hard) => hard.every,
+            Self::OfflineTriplets(offline) => offline.every,
+            _ => return None,
+        };
+        Some(every.get() as u64)
+    }
+}
+
 /// Why batches cannot be drawn from the data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SamplerError {
     /// A batch without positives or without negatives.
     #[error(
-        "sampler.pk has classes = {classes} and per_class = {per_class}: a batch needs at least 2 of each, to hold positives and negatives"
+        "sampler.{sampler} has classes = {classes} and per_class = {per_class}: a batch needs at least 2 of each, to hold positives and negatives"
     )]
     TooSmall {
+        /// The sampler's name in a recipe.
+        sampler: &'static str,
         /// P.
         classes: usize,
         /// K.
@@ -67,9 +170,11 @@ pub enum SamplerError {
     },
     /// More classes than there are.
     #[error(
-        "sampler.pk asks for {asked} classes a batch, but only {usable} classes have two or more items to train ({singletons} have one)"
+        "sampler.{sampler} asks for {asked} classes a batch, but only {usable} classes have two or more items to train ({singletons} have one)"
     )]
     TooFewClasses {
+        /// The sampler's name in a recipe.
+        sampler: &'static str,
         /// P.
         asked: usize,
         /// Classes with at least two items.
@@ -85,54 +190,92 @@ pub enum SamplerError {
         /// The items that can be used.
         items: usize,
     },
+    /// Batches drawn from other data.
+    #[error("a batch holds item {item}, but there are {count} items: it was drawn from other data")]
+    OtherData {
+        /// The item.
+        item: usize,
+        /// The items there are.
+        count: usize,
+    },
+    /// Settings or data that do not go with a sampler.
+    #[error("sampler.{sampler} needs {expected}, but {found}")]
+    Unfit {
+        /// The sampler's name in a recipe.
+        sampler: &'static str,
+        /// What it needs.
+        expected: String,
+        /// What there is.
+        found: String,
+    },
 }
 
 /// Draws the batches of one run.
 #[derive(Debug, Clone)]
 pub struct Draw {
+    shape: Shape,
+    kind: Kind,
+}
+
+/// What is the same for every epoch.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
     batch_size: usize,
     batches_per_epoch: u64,
     left_out: usize,
-    kind: Kind,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
     Pk(pk::Classes),
     Shuffled(shuffled::Order),
+    NPair(pk::Classes),
+    Groups(Groups, pk::Classes),
+    Identities(identities::Faces),
+    Quadruplets(quadruplets::People),
+    Hierarchical(hierarchical::Tree),
 }
 
 impl Draw {
-    /// Prepares to draw from `items`, whose classes are `labels` (one for each of `items`).
+    /// Prepares to draw from `pool`.
     ///
     /// # Errors
-    /// The batch is larger than the data, or has no room for positives and negatives.
-    pub fn new(
-        sampler: &Sampler,
-        items: &[usize],
-        labels: &[u32],
-        seed: u64,
-    ) -> Result<Self, SamplerError> {
-        match sampler {
+    /// The batch is larger than the data, or has no room for positives and negatives; the sampler needs what is not known
+    /// of the data, or embeddings ([`Mine`] has those).
+    pub fn new(sampler: &Sampler, pool: Pool<'_>, seed: u64) -> Result<Self, SamplerError> {
+        let (shape, kind) = match sampler {
             Sampler::Pk(pk) => {
-                let classes = pk::Classes::new(*pk, items, labels, seed)?;
-                Ok(Self {
-                    batch_size: pk.classes * pk.per_class,
-                    batches_per_epoch: classes.batches_per_epoch(),
-                    left_out: classes.singletons(),
-                    kind: Kind::Pk(classes),
-                })
+                let classes = pk::Classes::new(*pk, ("pk", pool), seed)?;
+                (classes.shape(), Kind::Pk(classes))
+            }
+            Sampler::NPair(pairs) => {
+                let classes = pk::Classes::new(pairs.as_classes(), ("n_pair", pool), seed)?;
+                (classes.shape(), Kind::NPair(classes))
+            }
+            Sampler::Groups(groups) => {
+                let classes = pk::Classes::new(groups.as_classes()?, ("groups", pool), seed)?;
+                (classes.shape(), Kind::Groups(*groups, classes))
             }
             Sampler::Shuffled(shuffled) => {
-                let order = shuffled::Order::new(*shuffled, items, seed)?;
-                Ok(Self {
-                    batch_size: shuffled.batch.get(),
-                    batches_per_epoch: order.batches_per_epoch(),
-                    left_out: 0,
-                    kind: Kind::Shuffled(order),
-                })
+                let order = shuffled::Order::new(*shuffled, pool.items, seed)?;
+                (order.shape(), Kind::Shuffled(order))
             }
-        }
+            Sampler::Identities(identities) => {
+                let faces = identities::Faces::new(*identities, pool, seed)?;
+                (faces.shape(), Kind::Identities(faces))
+            }
+            Sampler::Quadruplets(quadruplets) => {
+                let people = quadruplets::People::new(*quadruplets, pool, seed)?;
+                (people.shape(), Kind::Quadruplets(people))
+            }
+            Sampler::Hierarchical(hierarchical) => {
+                let tree = hierarchical::Tree::new(*hierarchical, pool, seed)?;
+                (tree.shape(), Kind::Hierarchical(tree))
+            }
+            Sampler::HardClasses(_) => return Err(mine::needs_weights("hard_classes")),
+            Sampler::OfflineTriplets(_) => return Err(mine::needs_weights("offline_triplets")),
+        };
+        Ok(Self { shape, kind })
     }
 
     /// The items of batch `step`, counted from 0; the same for the same step, whatever was drawn before.
@@ -140,26 +283,36 @@ impl Draw {
     /// The order of an epoch is kept from call to call, so steps that follow one another cost time in proportion to
     /// the batch.
     pub fn batch(&mut self, step: u64) -> Vec<usize> {
-        let (epoch, place) = (step / self.batches_per_epoch, step % self.batches_per_epoch);
+        let (epoch, place) = (
+            step / self.batches_per_epoch(),
+            step % self.batches_per_epoch(),
+        );
+        let place = place as usize;
         match &mut self.kind {
-            Kind::Pk(classes) => classes.batch(epoch, place as usize),
-            Kind::Shuffled(order) => order.batch(epoch, place as usize),
+            Kind::Pk(classes) => classes.batch(epoch, place),
+            Kind::NPair(classes) => n_pair::aligned(&classes.batch(epoch, place)),
+            Kind::Groups(groups, classes) => groups.laid_out(&classes.batch(epoch, place)),
+            Kind::Shuffled(order) => order.batch(epoch, place),
+            Kind::Identities(faces) => faces.batch(epoch, place),
+            Kind::Quadruplets(people) => people.batch(epoch, place),
+            Kind::Hierarchical(tree) => tree.batch(epoch, place),
         }
     }
 
     /// The number of items in every batch.
     pub fn batch_size(&self) -> usize {
-        self.batch_size
+        self.shape.batch_size
     }
 
-    /// The number of batches that make an epoch: about one draw for every item.
+    /// The number of batches that make an epoch: about one draw for every item, or for every class where a batch has but
+    /// one item of it.
     pub fn batches_per_epoch(&self) -> u64 {
-        self.batches_per_epoch
+        self.shape.batches_per_epoch
     }
 
     /// Classes that are never drawn, since a single item has no positive.
     pub fn left_out(&self) -> usize {
-        self.left_out
+        self.shape.left_out
     }
 }
 
@@ -170,10 +323,20 @@ enum Purpose {
     ItemsOfClass = 2,
     ExtraItemsOfClass = 3,
     ItemsOfEpoch = 4,
+    NegativesOfEpoch = 5,
+    Quadruplets = 6,
+    SuperClassesOfPass = 7,
+    ClassesOfSuperClass = 8,
+    ItemsOfBatch = 9,
+    Candidates = 10,
+    Representatives = 11,
+    FirstClass = 12,
+    Subset = 13,
+    Triplets = 14,
 }
 
-/// `0..count` in the random order of one purpose: for a class and a cycle, or an epoch and a pass.
-fn permutation(count: usize, seed: u64, purpose: Purpose, of: [u64; 2]) -> Vec<u32> {
+/// The stream of one purpose: for a class and a cycle, or an epoch and a pass.
+fn stream(seed: u64, purpose: Purpose, of: [u64; 2]) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (part, value) in key
         .chunks_exact_mut(8)
@@ -181,195 +344,15 @@ fn permutation(count: usize, seed: u64, purpose: Purpose, of: [u64; 2]) -> Vec<u
     {
         part.copy_from_slice(&value.to_le_bytes());
     }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// `0..count` in the random order of one purpose.
+fn permutation(count: usize, seed: u64, purpose: Purpose, of: [u64; 2]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..count as u32).collect();
-    order.shuffle(&mut ChaCha8Rng::from_seed(key));
+    order.shuffle(&mut stream(seed, purpose, of));
     order
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    /// Items with gaps in their numbers, so that places and items cannot be mixed up, in classes of these sizes.
-    fn data(sizes: &[usize]) -> (Vec<usize>, Vec<u32>) {
-        let labels: Vec<u32> = sizes
-            .iter()
-            .enumerate()
-            .flat_map(|(class, &size)| vec![class as u32; size])
-            .collect();
-        ((0..labels.len()).map(|at| 3 * at + 5).collect(), labels)
-    }
-
-    fn pk(classes: usize, per_class: usize) -> Sampler {
-        Sampler::Pk(Pk { classes, per_class })
-    }
-
-    fn draw(sampler: &Sampler, sizes: &[usize], seed: u64) -> Result<Draw, SamplerError> {
-        let (items, labels) = data(sizes);
-        Draw::new(sampler, &items, &labels, seed)
-    }
-
-    const UNEVEN: [usize; 7] = [20, 3, 7, 1, 2, 4, 9];
-
-    #[test]
-    fn a_batch_depends_on_the_step_and_not_on_what_was_drawn_before() {
-        for sampler in [pk(3, 4), toml::from_str("[shuffled]\nbatch = 10").unwrap()] {
-            let mut through = draw(&sampler, &UNEVEN, 11).unwrap();
-            let batches: Vec<_> = (0..60).map(|step| through.batch(step)).collect();
-            for step in [57, 3, 59, 0, 30] {
-                assert_eq!(
-                    draw(&sampler, &UNEVEN, 11).unwrap().batch(step),
-                    batches[step as usize]
-                );
-                assert_eq!(through.batch(step), batches[step as usize]);
-            }
-            assert_ne!(draw(&sampler, &UNEVEN, 12).unwrap().batch(0), batches[0]);
-            let epoch = through.batches_per_epoch() as usize;
-            assert_ne!(batches[..epoch], batches[epoch..2 * epoch]);
-        }
-    }
-
-    #[test]
-    fn every_batch_has_p_classes_and_k_items_of_each_that_differ_where_the_class_is_large_enough() {
-        for (sampler, sizes) in [
-            (pk(3, 4), &UNEVEN[..]),
-            (pk(5, 2), &[2, 3, 4, 5, 6]),
-            (pk(4, 3), &[5; 9]),
-        ] {
-            let Sampler::Pk(Pk {
-                classes: p,
-                per_class: k,
-            }) = sampler
-            else {
-                unreachable!()
-            };
-            let (_, labels) = data(sizes);
-            let mut draw = draw(&sampler, sizes, 1).unwrap();
-            for step in 0..200 {
-                let batch = draw.batch(step);
-                assert_eq!(batch.len(), draw.batch_size());
-                let mut of_class = BTreeMap::<u32, Vec<usize>>::new();
-                for item in batch {
-                    of_class
-                        .entry(labels[(item - 5) / 3])
-                        .or_default()
-                        .push(item);
-                }
-                assert_eq!(of_class.len(), p);
-                for (class, mut items) in of_class {
-                    assert_eq!(items.len(), k);
-                    items.sort_unstable();
-                    items.dedup();
-                    assert_eq!(
-                        items.len(),
-                        k.min(sizes[class as usize]),
-                        "class {class} at step {step}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_class_comes_once_before_any_comes_twice_within_an_epoch() {
-        for (sampler, sizes) in [
-            (pk(3, 4), &UNEVEN[..]),
-            (pk(4, 3), &[5; 9]),
-            (pk(2, 2), &[2; 7]),
-        ] {
-            let Sampler::Pk(Pk { per_class: k, .. }) = sampler else {
-                unreachable!()
-            };
-            let (_, labels) = data(sizes);
-            let usable = sizes.iter().filter(|&&size| size > 1).count();
-            let mut draw = draw(&sampler, sizes, 2).unwrap();
-            let epoch = draw.batches_per_epoch();
-            for first in [0, epoch, 2 * epoch] {
-                let drawn: Vec<u32> = (first..first + epoch)
-                    .flat_map(|step| {
-                        draw.batch(step)
-                            .into_iter()
-                            .step_by(k)
-                            .map(|item| labels[(item - 5) / 3])
-                            .collect::<Vec<_>>()
-                    })
-                    .collect();
-                assert!(drawn.len() >= usable);
-                for pass in drawn.chunks(usable) {
-                    let mut classes = pass.to_vec();
-                    classes.sort_unstable();
-                    classes.dedup();
-                    assert_eq!(classes.len(), pass.len());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_item_is_drawn_in_turn_and_a_single_item_never() {
-        let (items, labels) = data(&UNEVEN);
-        let mut draw = draw(&pk(3, 4), &UNEVEN, 3).unwrap();
-        assert_eq!(draw.left_out(), 1);
-        // The largest class needs 20 / 4 draws; two whole passes make an epoch of 4 batches.
-        assert_eq!(draw.batches_per_epoch(), 4);
-        let mut count = BTreeMap::<usize, usize>::new();
-        for step in 0..3 * draw.batches_per_epoch() {
-            for item in draw.batch(step) {
-                *count.entry(item).or_default() += 1;
-            }
-        }
-        for (item, label) in items.iter().zip(labels) {
-            assert_eq!(
-                count.contains_key(item),
-                UNEVEN[label as usize] > 1,
-                "item {item} of class {label}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_shuffled_epoch_holds_every_item_once_before_it_is_filled_up() {
-        let (items, _) = data(&UNEVEN);
-        let mut draw = draw(
-            &toml::from_str("[shuffled]\nbatch = 8").unwrap(),
-            &UNEVEN,
-            4,
-        )
-        .unwrap();
-        assert_eq!(draw.batches_per_epoch(), 6); // 46 items
-        let mut drawn: Vec<usize> = (6..12).flat_map(|step| draw.batch(step)).collect();
-        assert_eq!(drawn.len(), 48);
-        drawn.truncate(items.len());
-        drawn.sort_unstable();
-        assert_eq!(drawn, items);
-    }
-
-    #[test]
-    fn a_batch_larger_than_the_data_is_refused_with_both_numbers() {
-        for (sampler, words) in [
-            (
-                pk(16, 4),
-                "16 classes a batch, but only 6 classes have two or more items to train (1 have one)",
-            ),
-            (pk(6, 8), "a batch of 6 × 8 = 48 is more than the 45 items"),
-            (pk(2, usize::MAX), "more than the 45 items"),
-            (pk(2, 1), "classes = 2 and per_class = 1"),
-            (
-                toml::from_str("[shuffled]\nbatch = 47").unwrap(),
-                "a batch of 47 is more than the 46 items",
-            ),
-        ] {
-            let message = draw(&sampler, &UNEVEN, 0).unwrap_err().to_string();
-            assert!(message.contains(words), "{message}");
-        }
-        assert!(draw(&pk(2, 2), &[], 0).is_err());
-        assert!(
-            toml::from_str::<Sampler>("[shuffled]\nbatch = 0")
-                .unwrap_err()
-                .to_string()
-                .contains("nonzero")
-        );
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 const QUERIES: usize = 64;
 /// Gallery rows of one block: a block of similarities stays in the cache.
 const GALLERY: usize = 1024;
+/// Similarities of one block of whole rows: 16 MiB for each thread, or one row where that is longer.
+const ROWS: usize = 1 << 22;
 
 /// How alike two vectors are; larger is closer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,35 +147,71 @@ impl Search {
         results.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
+    /// Calls `work` with each query and its similarity to every gallery row, in parallel; results in the order of queries.
+    ///
+    /// Rows of similarities are made in blocks of bounded size: the matrix of all is never in memory.
+    pub fn rows<T: Send>(&self, work: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
+        let queries = (ROWS / self.gallery.count.max(1)).clamp(1, QUERIES);
+        let blocks = (0..self.query.count).step_by(queries).collect::<Vec<_>>();
+        let results = blocks.into_par_iter().map(|first| {
+            let count = queries.min(self.query.count - first);
+            let all = self.gallery.count;
+            let (mut rows, mut panel) = (vec![0.0; count * all], vec![0.0; count * GALLERY]);
+            for start in (0..all).step_by(GALLERY) {
+                let width = GALLERY.min(all - start);
+                let panel = &mut panel[..count * width];
+                self.panel((first, count), (start, width), panel);
+                for (row, scores) in rows.chunks_exact_mut(all).zip(panel.chunks_exact(width)) {
+                    row[start..start + width].copy_from_slice(scores);
+                }
+            }
+            let each = (0..count).map(|at| work(first + at, &rows[at * all..(at + 1) * all]));
+            each.collect::<Vec<_>>()
+        });
+        results.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
     /// The best `k` of each query of a block, as heaps.
     fn block(&self, first: usize, k: usize) -> Vec<Vec<Neighbor>> {
         let queries = QUERIES.min(self.query.count - first);
-        let rows = &self.query.rows[first * self.dim..(first + queries) * self.dim];
         let mut heaps = vec![Vec::with_capacity(k.min(self.gallery.count)); queries];
         let mut scores = vec![0.0; queries * GALLERY];
         for start in (0..self.gallery.count).step_by(GALLERY) {
             let width = GALLERY.min(self.gallery.count - start);
-            let gallery = &self.gallery.rows[start * self.dim..(start + width) * self.dim];
-            let product = MatMut::new(&mut scores[..queries * width], queries, width);
-            let (a, b) = (
-                Mat::new(rows, queries, self.dim),
-                Mat::new(gallery, width, self.dim),
-            );
-            gemm_sequential(product, Beta::Overwrite, 1.0, a, b.t());
-            for (at, heap) in heaps.iter_mut().enumerate() {
-                let scores = &mut scores[at * width..(at + 1) * width];
-                if self.similarity == Similarity::Euclidean {
-                    let own = self.query.squares[first + at];
-                    let squares = &self.gallery.squares[start..start + width];
-                    scores
-                        .iter_mut()
-                        .zip(squares)
-                        .for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
-                }
+            let scores = &mut scores[..queries * width];
+            self.panel((first, queries), (start, width), scores);
+            for (scores, heap) in scores.chunks_exact(width).zip(&mut heaps) {
                 top_k(scores, start as u32, k, heap);
             }
         }
         heaps
+    }
+
+    /// The similarities of some queries to some gallery rows, each given by the first and their number.
+    fn panel(
+        &self,
+        (first, queries): (usize, usize),
+        (start, width): (usize, usize),
+        scores: &mut [f32],
+    ) {
+        let rows = &self.query.rows[first * self.dim..(first + queries) * self.dim];
+        let gallery = &self.gallery.rows[start * self.dim..(start + width) * self.dim];
+        let (a, b) = (
+            Mat::new(rows, queries, self.dim),
+            Mat::new(gallery, width, self.dim),
+        );
+        let product = MatMut::new(scores, queries, width);
+        gemm_sequential(product, Beta::Overwrite, 1.0, a, b.t());
+        if self.similarity == Similarity::Euclidean {
+            for (at, scores) in scores.chunks_exact_mut(width).enumerate() {
+                let own = self.query.squares[first + at];
+                let squares = &self.gallery.squares[start..start + width];
+                scores
+                    .iter_mut()
+                    .zip(squares)
+                    .for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
+            }
+        }
     }
 }
 
@@ -272,6 +310,26 @@ mod tests {
                 for ((index, score), (wanted, value)) in found.row(at).zip(expected) {
                     assert_eq!(index, *wanted, "{similarity:?}, query {at}");
                     assert!((f64::from(score) - value).abs() < 1e-5, "{similarity:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_rows_hold_what_neighbors_say() {
+        let dim = 7;
+        let (query, gallery) = (random(70, dim, 1), random(2100, dim, 2));
+        for similarity in [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean] {
+            let matrices = (Mat::new(&query, 70, dim), Mat::new(&gallery, 2100, dim));
+            let search = Search::new(matrices.0, matrices.1, similarity).unwrap();
+            let rows = search.rows(|query, scores| (query, scores.to_vec()));
+            let found = neighbors(matrices.0, matrices.1, similarity, 9).unwrap();
+            assert_eq!(rows.len(), 70);
+            for (at, (query, scores)) in rows.iter().enumerate() {
+                assert_eq!((at, scores.len()), (*query, 2100));
+                for (index, score) in found.row(at) {
+                    assert_eq!(score, scores[index] + 0.0);
+                    assert!(scores.iter().filter(|s| **s > score).count() < 9);
                 }
             }
         }

@@ -11,7 +11,8 @@ pub struct VerificationPairs {
     /// verification: pairs of items, the list of Labeled Faces in the Wild or a table with the columns first, second and same.
     #[arg(long, value_name = "FILE")]
     pub pairs: Option<PathBuf>,
-    /// verification: rates of false accepts at which true accepts are told; the first is that of the folds and of --keep.
+    /// verification, identification: rates of false accepts at which true accepts are told; the first is that of the folds and
+    /// of --keep.
     #[arg(long, value_name = "RATE", value_delimiter = ',', value_parser = rate, default_value = "0.001,0.01,0.1")]
     pub far: Vec<f64>,
     /// verification: keeps the threshold of the first rate in the model folder, for `nearkin verify`.

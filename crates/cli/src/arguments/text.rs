@@ -193,6 +193,14 @@ pub enum Protocol {
     Retrieval,
     /// Images and features: are two items of the same class?
     Verification,
+    /// Images with cameras: CMC, mAP and mINP over the whole gallery, and CMC over one item an identity.
+    Reid,
+    /// Images and features: rank-1 among known identities, and DIR@FAR where some are unknown.
+    Identification,
+    /// Images and features: k-NN accuracy, balanced accuracy, silhouette and Davies–Bouldin of the classes.
+    FewShot,
+    /// Images and features: is the positive nearer than 1 and than 71 negatives?
+    NWay,
     /// Semantic textual similarity: correlation with scores.
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.

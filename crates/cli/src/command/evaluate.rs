@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use super::verification;
+use super::{items, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -22,25 +22,46 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if pairs && arguments.protocol != Some(Protocol::Verification) {
         return Err(Failure::usage("--pairs goes with --protocol verification"));
     }
+    if let Some(text) = arguments.items.misplaced(arguments.protocol) {
+        return Err(Failure::usage(text));
+    }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);
     }
     let of_texts = match arguments.protocol {
-        None | Some(Protocol::Retrieval | Protocol::Verification) => None,
-        Some(_) => Some("this --protocol"),
+        Some(
+            Protocol::Sts
+            | Protocol::Pairs
+            | Protocol::Triplets
+            | Protocol::Ir
+            | Protocol::Senteval,
+        ) => Some("this --protocol"),
+        _ => None,
     };
     text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
-    let (feed, indices, what) = data(arguments, &subject)?;
-    if arguments.protocol == Some(Protocol::Verification) {
-        return verification::run(arguments, &subject, &feed, json);
+    let data = data(arguments, &subject)?;
+    match arguments.protocol {
+        Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
+        None | Some(Protocol::Retrieval) => retrieval(&subject, &data, json),
+        Some(protocol) => items::run(arguments, protocol, (&subject, &data), json),
     }
-    let embedded = subject.embed(&feed, &indices)?;
+}
+
+/// Every item searches all others, of the model and of the raw input.
+fn retrieval(subject: &Subject, data: &Data, json: bool) -> Result<(), Failure> {
+    let Data {
+        feed,
+        indices,
+        what,
+        ..
+    } = data;
+    let embedded = subject.embed(feed, indices)?;
     let bar = activity("measuring the model");
     let trained = measure(&embedded)?;
     bar.set_message("measuring the raw input");
-    let raw = measure(&pixels(&feed, &indices).map_err(with_remedy)?)?;
+    let raw = measure(&pixels(feed, indices).map_err(with_remedy)?)?;
     bar.finish_and_clear();
     if json {
         let value = serde_json::json!({ "data": what, "raw": raw, "model": trained, "damaged": feed.damaged() });
@@ -55,15 +76,41 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         ("model", &trained),
     ]))?;
     output::line(trained.retrieval.convention)?;
+    if let (Some(raw), Some(model)) = (raw.clustering, trained.clustering) {
+        output::line(format_args!(
+            "k-means with {} clusters, mean over {} seeds: pairwise F1 {:.1} of the raw input, {:.1} of the model",
+            model.clusters,
+            model.seeds,
+            100.0 * raw.f1,
+            100.0 * model.f1
+        ))?;
+    }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
 
-fn data(arguments: &Evaluate, subject: &Subject) -> Result<(Feed, Vec<usize>, String), Failure> {
+/// What is measured.
+pub struct Data {
+    /// The items.
+    pub feed: Feed,
+    /// Those that are measured.
+    pub indices: Vec<usize>,
+    /// Those that trained the model, where its recipe says so.
+    pub trained: Vec<usize>,
+    /// All of it in words.
+    pub what: String,
+}
+
+fn data(arguments: &Evaluate, subject: &Subject) -> Result<Data, Failure> {
     if let Some(path) = &arguments.data {
         let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
         let indices = (0..dataset.len()).collect();
         let what = format!("all of {}", summary(&dataset));
-        return Ok((subject.feed(dataset)?, indices, what));
+        return Ok(Data {
+            feed: subject.feed(dataset)?,
+            indices,
+            trained: Vec::new(),
+            what,
+        });
     }
     let Some(document) = subject.recipe()? else {
         return Err(Failure::usage(format!(
@@ -74,10 +121,20 @@ fn data(arguments: &Evaluate, subject: &Subject) -> Result<(Feed, Vec<usize>, St
     let setup = Setup::new(document.recipe()?)?;
     let (part, indices) = setup.measured();
     let what = format!("the {part} part of {}", setup.feed.dataset().name);
-    Ok((setup.feed.clone(), indices.to_vec(), what))
+    Ok(Data {
+        feed: setup.feed.clone(),
+        indices: indices.to_vec(),
+        trained: setup.parts.train.clone(),
+        what,
+    })
 }
 
 fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
     let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
-    Ok(evaluate(matrix, &embedded.labels, &Options::default())?)
+    // As many runs of k-means as the papers average over.
+    let options = Options {
+        cluster_seeds: 10,
+        ..Options::default()
+    };
+    Ok(evaluate(matrix, &embedded.labels, &options)?)
 }

@@ -26,11 +26,23 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     match arguments.what {
-        Listed::Losses => entries(catalogue::losses(), json),
+        Listed::Losses => entries(
+            &[catalogue::losses(), catalogue::logit_losses()].concat(),
+            json,
+        ),
         Listed::Miners => entries(catalogue::miners(), json),
         Listed::Distances => entries(catalogue::distances(), json),
         Listed::Reducers => entries(catalogue::reducers(), json),
         Listed::Regularizers => entries(catalogue::regularizers(), json),
+        Listed::Samplers => {
+            let samplers = nearkin::sampler::Sampler::catalogue().into_iter();
+            lines(
+                &samplers
+                    .map(|(name, about, default)| line(name, about, &default))
+                    .collect::<Vec<_>>(),
+                json,
+            )
+        }
         Listed::Networks => {
             let networks = nearkin::Network::catalogue().into_iter();
             lines(

@@ -4,6 +4,7 @@ pub mod embed;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
+mod items;
 pub mod list;
 pub mod quickstart;
 pub mod recipe;

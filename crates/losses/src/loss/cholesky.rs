@@ -1,4 +1,5 @@
-//! Linear systems of a positive definite matrix, in `f64`.
+//! Linear systems of a well-conditioned positive definite matrix: computed in `f64`, the factor stored in `f32`, so that it
+//! takes half the memory of a matrix of pairs.
 
 use rayon::prelude::*;
 
@@ -8,7 +9,7 @@ pub(super) const LANES: usize = 16;
 /// `A = C Cᵀ`.
 pub(super) struct Cholesky {
     /// The rows of `C` up to the diagonal, one after another.
-    rows: Vec<f64>,
+    rows: Vec<f32>,
 }
 
 /// Where row `i` of a triangle begins.
@@ -36,12 +37,13 @@ impl Cholesky {
                 let (above, rest) = factor.rows.split_at_mut(start(i));
                 let row = &mut rest[..=i];
                 let solved = row.iter_mut().zip(&x);
-                solved.for_each(|(c, x)| *c = x[i - first]);
+                solved.for_each(|(c, x)| *c = x[i - first] as f32);
                 for j in first..i {
                     let other = &above[start(j)..];
-                    row[j] = (entry(i, j) - dot(&row[..j], &other[..j])) / other[j];
+                    let rest = entry(i, j) - dot(&row[..j], &other[..j]);
+                    row[j] = (rest / f64::from(other[j])) as f32;
                 }
-                row[i] = (entry(i, i) - dot(&row[..i], &row[..i])).sqrt();
+                row[i] = (entry(i, i) - dot(&row[..i], &row[..i])).sqrt() as f32;
             }
         }
         factor
@@ -59,7 +61,7 @@ impl Cholesky {
             let (row, pivot) = self.row(i);
             let mut sum = x[i];
             for (c, y) in row.iter().zip(&*x) {
-                subtract(&mut sum, *c, y);
+                subtract(&mut sum, f64::from(*c), y);
             }
             x[i] = sum.map(|y| y / pivot);
         }
@@ -72,15 +74,15 @@ impl Cholesky {
             let known = x[i].map(|x| x / pivot);
             x[i] = known;
             for (c, x) in row.iter().zip(&mut *x) {
-                subtract(x, *c, &known);
+                subtract(x, f64::from(*c), &known);
             }
         }
     }
 
     /// Row `i` of `C` left of the diagonal, and its entry there.
-    fn row(&self, i: usize) -> (&[f64], f64) {
+    fn row(&self, i: usize) -> (&[f32], f64) {
         let row = &self.rows[start(i)..];
-        (&row[..i], row[i])
+        (&row[..i], f64::from(row[i]))
     }
 }
 
@@ -89,14 +91,14 @@ fn subtract(x: &mut [f64; LANES], c: f64, y: &[f64; LANES]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x -= c * y);
 }
 
-/// The inner product of two rows of one length.
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The inner product of two rows of one length, of `f32` or `f64`.
+pub(super) fn dot<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = a.remainder().iter().zip(b.remainder());
-    let rest: f64 = rest.map(|(a, b)| a * b).sum();
+    let rest: f64 = rest.map(|(&a, &b)| a.into() * b.into()).sum();
     for (a, b) in a.zip(b) {
-        let products = a.iter().zip(b).map(|(a, b)| a * b);
+        let products = a.iter().zip(b).map(|(&a, &b)| a.into() * b.into());
         lanes.iter_mut().zip(products).for_each(|(s, p)| *s += p);
     }
     rest + lanes.iter().sum::<f64>()

@@ -1,5 +1,5 @@
 //! Random walks over the rows of a square pair matrix: how often they meet, and its gradient. Both go by blocks of rows, so
-//! that the only matrix in `f64` is half of a factor.
+//! that no matrix is in `f64`; the share of a walk that goes on, below one, bounds how much the `f32` of the factor matters.
 
 use super::cholesky::{Cholesky, LANES};
 use super::class_softmax::column_sums;

@@ -5,24 +5,55 @@
 //! R = 0 are excluded from every mean and counted. Ties go to the smaller index.
 
 mod bootstrap;
+mod class_distances;
+mod davies_bouldin;
+mod draws;
+mod enrollment;
+mod few_shot;
+mod identification;
+mod k_nn;
 mod kmeans;
 mod lfw;
+mod n_way;
 mod nmi;
+mod pairwise_f1;
+mod query_expansion;
+mod ranks;
+mod reid;
+mod rerank;
 mod retrieval;
 mod roc;
+mod silhouette;
 mod verification;
+mod videos;
 
 pub use bootstrap::Estimate;
 pub(crate) use bootstrap::estimates;
+pub use class_distances::{ClassDistances, Spread, class_distances};
+pub use davies_bouldin::davies_bouldin;
+pub use draws::OverDraws;
+pub use enrollment::{
+    Enrolled, IdentificationDraws, IdentificationOptions, enroll, identification_draws,
+};
+pub use few_shot::{FewShot, Labeled, References, few_shot};
+pub use identification::{Detected, Identification, identification};
+pub use k_nn::{KNearest, k_nearest};
 pub use kmeans::{Clusters, kmeans};
 pub use lfw::{FoldScores, OverFolds, over_folds};
+pub use n_way::{NWay, n_way};
 pub use nmi::normalized_mutual_information;
+pub use pairwise_f1::pairwise_f1;
+pub use query_expansion::QueryExpansion;
+pub use reid::{Ranking, Reid, ReidOptions, Seen, reid};
+pub use rerank::KReciprocal;
 pub use retrieval::{Retrieval, retrieval};
 pub use roc::{At, Point, Roc};
+pub use silhouette::silhouette;
 pub use verification::{
     Accepted, Calibration, Verification, VerificationOptions, calibrate, squared_distances,
     verification,
 };
+pub use videos::video_distances;
 
 use crate::search::Similarity;
 use nearkin_kernels::{Mat, normalize_rows};
@@ -72,6 +103,28 @@ pub enum EvaluateError {
         folds: usize,
         /// The first that is not so.
         fold: usize,
+    },
+    /// More classes are needed.
+    #[error("{needed} classes are needed, but there are {found}")]
+    TooFewClasses {
+        /// Classes needed.
+        needed: usize,
+        /// Classes there are.
+        found: usize,
+    },
+    /// A class has too few items to take some of them for references.
+    #[error("{shots} items of each class are references, but no class has more")]
+    TooFewShots {
+        /// References of each class.
+        shots: usize,
+    },
+    /// A number that stands for no item.
+    #[error("number {item} is asked for, but there are {items}")]
+    NoSuchItem {
+        /// The number.
+        item: usize,
+        /// How many there are.
+        items: usize,
     },
     /// Queries and gallery have different widths.
     #[error("queries have {query} numbers, the gallery {gallery}")]
@@ -145,6 +198,10 @@ pub struct Clustering {
     pub nmi: f64,
     /// Standard deviation over the seeds.
     pub nmi_std: f64,
+    /// Pairwise F1, mean over the seeds.
+    pub f1: f64,
+    /// Standard deviation over the seeds.
+    pub f1_std: f64,
     /// Clusters, as many as classes.
     pub clusters: usize,
     /// Seeds.
@@ -203,18 +260,17 @@ fn clustering(embeddings: Mat, labels: &[u32], clusters: usize, options: &Option
     }
     let matrix = Mat::new(&unit, embeddings.rows, embeddings.cols);
     let score = |seed: u64| {
-        normalized_mutual_information(
-            &kmeans(matrix, clusters, options.seed + seed).assigned,
-            labels,
-        )
+        let assigned = kmeans(matrix, clusters, options.seed + seed).assigned;
+        let nmi = normalized_mutual_information(&assigned, labels);
+        (nmi, pairwise_f1(&assigned, labels))
     };
-    let scores: Vec<f64> = (0..options.cluster_seeds).map(score).collect();
-    let count = scores.len() as f64;
-    let mean = scores.iter().sum::<f64>() / count;
-    let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    let (nmi, f1): (Vec<f64>, Vec<f64>) = (0..options.cluster_seeds).map(score).unzip();
+    let [nmi, f1] = [nmi, f1].map(|scores| OverDraws::of(&scores));
     Clustering {
-        nmi: mean,
-        nmi_std: variance.sqrt(),
+        nmi: nmi.mean,
+        nmi_std: nmi.std,
+        f1: f1.mean,
+        f1_std: f1.std,
         clusters,
         seeds: options.cluster_seeds,
     }
@@ -291,6 +347,46 @@ pub fn metrics() -> &'static [Metric] {
             name: "NMI",
             definition: "2 I(clusters; classes) / (H(clusters) + H(classes)), k-means with as many clusters as classes",
             convention: "arithmetic mean of entropies; mean and deviation over k-means seeds",
+        },
+        Metric {
+            name: "F1",
+            definition: "2 P R / (P + R) over pairs of items: one cluster and one class; the clusters of NMI",
+            convention: "mean and deviation over k-means seeds (Song et al. 2016)",
+        },
+        Metric {
+            name: "CMC@k, mAP, mINP",
+            definition: "a match among the first k; average precision; R / rank of the last match",
+            convention: "Market-1501's: items of the query's identity and camera are dropped, queries without a match left out",
+        },
+        Metric {
+            name: "single shot CMC@k",
+            definition: "a match among the first k of a gallery with one item an identity",
+            convention: "CUHK03's: of another camera than the query's, drawn anew for each query; mean and deviation over 10 draws",
+        },
+        Metric {
+            name: "rank-k, DIR@FAR",
+            definition: "own identity among the k nearest; own identity nearest and above the threshold that FAR of the impostors pass",
+            convention: "one gallery item an identity, drawn at random; mean and deviation over 10 draws",
+        },
+        Metric {
+            name: "VRF(neg = n)",
+            definition: "a positive nearer than n items of n other classes, all drawn at random",
+            convention: "the N-pair paper's; ties fail; mean and deviation over 10 draws",
+        },
+        Metric {
+            name: "k-NN accuracy, BAC",
+            definition: "the class that most of the k nearest references have; mean over classes of their shares",
+            convention: "scikit-learn's: Euclidean distance of vectors as they are, k = 5, ties to the smallest label",
+        },
+        Metric {
+            name: "silhouette, Davies–Bouldin",
+            definition: "mean of (b − a) / max(a, b); mean over classes of the worst (S_i + S_j) / M_ij",
+            convention: "of true classes, Euclidean, as scikit-learn",
+        },
+        Metric {
+            name: "intra, inter",
+            definition: "mean ± deviation of ‖u − v‖ / 2 over all pairs of the same and of different classes",
+            convention: "unit vectors, from 0 to 1",
         },
         Metric {
             name: "accuracy, VAL@FAR over folds",

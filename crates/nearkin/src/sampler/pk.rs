@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, SamplerError, permutation};
+use super::turns::turns;
+use super::{Pool, Purpose, SamplerError, Shape, permutation};
 
 /// Batches of P classes and K items of each, class by class.
 ///
@@ -10,6 +11,8 @@ use super::{Purpose, SamplerError, permutation};
 /// in turn: all are drawn before one comes again, except that the last draw of a round is filled up from the
 /// round's beginning where K does not divide the class. An item is twice in one batch only where its class has fewer
 /// than K. Classes with a single item are left out and counted.
+///
+/// With the N-pair loss this is its N × M construction: N classes, M items of each.
 ///
 /// # Reference
 /// Hermans, Beyer, Leibe: In Defense of the Triplet Loss for Person Re-Identification, 2017, section 2 (PK batches).
@@ -54,10 +57,10 @@ pub(super) struct Classes {
 }
 
 impl Classes {
+    /// The classes of a pool, for the sampler of this name.
     pub(super) fn new(
         pk: Pk,
-        items: &[usize],
-        labels: &[u32],
+        (sampler, pool): (&'static str, Pool<'_>),
         seed: u64,
     ) -> Result<Self, SamplerError> {
         let Pk {
@@ -66,15 +69,19 @@ impl Classes {
         } = pk;
         if p < 2 || k < 2 {
             return Err(SamplerError::TooSmall {
+                sampler,
                 classes: p,
                 per_class: k,
             });
         }
-        let mut items_of = items_of_class(items, labels);
+        let places = pool.places_of_classes().into_iter();
+        let items = |places: Vec<usize>| places.into_iter().map(|at| pool.items[at]).collect();
+        let mut items_of: Vec<Vec<usize>> = places.map(items).collect();
         let singletons = items_of.iter().filter(|items| items.len() == 1).count();
         items_of.retain(|items| items.len() >= 2);
         if items_of.len() < p {
             return Err(SamplerError::TooFewClasses {
+                sampler,
                 asked: p,
                 usable: items_of.len(),
                 singletons,
@@ -106,17 +113,20 @@ impl Classes {
         })
     }
 
-    pub(super) fn batches_per_epoch(&self) -> u64 {
-        self.batches as u64
-    }
-
-    pub(super) fn singletons(&self) -> usize {
-        self.singletons
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            batch_size: self.p * self.k,
+            batches_per_epoch: self.batches as u64,
+            left_out: self.singletons,
+        }
     }
 
     pub(super) fn batch(&mut self, epoch: u64, place: usize) -> Vec<usize> {
         if self.epoch != Some(epoch) {
-            self.slots = self.classes_of_epoch(epoch);
+            self.slots = turns(self.items_of.len(), self.p, self.batches, |pass| {
+                let of = [epoch, pass];
+                permutation(self.items_of.len(), self.seed, Purpose::ClassesOfPass, of)
+            });
             self.epoch = Some(epoch);
         }
         let mut batch = Vec::with_capacity(self.p * self.k);
@@ -125,31 +135,6 @@ impl Classes {
             self.draw(class, epoch, slot / self.items_of.len(), &mut batch);
         }
         batch
-    }
-
-    /// The class of every slot of an epoch: pass after pass, each a permutation of the classes.
-    ///
-    /// Where a batch straddles two passes, the classes that it already has are moved behind those it still needs.
-    fn classes_of_epoch(&self, epoch: u64) -> Vec<u32> {
-        let count = self.items_of.len();
-        let len = self.batches * self.p;
-        let mut slots: Vec<u32> = Vec::with_capacity(len.next_multiple_of(count));
-        for pass in 0..len.div_ceil(count) as u64 {
-            let order = permutation(count, self.seed, Purpose::ClassesOfPass, [epoch, pass]);
-            let begun = slots.len() % self.p;
-            let taken: Vec<u32> = slots[slots.len() - begun..].to_vec();
-            let needed = if begun == 0 { 0 } else { self.p - begun };
-            let first: Vec<u32> = order
-                .iter()
-                .copied()
-                .filter(|class| !taken.contains(class))
-                .take(needed)
-                .collect();
-            slots.extend(&first);
-            slots.extend(order.iter().filter(|class| !first.contains(class)));
-        }
-        slots.truncate(len);
-        slots
     }
 
     /// Appends K items of a class.
@@ -186,14 +171,4 @@ impl Classes {
             batch.extend((0..self.k).map(|i| items[order[i % items.len()] as usize]));
         }
     }
-}
-
-/// The items of each class, by label.
-fn items_of_class(items: &[usize], labels: &[u32]) -> Vec<Vec<usize>> {
-    let classes = labels.iter().max().map_or(0, |&top| top as usize + 1);
-    let mut items_of = vec![Vec::new(); classes];
-    for (&item, &label) in items.iter().zip(labels) {
-        items_of[label as usize].push(item);
-    }
-    items_of
 }

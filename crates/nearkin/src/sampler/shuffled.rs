@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, SamplerError, permutation};
+use super::{Purpose, SamplerError, Shape, permutation};
 
 /// Batches of items in random order, each item once an epoch, whatever its class.
 ///
@@ -49,8 +49,12 @@ impl Order {
         })
     }
 
-    pub(super) fn batches_per_epoch(&self) -> u64 {
-        self.items.len().div_ceil(self.batch) as u64
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            batch_size: self.batch,
+            batches_per_epoch: self.items.len().div_ceil(self.batch) as u64,
+            left_out: 0,
+        }
     }
 
     pub(super) fn batch(&mut self, epoch: u64, place: usize) -> Vec<usize> {

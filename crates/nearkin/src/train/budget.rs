@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub fn plan_steps(task: &impl Task, budget: Duration) -> Result<NonZeroU64> {
     let started = Instant::now();
     let train = task.course().train;
-    let step = step_time(task)? * train.accumulate.get() as f64;
+    let step = step_time(task)?;
     let costs = task.costs()?;
     let watched = costs.watch / train.evaluate_every.get() as f64;
     let left = budget.as_secs_f64() * 0.9 - started.elapsed().as_secs_f64() - costs.report;
@@ -25,15 +25,23 @@ pub fn plan_steps(task: &impl Task, budget: Duration) -> Result<NonZeroU64> {
     Ok(NonZeroU64::new(fitting.min(train.steps.get())).unwrap_or(NonZeroU64::MIN))
 }
 
-/// Seconds of one batch: read, passed, and its step made.
+/// Seconds of one step: its batches read and passed, and its share of a look at the weights that decide them.
 fn step_time(task: &impl Task) -> Result<f64> {
     const PROBES: u32 = 5;
     let course = task.course();
     let mut learner = Learner::new(task)?;
     let mut optimizer = Optimize::new(course, learner.parameters())?;
-    let batches = Prefetch::start(task.batches()?, 0);
+    let started = Instant::now();
+    let round = task.round(&learner.model, 0)?;
+    let accumulate = f64::from(course.train.accumulate.get());
+    let steps_of_round = round
+        .as_ref()
+        .map_or(1.0, |r| r.batches.len() as f64 / accumulate);
+    let mined = started.elapsed().as_secs_f64() / steps_of_round;
+    let probes = 0..u64::from(PROBES) + 1;
+    let batches = Prefetch::start(task.batches(round)?, probes.clone());
     let mut timed = Duration::ZERO;
-    for probe in 0..=u64::from(PROBES) {
+    for probe in probes {
         let started = Instant::now();
         let measured = task.gradient(&mut learner, &batches.next()?, probe)?;
         optimizer.step(course, probe, learner.parameters(), &measured.gradients)?;
@@ -44,5 +52,5 @@ fn step_time(task: &impl Task) -> Result<f64> {
             started.elapsed()
         };
     }
-    Ok((timed / PROBES).as_secs_f64())
+    Ok((timed / PROBES).as_secs_f64() * accumulate + mined)
 }

@@ -4,17 +4,18 @@
 //! RUN/recipe.toml               the resolved recipe
 //! RUN/metrics.jsonl             one line a step, one an evaluation
 //! RUN/checkpoints/step-N/       model.safetensors (weights), optimizer.safetensors, loss.safetensors (proxies, memory),
-//!                               averages.safetensors, state.json
+//!                               averages.safetensors, round.json (batches that earlier weights decided), state.json
 //! RUN/checkpoints/best-N/       weights and loss with the best validation so far
 //! RUN/model/                    the finished model
 //! ```
 //! A checkpoint is made in a folder of another name and renamed when whole, so that a folder named
 //! `step-N` is never half written, also after a crash of the machine: files and folders are flushed
 //! to the disk before an older checkpoint is removed. Sampling and every random draw are functions of the seed and the
-//! step, so that the step's number is all of their state.
+//! step, so that the step's number is all of their state, but for batches that weights decided some steps ago.
 
 use super::{Learner, Trained};
 use crate::error::{Error, Result};
+use crate::sampler::Round;
 use nearkin_encoder::parameters::{Parameter, Parameters};
 use nearkin_encoder::weights::{self, Tensors};
 use serde::{Deserialize, Serialize};
@@ -56,12 +57,15 @@ pub struct State<'a, M> {
     pub optimizer: Tensors,
     /// Running averages of the weights, where the recipe asks for them.
     pub averages: Option<&'a Parameters>,
+    /// The batches that earlier weights decided and that are still to come.
+    pub round: Option<&'a Round>,
 }
 
 const WEIGHTS: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const LOSS: &str = "loss.safetensors";
 const AVERAGES: &str = "averages.safetensors";
+const ROUND: &str = "round.json";
 const STATE: &str = "state.json";
 
 /// The folder of the checkpoints of a run.
@@ -93,6 +97,10 @@ pub fn save<M: Trained>(run: &Path, state: &State<'_, M>, progress: &Progress) -
         weights::write(&state.optimizer, &partial.join(OPTIMIZER))?;
         if let Some(averages) = state.averages {
             weights::write(&named(averages), &partial.join(AVERAGES))?;
+        }
+        if let Some(round) = state.round {
+            let text = serde_json::to_vec(round).map_err(std::io::Error::from)?;
+            weights::write_beside(&partial.join(ROUND), &text)?;
         }
         write_json(&partial.join(STATE), progress)
     })?;
@@ -190,6 +198,23 @@ pub fn restore<M: Trained>(
         restore_named(averages, &path.join(AVERAGES))?;
     }
     Ok(weights::read(&path.join(OPTIMIZER))?)
+}
+
+/// The batches that a checkpoint keeps for the steps after it, if it does.
+///
+/// # Errors
+/// The file cannot be read or is damaged.
+pub fn restore_round(path: &Path) -> Result<Option<Round>> {
+    let path = path.join(ROUND);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs_err::read_to_string(&path)?;
+    let damaged = |e: serde_json::Error| Error::Run {
+        path,
+        reason: e.to_string(),
+    };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
 }
 
 /// Reads what the losses learned and remember from a folder of a model.

@@ -7,6 +7,7 @@ use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
 use crate::feed::{Batch, Changes};
+use crate::sampler::Round;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, Model};
 use nearkin_kernels::Mat;
@@ -90,12 +91,33 @@ impl Task for Setup {
         Ok(vec![loss])
     }
 
-    fn batches(&self) -> Result<impl FnMut(u64) -> Result<Batch> + Send + 'static> {
-        let mut draw = self.draw()?;
+    fn round(&self, model: &Model, step: u64) -> Result<Option<Round>> {
+        let every = self.recipe.sampler.mined_every();
+        if !every.is_some_and(|every| step.is_multiple_of(every)) {
+            return Ok(None);
+        }
+        let accumulate = u64::from(self.recipe.train.accumulate.get());
+        let numbers = step * accumulate..(step + every.unwrap_or(1)) * accumulate;
+        let mut embed = |items: &[usize]| embed(model, &self.feed, items, &mut |_| {});
+        let round = self.mine()?.map(|mine| mine.round(numbers, &mut embed));
+        round.transpose()
+    }
+
+    fn batches(
+        &self,
+        round: Option<Round>,
+    ) -> Result<impl FnMut(u64) -> Result<Batch> + Send + 'static> {
+        let mut items: Box<dyn FnMut(u64) -> Vec<usize> + Send> = if let Some(round) = round {
+            round.check(self.feed.dataset().len())?;
+            Box::new(move |number| round.batch(number).to_vec())
+        } else {
+            let mut draw = self.draw()?;
+            Box::new(move |number| draw.batch(number))
+        };
         let (feed, augment) = (self.feed.clone(), self.recipe.augment.clone());
         let (seed, classes) = (self.recipe.seed, self.classes.clone());
         Ok(move |step| {
-            let items = draw.batch(step);
+            let items = items(step);
             let changes = Changes {
                 augment: &augment,
                 seed,

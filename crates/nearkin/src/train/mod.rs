@@ -24,6 +24,7 @@ pub use task::{Costs, Course, Kept, Task, Trained, Watched};
 use crate::error::{Error, Result};
 use crate::optimize::{self, Gradients, Optimize};
 use crate::prefetch::Prefetch;
+use crate::sampler::Round;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
 use nearkin_encoder::host::Host;
@@ -81,6 +82,8 @@ struct Run<'a, T: Task> {
     averages: Option<T::Model>,
     optimizer: Optimize,
     progress: Progress,
+    /// The batches that weights decided, until they are looked at again.
+    round: Option<Round>,
     journal: Journal,
     control: Control<'a>,
     warned_of_collapse: bool,
@@ -128,7 +131,9 @@ impl<'a, T: Task> Run<'a, T> {
             threads,
             ..Progress::default()
         };
+        let mut round = None;
         if let Some((path, stored)) = checkpoint::newest(folder)? {
+            round = checkpoint::restore_round(&path)?;
             let averages = averages.as_ref().map(Trained::parameters);
             let tensors = checkpoint::restore(&path, &mut learner, averages)?;
             let restored = optimizer.restore(course, learner.parameters(), &tensors);
@@ -156,6 +161,7 @@ impl<'a, T: Task> Run<'a, T> {
             averages,
             optimizer,
             progress,
+            round,
             journal,
             control,
             warned_of_collapse: false,
@@ -166,14 +172,18 @@ impl<'a, T: Task> Run<'a, T> {
     /// The loop: batch → embed → mine → loss → backward → step.
     fn steps(&mut self) -> Result<Ended> {
         let (train, steps) = (self.course.train, self.course.train.steps.get());
-        let first = self.progress.step * u64::from(train.accumulate.get());
-        let batches = Prefetch::start(self.task.batches()?, first);
+        let mut batches = None;
         while self.progress.step < steps && !self.has_waited_enough() {
             if self.control.stop.load(Ordering::Relaxed) {
                 self.checkpoint()?;
                 return Ok(Ended::OnRequest);
             }
-            let record = self.step(&batches).map_err(|e| self.blame(e))?;
+            if let Some(round) = self.task.round(&self.learner.model, self.progress.step)? {
+                (self.round, batches) = (Some(round), None);
+            }
+            let ahead = batches.take().map_or_else(|| self.read_ahead(), Ok)?;
+            let record = self.step(&ahead).map_err(|e| self.blame(e))?;
+            batches = Some(ahead);
             self.journal.write(&record)?;
             (self.control.observer)(Event::Step(&record, steps));
             let step = self.progress.step;
@@ -183,6 +193,21 @@ impl<'a, T: Task> Run<'a, T> {
             }
         }
         Ok(Ended::AtTheEnd)
+    }
+
+    /// Batches from the step under way on: to the end of the round, or of the run.
+    fn read_ahead(&self) -> Result<Prefetch<T::Batch>> {
+        let (train, accumulate) = (
+            self.course.train,
+            u64::from(self.course.train.accumulate.get()),
+        );
+        let last = train.steps.get().saturating_mul(accumulate);
+        let end = self.round.as_ref().map_or(last, Round::end);
+        let first = self.progress.step * accumulate;
+        Ok(Prefetch::start(
+            self.task.batches(self.round.clone())?,
+            first..end,
+        ))
     }
 
     /// Whether so many evaluations brought nothing better that the run ends early. A matter of the
@@ -368,6 +393,7 @@ impl<'a, T: Task> Run<'a, T> {
                 .optimizer
                 .tensors(self.course, self.learner.parameters()),
             averages: self.averages.as_ref().map(Trained::parameters),
+            round: self.round.as_ref(),
         };
         let path = checkpoint::save(&self.folder, &state, &self.progress)?;
         (self.control.observer)(Event::Checkpoint(&path));

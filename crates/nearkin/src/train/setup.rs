@@ -5,11 +5,11 @@ use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed::{Feed, feature_input};
 use crate::recipe::{Recipe, Train};
-use crate::sampler::Draw;
+use crate::sampler::{Draw, Mine, Pool, Sampler};
 use crate::split::Parts;
 use nearkin_encoder::model::Input;
 use nearkin_encoder::{Model, Parameters};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A recipe with its data opened and split.
@@ -46,7 +46,9 @@ impl Setup {
             classes,
         };
         setup.check_parts()?;
-        setup.draw()?;
+        if setup.mine()?.is_none() {
+            setup.draw()?;
+        }
         check_rates(&setup.recipe.train, Learner::new(&setup)?.parameters())?;
         Ok(setup)
     }
@@ -102,13 +104,81 @@ impl Setup {
         }
     }
 
-    /// What decides the batches.
+    /// What decides the batches, where no weights do.
     pub(super) fn draw(&self) -> Result<Draw> {
-        let labels = &self.feed.dataset().labels;
-        let labels: Vec<u32> = self.parts.train.iter().map(|&item| labels[item]).collect();
-        let (sampler, seed) = (&self.recipe.sampler, self.recipe.seed);
-        Ok(Draw::new(sampler, &self.parts.train, &labels, seed)?)
+        let known = Known::new(self.feed.dataset(), &self.parts.train, &self.recipe.sampler);
+        let pool = known.pool(&self.parts.train);
+        Ok(Draw::new(&self.recipe.sampler, pool, self.recipe.seed)?)
     }
+
+    /// What decides the batches, where weights do.
+    pub(super) fn mine(&self) -> Result<Option<Mine>> {
+        let Some(every) = self.recipe.sampler.mined_every() else {
+            return Ok(None);
+        };
+        let known = Known::new(self.feed.dataset(), &self.parts.train, &self.recipe.sampler);
+        let pool = known.pool(&self.parts.train);
+        let batches = every * u64::from(self.recipe.train.accumulate.get());
+        Ok(Mine::new(
+            &self.recipe.sampler,
+            pool,
+            batches,
+            self.recipe.seed,
+        )?)
+    }
+}
+
+/// What is known of the items that train.
+struct Known {
+    labels: Vec<u32>,
+    cameras: Option<Vec<u32>>,
+    super_classes: Option<Vec<u32>>,
+}
+
+impl Known {
+    fn new(data: &Dataset, train: &[usize], sampler: &Sampler) -> Self {
+        let labels = train.iter().map(|&item| data.labels[item]).collect();
+        let supers = match sampler {
+            Sampler::Hierarchical(_) => super_classes(&data.classes),
+            _ => None,
+        };
+        let of_items = |of: Vec<u32>| {
+            train
+                .iter()
+                .map(|&item| of[data.labels[item] as usize])
+                .collect()
+        };
+        let cameras = data.cameras.as_ref();
+        let cameras = cameras.map(|of| train.iter().map(|&item| of[item]).collect());
+        Self {
+            labels,
+            cameras,
+            super_classes: supers.map(of_items),
+        }
+    }
+
+    fn pool<'a>(&'a self, train: &'a [usize]) -> Pool<'a> {
+        Pool {
+            cameras: self.cameras.as_deref(),
+            super_classes: self.super_classes.as_deref(),
+            ..Pool::new(train, &self.labels)
+        }
+    }
+}
+
+/// The number of each class's super-class, which stands before the first slash of its name; none where no name has a slash.
+fn super_classes(classes: &[String]) -> Option<Vec<u32>> {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let of = classes.iter().map(|class| {
+        let top = class.split('/').next().unwrap_or(class);
+        let next = numbers.len() as u32;
+        *numbers.entry(top).or_insert(next)
+    });
+    let of = of.collect();
+    classes
+        .iter()
+        .any(|class| class.contains('/'))
+        .then_some(of)
 }
 
 /// A factor that matches no parameter is a misspelled name.

@@ -5,6 +5,7 @@ use super::loss::LearnedLoss;
 use super::{Event, Learner};
 use crate::error::Result;
 use crate::recipe::{Optimizer, Schedule, Train};
+use crate::sampler::Round;
 use nearkin_encoder::parameters::Parameters;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -102,11 +103,22 @@ pub trait Task {
     /// The names of the losses, for messages.
     fn loss_names(&self) -> String;
 
-    /// What makes the batch of each number.
+    /// The batches that begin with this optimizer step, where weights decide them and are looked at now.
+    ///
+    /// # Errors
+    /// Items cannot be embedded, or the batches not be drawn.
+    fn round(&self, _model: &Self::Model, _step: u64) -> Result<Option<Round>> {
+        Ok(None)
+    }
+
+    /// What makes the batch of each number, from a round where weights decide.
     ///
     /// # Errors
     /// The batches do not fit the data.
-    fn batches(&self) -> Result<impl FnMut(u64) -> Result<Self::Batch> + Send + 'static>;
+    fn batches(
+        &self,
+        round: Option<Round>,
+    ) -> Result<impl FnMut(u64) -> Result<Self::Batch> + Send + 'static>;
 
     /// Loss and gradients of a batch.
     ///

@@ -130,7 +130,12 @@ fn aggregation(text: &TextEvaluate) -> Aggregation {
 
 fn of_texts(protocol: Protocol) -> Result<task::Protocol, Failure> {
     Ok(match protocol {
-        Protocol::Retrieval | Protocol::Verification => {
+        Protocol::Retrieval
+        | Protocol::Verification
+        | Protocol::Reid
+        | Protocol::Identification
+        | Protocol::FewShot
+        | Protocol::NWay => {
             let expected =
                 "models of texts are measured by --protocol sts, pairs, triplets, ir or senteval";
             return Err(Failure::usage(expected));

@@ -151,7 +151,7 @@ impl Items {
     pub fn classes(pk: sampler::Pk, labels: &[u32], seed: u64) -> Result<Self> {
         let items: Vec<usize> = (0..labels.len()).collect();
         let sampler = sampler::Sampler::Pk(pk);
-        let draw = sampler::Draw::new(&sampler, &items, labels, seed);
+        let draw = sampler::Draw::new(&sampler, sampler::Pool::new(&items, labels), seed);
         let draw = draw.map_err(|error| {
             let expected = "as many classes and items as the labeled texts have";
             super::setting("batches.pk", expected, error.to_string())

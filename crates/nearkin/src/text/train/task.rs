@@ -6,6 +6,7 @@ use super::card;
 use super::evaluate::{Evaluation, Score, heads};
 use super::report::{TextReport, report};
 use crate::error::Result;
+use crate::sampler::Round;
 use crate::text::Bootstrap;
 use crate::train::{
     Costs, Course, Event, Kept, LearnedLoss, Learner, Measured, Task, Trained, Watched, gradient,
@@ -95,7 +96,10 @@ impl Task for TextSetup {
         names.join(" and ")
     }
 
-    fn batches(&self) -> Result<impl FnMut(u64) -> Result<TextBatch> + Send + 'static> {
+    fn batches(
+        &self,
+        _round: Option<Round>,
+    ) -> Result<impl FnMut(u64) -> Result<TextBatch> + Send + 'static> {
         let (mut draw, sets) = (self.draw.clone(), self.sets.clone());
         let (reader, teacher) = (self.reader.clone(), self.teacher.as_ref().map(Reader::of));
         Ok(move |number| {

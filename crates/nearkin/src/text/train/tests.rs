@@ -112,7 +112,7 @@ fn three_steps(tiny: &Tiny, loss: &Loss, target: Target) -> Result<(), String> {
         opened => opened.map_err(|error| error.to_string())?,
     };
     let mut learner = Learner::new(&setup).unwrap();
-    let batch = setup.batches().unwrap()(0).unwrap();
+    let batch = setup.batches(None).unwrap()(0).unwrap();
     let measured = setup.gradient(&mut learner, &batch, 0);
     let measured = measured.map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().unwrap();
@@ -243,7 +243,7 @@ fn gradient_caching_gives_the_gradient_of_the_full_batch() {
     };
     let gradients = |setup: &TextSetup| {
         let mut learner = Learner::new(setup).unwrap();
-        let batch = setup.batches().unwrap()(5).unwrap();
+        let batch = setup.batches(None).unwrap()(5).unwrap();
         setup.gradient(&mut learner, &batch, 5).unwrap().gradients
     };
     // Without dropout the parts are the whole batch.
@@ -258,7 +258,7 @@ fn gradient_caching_gives_the_gradient_of_the_full_batch() {
     let setup = setup("[train]\nchunk = 30");
     let cached = gradients(&setup);
     let mut learner = Learner::new(&setup).unwrap();
-    let batch = setup.batches().unwrap()(5).unwrap();
+    let batch = setup.batches(None).unwrap()(5).unwrap();
     let parts = parts(&batch.tokens, Some(30));
     assert!(parts.len() > 5);
     let encoder = learner.model.clone();
@@ -316,7 +316,7 @@ fn a_batch_of_4096_pairs_is_embedded_in_chunks() {
     let more = "[batches]\nsize = 4096\n[loss.multiple_negatives_ranking]\n[train]\nsteps = 1\nchunk = 2048";
     let setup = TextSetup::new(tiny.recipe(PAIRS, more)).unwrap();
     let mut learner = Learner::new(&setup).unwrap();
-    let batch = setup.batches().unwrap()(0).unwrap();
+    let batch = setup.batches(None).unwrap()(0).unwrap();
     assert_eq!(batch.rows(), 8192);
     let parts = parts(&batch.tokens, Some(2048));
     let most = parts.iter().map(|rows| {

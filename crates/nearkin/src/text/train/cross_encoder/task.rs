@@ -4,6 +4,7 @@ use super::CrossEncoderSetup;
 use super::evaluate::Evaluation;
 use super::set::Known;
 use crate::error::{Error, Result};
+use crate::sampler::Round;
 use crate::text::Bootstrap;
 use crate::text::train::batch::parts;
 use crate::text::train::card::{self, Card};
@@ -73,7 +74,10 @@ impl Task for CrossEncoderSetup {
         self.recipe.loss.name().to_owned()
     }
 
-    fn batches(&self) -> Result<impl FnMut(u64) -> Result<PairBatch> + Send + 'static> {
+    fn batches(
+        &self,
+        _round: Option<Round>,
+    ) -> Result<impl FnMut(u64) -> Result<PairBatch> + Send + 'static> {
         let (mut draw, sets, tokenizer) =
             (self.draw.clone(), self.sets.clone(), self.tokenizer.clone());
         Ok(move |number| {

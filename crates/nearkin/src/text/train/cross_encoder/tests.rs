@@ -146,7 +146,7 @@ fn gradients_are_central_differences_and_those_of_parts_the_whole() {
             .map(|more| setup(&tiny, rows, &format!("dropout = 0.0\n{loss}\n{more}")));
         let [whole, parts] = setups.each_ref().map(|setup| {
             let mut learner = Learner::new(setup).unwrap();
-            let batch = setup.batches().unwrap()(1).unwrap();
+            let batch = setup.batches(None).unwrap()(1).unwrap();
             setup.gradient(&mut learner, &batch, 1).unwrap().gradients
         });
         for (whole, parts) in whole.iter().zip(&parts) {
@@ -155,7 +155,7 @@ fn gradients_are_central_differences_and_those_of_parts_the_whole() {
         }
         let setup = &setups[0];
         let mut learner = Learner::new(setup).unwrap();
-        let batch = setup.batches().unwrap()(1).unwrap();
+        let batch = setup.batches(None).unwrap()(1).unwrap();
         let parameters: Vec<_> = learner.parameters().iter().cloned().collect();
         for (parameter, gradient) in parameters.iter().zip(&whole) {
             let gradient = numbers(gradient);

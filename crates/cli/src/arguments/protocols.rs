@@ -1,0 +1,70 @@
+//! The arguments of protocols over labeled items.
+
+use super::Protocol;
+use clap::{Args, ValueEnum};
+use nearkin::evaluate::{KReciprocal, QueryExpansion, Ranking};
+use std::num::NonZeroUsize;
+
+/// How labeled images or features are measured.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Images and features")]
+pub struct ItemProtocols {
+    /// reid: how the gallery is ranked.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub ranking: Option<Ranked>,
+    /// few-shot: labeled items of each class, drawn ten times; where absent, the items that trained the model are the labeled
+    /// ones.
+    #[arg(long, value_name = "N")]
+    pub shots: Option<NonZeroUsize>,
+    /// n-way: numbers of negatives, each of another class; 1 and 71 where absent.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub negatives: Vec<NonZeroUsize>,
+}
+
+impl ItemProtocols {
+    /// The first of these options that goes with another protocol than this.
+    pub fn misplaced(&self, protocol: Option<Protocol>) -> Option<&'static str> {
+        let given = [
+            (
+                self.ranking.is_some(),
+                Protocol::Reid,
+                "--ranking goes with --protocol reid",
+            ),
+            (
+                self.shots.is_some(),
+                Protocol::FewShot,
+                "--shots goes with --protocol few-shot",
+            ),
+            (
+                !self.negatives.is_empty(),
+                Protocol::NWay,
+                "--negatives goes with --protocol n-way",
+            ),
+        ];
+        let misplaced = given
+            .iter()
+            .find(|(is, of, _)| *is && protocol != Some(*of));
+        misplaced.map(|(_, _, text)| *text)
+    }
+}
+
+/// Ways to rank a gallery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ranked {
+    /// By cosine similarity.
+    Cosine,
+    /// By the neighbors that two items share (k1 = 20, k2 = 6, λ = 0.3).
+    KReciprocal,
+    /// By cosine similarity to the query together with the five items it finds first (α = 3).
+    QueryExpansion,
+}
+
+impl From<Ranked> for Ranking {
+    fn from(ranked: Ranked) -> Self {
+        match ranked {
+            Ranked::Cosine => Self::Cosine,
+            Ranked::KReciprocal => Self::KReciprocal(KReciprocal::default()),
+            Ranked::QueryExpansion => Self::QueryExpansion(QueryExpansion::default()),
+        }
+    }
+}

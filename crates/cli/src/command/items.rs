@@ -1,0 +1,333 @@
+//! `nearkin evaluate --protocol reid|identification|few-shot|n-way`
+
+use super::evaluate::Data;
+use super::subject::{Subject, left_out, with_remedy};
+use crate::arguments::{Evaluate, Protocol, Ranked};
+use crate::failure::Failure;
+use crate::progress::activity;
+use crate::table::{numbers_right, over_draws, percent};
+use crate::{output, table};
+use comfy_table::Table;
+use nearkin::Mat;
+use nearkin::data::Role;
+use nearkin::embed::{Embedded, pixels};
+use nearkin::evaluate::{
+    ClassDistances, FewShot, IdentificationDraws, IdentificationOptions, Labeled, NWay, References,
+    Reid, ReidOptions, Seen, Spread, class_distances, few_shot, identification_draws, n_way, reid,
+};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+
+/// Draws of galleries, negatives and references.
+const DRAWS: usize = 10;
+/// Neighbors that vote.
+const NEIGHBORS: usize = 5;
+/// The rows of every table.
+const NAMES: [&str; 2] = ["raw input", "model"];
+
+/// The items as vectors: their own numbers, or the model's.
+struct Side {
+    measured: Embedded,
+    /// The items that trained the model, where they are the references.
+    trained: Option<Embedded>,
+}
+
+/// Measures a model beside the raw input.
+pub fn run(
+    arguments: &Evaluate,
+    protocol: Protocol,
+    (subject, data): (&Subject, &Data),
+    json: bool,
+) -> Result<(), Failure> {
+    let shots = arguments.items.shots.map(NonZeroUsize::get);
+    let from_training = protocol == Protocol::FewShot && shots.is_none();
+    let sides = sides(subject, data, from_training)?;
+    let report = Report { data, json };
+    match protocol {
+        Protocol::Reid => {
+            let ranked = arguments.items.ranking.unwrap_or(Ranked::Cosine);
+            report.of(&sides, |side| people(side, data, ranked), show_people)
+        }
+        Protocol::Identification => {
+            let options = IdentificationOptions {
+                fars: arguments.verification.far.clone(),
+                draws: DRAWS,
+                ..IdentificationOptions::default()
+            };
+            let identified = |side: &Side| {
+                let Labeled { vectors, labels } = labeled(&side.measured);
+                Ok(identification_draws(vectors, labels, &options)?)
+            };
+            report.of(&sides, identified, show_identified)
+        }
+        Protocol::FewShot => report.of(&sides, |side| few(side, shots), show_few),
+        _ => {
+            let given = arguments.items.negatives.iter().map(|n| n.get());
+            let mut negatives: Vec<usize> = given.collect();
+            if negatives.is_empty() {
+                negatives = vec![1, 71];
+            }
+            let tried = |side: &Side| {
+                let Labeled { vectors, labels } = labeled(&side.measured);
+                Ok(n_way(vectors, labels, &negatives, (DRAWS, 0))?)
+            };
+            report.of(&sides, tried, show_tried)
+        }
+    }
+}
+
+/// What is printed, and how.
+struct Report<'a> {
+    data: &'a Data,
+    json: bool,
+}
+
+impl Report<'_> {
+    /// Measures both sides and prints them, as a table with its conventions or as JSON.
+    fn of<T: Serialize>(
+        &self,
+        sides: &[Side; 2],
+        measure: impl Fn(&Side) -> Result<T, Failure>,
+        show: impl Fn([&T; 2]) -> (String, String),
+    ) -> Result<(), Failure> {
+        let bar = activity("measuring");
+        let [raw, model] = sides;
+        let found = [measure(raw)?, measure(model)?];
+        bar.finish_and_clear();
+        let (what, damaged) = (&self.data.what, self.data.feed.damaged());
+        let [raw, model] = &found;
+        if self.json {
+            return output::json(&serde_json::json!({
+                "data": what, "raw": raw, "model": model, "damaged": damaged
+            }));
+        }
+        let (shown, conventions) = show([raw, model]);
+        output::line(format_args!("{what}, in percent:"))?;
+        output::line(shown)?;
+        output::line(conventions)?;
+        left_out(&damaged).map_or(Ok(()), output::line)
+    }
+}
+
+/// Both sides; the items that trained the model too where they are the references.
+fn sides(subject: &Subject, data: &Data, from_training: bool) -> Result<[Side; 2], Failure> {
+    let Data {
+        feed,
+        indices,
+        trained,
+        ..
+    } = data;
+    if from_training {
+        let labels = &feed.dataset().labels;
+        let known: HashSet<u32> = trained.iter().map(|&item| labels[item]).collect();
+        if indices.iter().any(|&item| !known.contains(&labels[item])) {
+            return Err(Failure::usage(
+                "classes are measured that did not train the model: say with --shots how many labeled items each has",
+            ));
+        }
+    }
+    let trained = from_training.then_some(trained);
+    let embed = |items: &Vec<usize>| subject.embed(feed, items);
+    let raw = |items: &Vec<usize>| pixels(feed, items).map_err(with_remedy);
+    let model = Side {
+        measured: embed(indices)?,
+        trained: trained.map(embed).transpose()?,
+    };
+    let raw = Side {
+        measured: raw(indices)?,
+        trained: trained.map(raw).transpose()?,
+    };
+    Ok([raw, model])
+}
+
+fn labeled(embedded: &Embedded) -> Labeled<'_> {
+    Labeled {
+        vectors: Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim),
+        labels: &embedded.labels,
+    }
+}
+
+/// Re-identification, and how far people are from themselves and from one another.
+#[derive(Serialize)]
+struct People {
+    #[serde(flatten)]
+    reid: Reid,
+    distances: ClassDistances,
+}
+
+fn people(side: &Side, data: &Data, ranked: Ranked) -> Result<People, Failure> {
+    let dataset = data.feed.dataset();
+    let Some(cameras) = &dataset.cameras else {
+        return Err(Failure::usage(format!(
+            "{}: --protocol reid needs the camera of each image, such as a table's column that camera_column names",
+            dataset.name
+        )));
+    };
+    let items = &side.measured.items;
+    let cameras: Vec<u32> = items.iter().map(|&item| cameras[item]).collect();
+    let of_role = |left_out: Role| -> Vec<usize> {
+        let is = |&row: &usize| {
+            dataset
+                .roles
+                .as_ref()
+                .is_none_or(|of| of[items[row]] != left_out)
+        };
+        (0..items.len()).filter(is).collect()
+    };
+    let (queries, gallery) = (of_role(Role::Gallery), of_role(Role::Query));
+    let Labeled { vectors, labels } = labeled(&side.measured);
+    let seen = Seen {
+        vectors,
+        identities: labels,
+        cameras: &cameras,
+        queries: &queries,
+        gallery: &gallery,
+    };
+    let options = ReidOptions {
+        ranking: ranked.into(),
+        draws: DRAWS,
+        ..ReidOptions::default()
+    };
+    Ok(People {
+        reid: reid(seen, &options)?,
+        distances: distances(&side.measured, &queries)?,
+    })
+}
+
+/// Distances among the items of identities that some query has: distractors are no identity.
+fn distances(embedded: &Embedded, queries: &[usize]) -> Result<ClassDistances, Failure> {
+    let asked: HashSet<u32> = queries.iter().map(|&row| embedded.labels[row]).collect();
+    let (mut numbers, mut labels) = (Vec::new(), Vec::new());
+    let rows = embedded.numbers.chunks_exact(embedded.dim.max(1));
+    for (row, label) in rows
+        .zip(&embedded.labels)
+        .filter(|(_, label)| asked.contains(label))
+    {
+        numbers.extend_from_slice(row);
+        labels.push(*label);
+    }
+    let matrix = Mat::new(&numbers, labels.len(), embedded.dim);
+    Ok(class_distances(matrix, &labels)?)
+}
+
+fn show_people(found: [&People; 2]) -> (String, String) {
+    let last = &found[1].reid;
+    let ranks = || last.cmc.iter().map(|(k, _)| format!("rank-{k}"));
+    let named = |first: &str| [first.to_owned()].into_iter();
+    let mut whole = titled(
+        named("whole gallery")
+            .chain(ranks())
+            .chain(["mAP", "mINP"].map(String::from)),
+    );
+    let mut single = titled(
+        named("single shot")
+            .chain(ranks())
+            .chain(["intra", "inter"].map(String::from)),
+    );
+    for (name, People { reid, distances }) in NAMES.iter().zip(found) {
+        let cmc = reid.cmc.iter().map(|(_, estimate)| estimate);
+        let scores = cmc.chain([&reid.map, &reid.minp]).map(percent);
+        whole.add_row(named(name).chain(scores));
+        let shots = reid.single_shot.iter().map(|(_, over)| over_draws(over));
+        let spread = |of: &Spread| format!("{:.1} ±{:.1}", 100.0 * of.mean, 100.0 * of.std);
+        let distances = [&distances.intra, &distances.inter].map(spread);
+        single.add_row(named(name).chain(shots).chain(distances));
+    }
+    let conventions = format!(
+        "{} queries, {} gallery items, {} of them distractors; half the 95% bootstrap interval;\n{};\n\
+         intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities",
+        last.queries, last.gallery, last.distractors, last.convention
+    );
+    (format!("{}\n{}", right(whole), right(single)), conventions)
+}
+
+fn show_identified(found: [&IdentificationDraws; 2]) -> (String, String) {
+    let last = found[1];
+    let ranks = last.rank.iter().map(|(k, _)| format!("rank-{k}"));
+    let rates = last
+        .detected
+        .iter()
+        .map(|(far, _)| format!("DIR@FAR={far}"));
+    let mut shown = titled([String::new()].into_iter().chain(ranks).chain(rates));
+    for (name, found) in NAMES.iter().zip(found) {
+        let ranks = found.rank.iter().map(|(_, over)| over);
+        let over = ranks.chain(found.detected.iter().map(|(_, over)| over));
+        shown.add_row([(*name).to_owned()].into_iter().chain(over.map(over_draws)));
+    }
+    let [closed, open] = last.identities;
+    let conventions = format!(
+        "cosine similarity; galleries of one random item an identity, mean ± deviation over {DRAWS} draws;\n\
+         closed set: {closed} identities, {} probes; open set: {open} of those with several items enrolled, the others and single\n\
+         items are {:.0} impostors; a probe at the threshold is rejected",
+        last.genuine, last.impostors
+    );
+    (right(shown), conventions)
+}
+
+fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
+    let references = match (&side.trained, shots) {
+        (Some(trained), None) => References::Given(labeled(trained)),
+        (_, shots) => References::Drawn {
+            shots: shots.unwrap_or(1),
+            draws: DRAWS,
+            seed: 0,
+        },
+    };
+    Ok(few_shot(labeled(&side.measured), references, NEIGHBORS)?)
+}
+
+fn show_few(found: [&FewShot; 2]) -> (String, String) {
+    let header = ["", "accuracy", "BAC", "silhouette", "Davies–Bouldin"];
+    let mut shown = table::new(&header);
+    for (name, found) in NAMES.iter().zip(found) {
+        shown.add_row([
+            (*name).to_owned(),
+            over_draws(&found.accuracy),
+            over_draws(&found.balanced),
+            format!("{:.3}", found.silhouette),
+            format!("{:.3}", found.davies_bouldin),
+        ]);
+    }
+    let last = found[1];
+    let draws = match last.accuracy.draws {
+        1 => "by the items that trained the model".to_owned(),
+        draws => format!("mean ± deviation over {draws} draws of references"),
+    };
+    let conventions = format!(
+        "{} items classified by {} nearest, {draws}, {} classes with too few items left out;\n\
+         Euclidean distances of vectors as they are, ties to the smallest label;\n\
+         silhouette and Davies–Bouldin, which are no percentages, are of the true classes",
+        last.items, last.k, last.excluded
+    );
+    (right(shown), conventions)
+}
+
+fn show_tried(found: [&NWay; 2]) -> (String, String) {
+    let numbers = found[1]
+        .success
+        .iter()
+        .map(|(n, _)| format!("VRF(neg = {n})"));
+    let mut shown = titled([String::new()].into_iter().chain(numbers));
+    for (name, found) in NAMES.iter().zip(found) {
+        let success = found.success.iter().map(|(_, over)| over_draws(over));
+        shown.add_row([(*name).to_owned()].into_iter().chain(success));
+    }
+    let conventions = format!(
+        "{} queries, each with a random positive and random items of other classes, by cosine similarity; ties fail;\n\
+         mean ± deviation over {DRAWS} draws; {} items alone in their class are no queries",
+        found[1].queries, found[1].excluded
+    );
+    (right(shown), conventions)
+}
+
+fn titled(header: impl Iterator<Item = String>) -> Table {
+    let header: Vec<String> = header.collect();
+    table::new(&header.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The table with its numbers to the right.
+fn right(mut table: Table) -> String {
+    numbers_right(&mut table);
+    table.to_string()
+}

@@ -1,0 +1,213 @@
+//! Protocols over labeled items from the command line: what they print, and what they refuse.
+
+#[allow(dead_code, reason = "the rest is for other tests")]
+mod workplace;
+
+use serde_json::Value;
+use std::fmt::Write;
+use workplace::{Said, Workplace};
+
+/// A trained model, and eight people of four images each in a table that names two cameras.
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.images("photos", 8, 4);
+    let mut table = "path,label,camera\n".to_owned();
+    for class in 0..8 {
+        for item in 0..4 {
+            writeln!(table, "photos/c{class}/{item}.png,c{class},{}", item % 2).unwrap();
+        }
+    }
+    place.write("people.csv", table.as_bytes());
+    place
+        .run(&["init", "photos", "-o", "recipe.toml"])
+        .succeeds();
+    place.train("recipe.toml", &["--out", "run"]).succeeds();
+    place
+}
+
+fn evaluate(place: &Workplace, protocol: &str, more: &[&str]) -> Said {
+    place.run(&[&["evaluate", "run/model", "--protocol", protocol], more].concat())
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.succeeds().stdout).unwrap()
+}
+
+#[track_caller]
+fn holds(said: &Said, parts: &[&str]) {
+    for part in parts {
+        assert!(
+            said.succeeds().stdout.contains(part),
+            "{part} is not in {}",
+            said.stdout
+        );
+    }
+}
+
+#[test]
+fn people_are_found_again_by_every_ranking() {
+    let place = place();
+    place
+        .run(&["init", "people.csv", "-o", "people.toml"])
+        .succeeds();
+    let sets = [
+        "data.source.manifest.camera_column=camera",
+        "data.split.class_disjoint.test=0.5",
+        "sampler.quadruplets.quadruplets=3",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    place
+        .train("people.toml", &[&["--out", "people"], &sets[..]].concat())
+        .succeeds();
+    let evaluate = |more: &[&str]| {
+        let command = ["evaluate", "people/model", "--protocol", "reid"];
+        place.run(&[&command[..], more].concat())
+    };
+    let shown = evaluate(&[]);
+    let parts = [
+        "the test part of people.csv",
+        "rank-1",
+        "rank-20",
+        "mAP",
+        "mINP",
+        "single shot",
+        "intra",
+        "raw input",
+        "model",
+        "16 queries, 16 gallery items",
+        "ties to the smaller index",
+        "identity and camera are dropped",
+        "10 draws",
+    ];
+    holds(&shown, &parts);
+    let plain = json(&evaluate(&["--json"]));
+    let model = &plain["model"];
+    let counts = ["queries", "excluded", "distractors"].map(|name| model[name].as_u64().unwrap());
+    assert_eq!(counts, [16, 0, 0]);
+    let score = |name: &str| model[name]["value"].as_f64().unwrap();
+    assert!(0.0 < score("minp") && score("minp") <= score("map") && score("map") <= 1.0);
+    assert_eq!(model["single_shot"][0][1]["draws"], 10);
+    assert_eq!(model["distances"]["intra"]["pairs"], 4 * 6);
+    for (ranking, words) in [
+        ("k-reciprocal", "k1 = 20, k2 = 6"),
+        ("query-expansion", "the query with its first 5"),
+    ] {
+        holds(&evaluate(&["--ranking", ranking]), &[words]);
+        let found = json(&evaluate(&["--ranking", ranking, "--json"]));
+        assert_ne!(found["model"]["convention"], model["convention"]);
+        assert_eq!(found["model"]["queries"], 16);
+    }
+}
+
+#[test]
+fn people_are_identified_and_strangers_rejected() {
+    let place = place();
+    let photos = ["--data", "photos", "--far", "0.1,0.5"];
+    let shown = evaluate(&place, "identification", &photos);
+    holds(
+        &shown,
+        &[
+            "rank-1",
+            "DIR@FAR=0.1",
+            "closed set: 8 identities, 24 probes",
+            "open set: 4",
+            "16 impostors",
+        ],
+    );
+    let found = json(&evaluate(
+        &place,
+        "identification",
+        &[&photos[..], &["--json"]].concat(),
+    ));
+    let rank = |k: usize| found["model"]["rank"][k][1]["mean"].as_f64().unwrap();
+    assert!(rank(0) > 0.125 && rank(0) <= rank(1) && rank(1) <= rank(2));
+    assert_eq!(rank(2), 1.0, "eight identities are among the first ten");
+}
+
+#[test]
+fn a_few_labeled_items_classify_the_others() {
+    let place = place();
+    let shown = evaluate(&place, "few-shot", &["--data", "photos", "--shots", "2"]);
+    let parts = [
+        "accuracy",
+        "BAC",
+        "silhouette",
+        "Davies–Bouldin",
+        "16 items classified by 2 nearest",
+        "10 draws of references",
+    ];
+    holds(&shown, &parts);
+    let all = json(&evaluate(
+        &place,
+        "few-shot",
+        &["--data", "photos", "--shots", "1", "--json"],
+    ));
+    assert_eq!(
+        (&all["model"]["items"], &all["model"]["k"]),
+        (&24.into(), &1.into())
+    );
+    // Classes that trained: the training items are the references.
+    let split = [
+        "--set",
+        "data.split.item_level.test=0.5",
+        "--set",
+        "data.split.item_level.validation=0",
+    ];
+    place
+        .train("recipe.toml", &[&["--out", "mixed"], &split[..]].concat())
+        .succeeds();
+    let mixed = place.run(&["evaluate", "mixed/model", "--protocol", "few-shot"]);
+    holds(
+        &mixed,
+        &["16 items classified by 5 nearest, by the items that trained the model"],
+    );
+}
+
+#[test]
+fn a_positive_is_nearer_than_some_negatives() {
+    let place = place();
+    let shown = evaluate(&place, "n-way", &["--data", "photos", "--negatives", "1,7"]);
+    holds(
+        &shown,
+        &["VRF(neg = 1)", "VRF(neg = 7)", "32 queries", "ties fail"],
+    );
+    let found = json(&evaluate(
+        &place,
+        "n-way",
+        &["--data", "photos", "--negatives", "1,7", "--json"],
+    ));
+    let success = |n: usize| found["model"]["success"][n][1]["mean"].as_f64().unwrap();
+    assert!(success(0) >= success(1) && success(0) > 0.5);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said() {
+    let place = place();
+    let photos = ["--data", "photos"];
+    let fails = |protocol: &str, more: &[&str], code: i32, part: &str| {
+        evaluate(&place, protocol, &[&photos[..], more].concat()).fails(code, &[part]);
+    };
+    fails("reid", &[], 2, "needs the camera of each image");
+    fails("few-shot", &[], 2, "say with --shots");
+    fails("few-shot", &["--shots", "4"], 1, "no class has more");
+    fails("n-way", &[], 1, "72 classes are needed, but there are 8");
+    fails(
+        "n-way",
+        &["--shots", "4"],
+        2,
+        "--shots goes with --protocol few-shot",
+    );
+    fails(
+        "reid",
+        &["--negatives", "4"],
+        2,
+        "--negatives goes with --protocol n-way",
+    );
+    fails(
+        "retrieval",
+        &["--ranking", "k-reciprocal"],
+        2,
+        "--ranking goes with --protocol reid",
+    );
+    fails("n-way", &["--negatives", "0"], 2, "--negatives");
+}

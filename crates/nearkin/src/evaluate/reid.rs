@@ -1,0 +1,574 @@
+//! Re-identification: does an item find the same identity seen by another camera?
+
+use super::bootstrap::{Estimate, estimates};
+use super::draws::OverDraws;
+use super::query_expansion::{QueryExpansion, expanded};
+use super::ranks::{Kind, is_ahead, ranks};
+use super::rerank::{KReciprocal, Reranked};
+use super::{EvaluateError, check_finite};
+use crate::search::{Search, Similarity};
+use nearkin_encoder::parameters::named_rng;
+use nearkin_kernels::Mat;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// Embedded items with what is known of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// `[N, D]`.
+    pub vectors: Mat<'a>,
+    /// Who is on it.
+    pub identities: &'a [u32],
+    /// Which camera took it.
+    pub cameras: &'a [u32],
+    /// The items that search.
+    pub queries: &'a [usize],
+    /// The items that are searched. One that is a query too is not found by itself, being of its own camera.
+    pub gallery: &'a [usize],
+}
+
+/// How the gallery is ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ranking {
+    /// By cosine similarity.
+    #[default]
+    Cosine,
+    /// By what neighbors have in common.
+    KReciprocal(KReciprocal),
+    /// By similarity to the query together with what it found first.
+    QueryExpansion(QueryExpansion),
+}
+
+/// How re-identification is measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReidOptions {
+    /// The k of CMC@k.
+    pub ks: Vec<usize>,
+    /// How the gallery is ranked.
+    pub ranking: Ranking,
+    /// Draws of a gallery with one item of each identity.
+    pub draws: usize,
+    /// Bootstrap resamples of queries behind an interval; 0 for none.
+    pub resamples: usize,
+    /// Decides draws and resamples.
+    pub seed: u64,
+}
+
+impl Default for ReidOptions {
+    fn default() -> Self {
+        Self {
+            ks: vec![1, 5, 10, 20],
+            ranking: Ranking::Cosine,
+            draws: 10,
+            resamples: 1000,
+            seed: 0,
+        }
+    }
+}
+
+/// How well identities are found again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reid {
+    /// CMC@k over the whole gallery by k: the share of queries with a match among the first k.
+    pub cmc: Vec<(usize, Estimate)>,
+    /// The mean over queries of the average precision.
+    pub map: Estimate,
+    /// The mean over queries of the matches divided by the rank of the last.
+    pub minp: Estimate,
+    /// CMC@k by k over galleries of one item an identity, drawn at random.
+    pub single_shot: Vec<(usize, OverDraws)>,
+    /// Queries behind the means.
+    pub queries: usize,
+    /// Queries that no other camera has seen, left out.
+    pub excluded: usize,
+    /// Items searched.
+    pub gallery: usize,
+    /// Those of identities that no query is of.
+    pub distractors: usize,
+    /// The conventions, in words.
+    pub convention: String,
+}
+
+/// What one query found.
+struct Found {
+    ranks: Vec<usize>,
+    /// The rank of the match in each draw of a gallery.
+    drawn: Vec<usize>,
+}
+
+/// Measures re-identification: Market-1501's protocol over the whole gallery, and CUHK03's over one item of each identity.
+///
+/// ```text
+/// dropped:      gallery items of the query's identity and camera; a query with no match left is left out
+/// CMC@k         1 if a match is among the first k             AP = 1/R Σ_{i ≤ R} i / rank_i
+/// mINP          R / rank_R                                    R matches at ranks rank_1 < … < rank_R
+/// single shot:  for each query and draw one item of each identity is kept at random, of another camera than the query's
+/// ```
+///
+/// Ties go to the smaller index. Memory is that of one row of similarities for each thread, beside what the ranking keeps.
+///
+/// # Errors
+/// A number is not finite, the counts differ, a number of an item is beyond them, or no query has a match.
+///
+/// # Reference
+/// L. Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015; W. Li et al., `DeepReID`, CVPR 2014, drawn
+/// anew for each query as in torchreid's `eval_cuhk03`, which takes other identities from the query's camera too; mINP: M. Ye et al., Deep Learning for Person Re-identification: A Survey and Outlook, 2021.
+///
+/// # Example
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::evaluate::{ReidOptions, Seen, reid};
+/// let points = [1.0, 0.0, 0.9, 0.1, 0.0, 1.0, 0.1, 0.9];
+/// let (vectors, all) = (Mat::new(&points, 4, 2), [0, 1, 2, 3]);
+/// let seen = Seen { vectors, identities: &[7, 7, 9, 9], cameras: &[0, 1, 0, 1], queries: &all, gallery: &all };
+/// let found = reid(seen, &ReidOptions::default())?;
+/// assert_eq!((found.cmc[0].1.value, found.map.value, found.single_shot[0].1.mean), (1.0, 1.0, 1.0));
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub fn reid(seen: Seen<'_>, options: &ReidOptions) -> Result<Reid, EvaluateError> {
+    check(&seen)?;
+    let searched = Searched::new(seen);
+    let found = searched.found(options)?;
+    let kept: Vec<Found> = found.into_iter().flatten().collect();
+    let queries = kept.len();
+    if queries == 0 {
+        return Err(EvaluateError::NothingRelevant {
+            items: seen.gallery.len(),
+        });
+    }
+    let of_query = |found: &Found| {
+        let (count, last) = (found.ranks.len(), found.ranks.last().copied().unwrap_or(1));
+        let precisions = found
+            .ranks
+            .iter()
+            .zip(1..)
+            .map(|(&rank, i)| f64::from(i) / rank as f64);
+        [
+            precisions.sum::<f64>() / count as f64,
+            count as f64 / last as f64,
+        ]
+        .map(|x| x as f32)
+    };
+    let rows: Vec<[f32; 2]> = kept.iter().map(of_query).collect();
+    let [map, minp] = estimates(&rows, options.resamples, options.seed);
+    let cmc = options.ks.iter().map(|&k| {
+        let hit = |found: &Found| [f32::from(u8::from(found.ranks[0] <= k))];
+        let rows: Vec<[f32; 1]> = kept.iter().map(hit).collect();
+        let [estimate] = estimates(&rows, options.resamples, options.seed);
+        (k, estimate)
+    });
+    let single_shot = options.ks.iter().map(|&k| {
+        let share = |draw: usize| {
+            let hits = kept.iter().filter(|found| found.drawn[draw] <= k).count();
+            hits as f64 / queries as f64
+        };
+        let shares: Vec<f64> = (0..options.draws).map(share).collect();
+        (k, OverDraws::of(&shares))
+    });
+    let excluded = seen.queries.len() - queries;
+    Ok(Reid {
+        cmc: cmc.collect(),
+        map,
+        minp,
+        single_shot: single_shot.collect(),
+        queries,
+        excluded,
+        gallery: seen.gallery.len(),
+        distractors: searched.distractors(),
+        convention: convention(options, excluded),
+    })
+}
+
+fn check(seen: &Seen<'_>) -> Result<(), EvaluateError> {
+    check_finite(seen.vectors)?;
+    let rows = seen.vectors.rows;
+    for labels in [seen.identities.len(), seen.cameras.len()] {
+        if labels != rows {
+            return Err(EvaluateError::Labels { rows, labels });
+        }
+    }
+    match seen
+        .queries
+        .iter()
+        .chain(seen.gallery)
+        .find(|item| **item >= rows)
+    {
+        None => Ok(()),
+        Some(&item) => Err(EvaluateError::NoSuchItem { item, items: rows }),
+    }
+}
+
+fn convention(options: &ReidOptions, excluded: usize) -> String {
+    let ranking = match options.ranking {
+        Ranking::Cosine => "by cosine similarity".to_owned(),
+        Ranking::KReciprocal(k) => {
+            format!(
+                "re-ranked by k-reciprocal neighbors (k1 = {}, k2 = {}, λ = {})",
+                k.k1, k.k2, k.lambda
+            )
+        }
+        Ranking::QueryExpansion(e) => {
+            format!(
+                "by cosine similarity to the query with its first {} (weights cos^{})",
+                e.k, e.alpha
+            )
+        }
+    };
+    format!(
+        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
+         {excluded} queries without a match left are left out;\nsingle shot: {} draws of one item an identity of another camera, mean ± deviation",
+        options.draws
+    )
+}
+
+/// A scene with its gallery by identity.
+struct Searched<'a> {
+    seen: Seen<'a>,
+    is_gallery: Vec<bool>,
+    /// The gallery items of each identity, by the identity's number.
+    of_identity: Vec<Vec<usize>>,
+}
+
+impl<'a> Searched<'a> {
+    fn new(seen: Seen<'a>) -> Self {
+        let mut is_gallery = vec![false; seen.vectors.rows];
+        let identities = seen
+            .identities
+            .iter()
+            .max()
+            .map_or(0, |&top| top as usize + 1);
+        let mut of_identity = vec![Vec::new(); identities];
+        for &item in seen.gallery {
+            if !std::mem::replace(&mut is_gallery[item], true) {
+                of_identity[seen.identities[item] as usize].push(item);
+            }
+        }
+        Self {
+            seen,
+            is_gallery,
+            of_identity,
+        }
+    }
+
+    fn distractors(&self) -> usize {
+        let mut asked = vec![false; self.of_identity.len()];
+        for &query in self.seen.queries {
+            asked[self.seen.identities[query] as usize] = true;
+        }
+        let items = self.of_identity.iter().zip(asked);
+        items
+            .filter(|(_, asked)| !asked)
+            .map(|(items, _)| items.len())
+            .sum()
+    }
+
+    fn found(&self, options: &ReidOptions) -> Result<Vec<Option<Found>>, EvaluateError> {
+        let (seen, dim) = (self.seen, self.seen.vectors.cols);
+        let rows = seen
+            .queries
+            .iter()
+            .flat_map(|&query| &seen.vectors.data[query * dim..][..dim]);
+        let mut vectors: Vec<f32> = rows.copied().collect();
+        if let Ranking::QueryExpansion(expansion) = options.ranking {
+            vectors = expanded(seen.vectors, (seen.queries, seen.gallery), expansion)?;
+        }
+        let queries = Mat::new(&vectors, seen.queries.len(), dim);
+        let search = Search::new(queries, seen.vectors, Similarity::Cosine)?;
+        let found = |query: usize, scores: &[f32]| self.of_query(query, scores, options);
+        if let Ranking::KReciprocal(settings) = options.ranking {
+            let reranked = Reranked::new(seen.vectors, settings)?;
+            return Ok(search.rows(|query, scores| {
+                found(query, &reranked.scores(seen.queries[query], scores))
+            }));
+        }
+        Ok(search.rows(found))
+    }
+
+    /// What the query of this number found; none if there is no match for it.
+    fn of_query(&self, number: usize, scores: &[f32], options: &ReidOptions) -> Option<Found> {
+        let query = self.seen.queries[number];
+        let (identities, cameras) = (self.seen.identities, self.seen.cameras);
+        let kind = |item: usize| {
+            let same = identities[item] == identities[query];
+            match (same, cameras[item] == cameras[query]) {
+                _ if !self.is_gallery[item] || item == query => Kind::Dropped,
+                (true, true) => Kind::Dropped,
+                (true, false) => Kind::Relevant,
+                (false, _) => Kind::Other,
+            }
+        };
+        let ranks = ranks(scores, kind);
+        if ranks.is_empty() {
+            return None;
+        }
+        let own = identities[query] as usize;
+        let is_apart = |item: &&usize| cameras[**item] != cameras[query];
+        let of_other_cameras =
+            |items: &Vec<usize>| items.iter().filter(is_apart).copied().collect();
+        let matches: Vec<usize> = of_other_cameras(&self.of_identity[own]);
+        let others = self.of_identity.iter().enumerate();
+        let others = others.filter(|(identity, _)| *identity != own);
+        let others: Vec<Vec<usize>> = others.map(|(_, items)| of_other_cameras(items)).collect();
+        let draw = |draw: usize| {
+            let mut rng = named_rng(options.seed, &format!("single-shot/{draw}/{number}"));
+            let mut any = |items: &[usize]| items[rng.random_range(0..items.len())];
+            let chosen = any(&matches);
+            let others = others.iter().filter(|items| !items.is_empty());
+            1 + others
+                .filter(|items| is_ahead(scores, any(items), chosen))
+                .count()
+        };
+        Some(Found {
+            drawn: (0..options.draws).map(draw).collect(),
+            ranks,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIM: usize = 4;
+
+    /// People seen by three cameras, noisy, some by one alone; the last ten items are of people that nobody looks for.
+    fn people() -> (Vec<f32>, Vec<u32>, Vec<u32>) {
+        let mut rng = named_rng(7, "people");
+        let identity = |i: usize| {
+            if i < 110 {
+                (i * i % 17) as u32
+            } else {
+                30 + i as u32 % 4
+            }
+        };
+        let identities: Vec<u32> = (0..120).map(identity).collect();
+        let camera = |i: usize| if identities[i] == 4 { 1 } else { i as u32 % 3 };
+        let cameras = (0..120).map(camera).collect();
+        let data = identities.iter().flat_map(|&id| {
+            let center = (0..DIM as u32).map(move |at| ((id * 5 + at * 3) % 7) as f32 - 3.0);
+            center.collect::<Vec<_>>()
+        });
+        let data: Vec<f32> = data.collect();
+        let noisy = data
+            .into_iter()
+            .map(|x| x + rng.random_range(-2.0..2.0))
+            .collect();
+        (noisy, identities, cameras)
+    }
+
+    fn seen<'a>(
+        (data, identities, cameras): &'a (Vec<f32>, Vec<u32>, Vec<u32>),
+        queries: &'a [usize],
+        gallery: &'a [usize],
+    ) -> Seen<'a> {
+        Seen {
+            vectors: Mat::new(data, identities.len(), DIM),
+            identities,
+            cameras,
+            queries,
+            gallery,
+        }
+    }
+
+    /// The list of a query by the definition, in f64: gallery items in order, whether each is a match.
+    fn listed(seen: &Seen<'_>, query: usize) -> Vec<(usize, bool)> {
+        let row = |i: usize| -> Vec<f64> {
+            seen.vectors.data[i * DIM..][..DIM]
+                .iter()
+                .map(|&x| x.into())
+                .collect()
+        };
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let cosine = |i: usize| {
+            let (x, y) = (row(query), row(i));
+            dot(&x, &y) / (dot(&x, &x) * dot(&y, &y)).sqrt()
+        };
+        let same = |i: usize| seen.identities[i] == seen.identities[query];
+        let kept = |i: &usize| !(same(*i) && seen.cameras[*i] == seen.cameras[query]);
+        let mut list: Vec<usize> = seen.gallery.iter().copied().filter(kept).collect();
+        list.sort_by(|&a, &b| cosine(b).total_cmp(&cosine(a)).then(a.cmp(&b)));
+        list.into_iter().map(|i| (i, same(i))).collect()
+    }
+
+    /// CMC, AP and INP as torchreid's and fast-reid's evaluators compute them, from cumulative sums of the matches.
+    fn reference(seen: &Seen<'_>, ks: &[usize]) -> (Vec<f64>, f64, f64, f64) {
+        let (mut cmc, mut ap, mut inp, mut queries) = (vec![0.0; ks.len()], 0.0, 0.0, 0.0);
+        for &query in seen.queries {
+            let raw: Vec<f64> = listed(seen, query)
+                .iter()
+                .map(|(_, is)| f64::from(u8::from(*is)))
+                .collect();
+            let count: f64 = raw.iter().sum();
+            if count == 0.0 {
+                continue;
+            }
+            queries += 1.0;
+            let mut sum = 0.0;
+            let cumulative: Vec<f64> = raw
+                .iter()
+                .map(|x| {
+                    sum += x;
+                    sum
+                })
+                .collect();
+            for (cmc, &k) in cmc.iter_mut().zip(ks) {
+                *cmc += cumulative[k.min(raw.len()) - 1].min(1.0);
+            }
+            let last = raw.iter().rposition(|x| *x > 0.0).unwrap();
+            inp += cumulative[last] / (last as f64 + 1.0);
+            let terms = cumulative
+                .iter()
+                .zip(&raw)
+                .zip(1..)
+                .map(|((c, x), i)| c / f64::from(i) * x);
+            ap += terms.sum::<f64>() / count;
+        }
+        (
+            cmc.into_iter().map(|c| c / queries).collect(),
+            ap / queries,
+            inp / queries,
+            queries,
+        )
+    }
+
+    #[test]
+    fn market_numbers_are_those_of_the_cumulative_sums() {
+        let people = people();
+        let all: Vec<usize> = (0..120).collect();
+        let (queries, gallery): (Vec<usize>, Vec<usize>) = ((0..40).collect(), (40..120).collect());
+        for (queries, gallery) in [(&all[..110], &all[..]), (&queries, &gallery)] {
+            let seen = seen(&people, queries, gallery);
+            let options = ReidOptions::default();
+            let found = reid(seen, &options).unwrap();
+            let (cmc, map, minp, count) = reference(&seen, &options.ks);
+            for ((k, found), expected) in found.cmc.iter().zip(cmc) {
+                assert!((found.value - expected).abs() < 1e-6, "CMC@{k}");
+            }
+            assert!((found.map.value - map).abs() < 1e-6 && (found.minp.value - minp).abs() < 1e-6);
+            assert!(found.cmc[0].1.value > 0.2 && found.cmc[0].1.value < 0.95);
+            assert_eq!(found.queries as f64, count);
+            assert!(found.excluded > 0, "identity 4 was seen by one camera");
+            assert_eq!(found.distractors, 10);
+            assert!(
+                found
+                    .convention
+                    .contains(&format!("{} queries without a match", found.excluded))
+            );
+        }
+    }
+
+    #[test]
+    fn single_shot_is_the_expected_share_over_all_galleries() {
+        let people = people();
+        let all: Vec<usize> = (0..120).collect();
+        let seen = seen(&people, &all[..110], &all);
+        let options = ReidOptions {
+            draws: 300,
+            resamples: 0,
+            ks: vec![1],
+            ..ReidOptions::default()
+        };
+        let found = reid(seen, &options).unwrap();
+        // First if no chosen item of another identity is ahead: a product of shares over identities, mean over the matches.
+        let (mut sum, mut queries) = (0.0, 0.0);
+        for &query in seen.queries {
+            let list = listed(&seen, query);
+            let matches: Vec<usize> = (0..list.len()).filter(|&place| list[place].1).collect();
+            if matches.is_empty() {
+                continue;
+            }
+            queries += 1.0;
+            for &place in &matches {
+                let other = |at: &usize| people.2[list[*at].0] != people.2[query];
+                let places = (0..list.len()).filter(|at| !list[*at].1 && other(at));
+                let mut others: Vec<u32> = places.map(|at| people.1[list[at].0]).collect();
+                others.sort_unstable();
+                others.dedup();
+                let behind = |identity: &u32| {
+                    let of: Vec<usize> = (0..list.len())
+                        .filter(|at| people.1[list[*at].0] == *identity && other(at))
+                        .collect();
+                    of.iter().filter(|&&at| at > place).count() as f64 / of.len() as f64
+                };
+                sum += others.iter().map(behind).product::<f64>() / matches.len() as f64;
+            }
+        }
+        let (_, shot) = &found.single_shot[0];
+        let expected = sum / queries;
+        assert!(
+            (shot.mean - expected).abs() < 3.0 * shot.std / 300f64.sqrt(),
+            "{shot:?} {expected}"
+        );
+        assert_eq!(reid(seen, &options).unwrap().single_shot, found.single_shot);
+        assert!(shot.mean > found.cmc[0].1.value - 0.3);
+    }
+
+    #[test]
+    fn rankings_by_neighbors_differ_and_say_so() {
+        let people = people();
+        let all: Vec<usize> = (0..120).collect();
+        let seen = seen(&people, &all[..110], &all);
+        let with = |ranking| {
+            reid(
+                seen,
+                &ReidOptions {
+                    ranking,
+                    ..ReidOptions::default()
+                },
+            )
+            .unwrap()
+        };
+        let plain = with(Ranking::Cosine);
+        for (ranking, words) in [
+            (
+                Ranking::KReciprocal(KReciprocal::default()),
+                "k1 = 20, k2 = 6, λ = 0.3",
+            ),
+            (
+                Ranking::QueryExpansion(QueryExpansion::default()),
+                "its first 5 (weights cos^3.0)",
+            ),
+        ] {
+            let found = with(ranking);
+            assert_ne!(found.map.value, plain.map.value);
+            assert!(found.convention.contains(words), "{}", found.convention);
+            assert_eq!(found.queries, plain.queries);
+        }
+        // λ = 1 leaves the distance alone.
+        let distance = KReciprocal {
+            lambda: nearkin_losses::range::Fraction::literal(1.0),
+            ..KReciprocal::default()
+        };
+        assert!((with(Ranking::KReciprocal(distance)).map.value - plain.map.value).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_an_error() {
+        let people = people();
+        let error = |queries: &[usize], gallery: &[usize]| {
+            reid(seen(&people, queries, gallery), &ReidOptions::default()).unwrap_err()
+        };
+        assert_eq!(
+            error(&[0], &[200]),
+            EvaluateError::NoSuchItem {
+                item: 200,
+                items: 120
+            }
+        );
+        assert_eq!(
+            error(&[0], &[0]),
+            EvaluateError::NothingRelevant { items: 1 }
+        );
+        let mut short = seen(&people, &[0], &[1]);
+        short.cameras = &[0];
+        let short = reid(short, &ReidOptions::default()).unwrap_err();
+        assert_eq!(
+            short,
+            EvaluateError::Labels {
+                rows: 120,
+                labels: 1
+            }
+        );
+    }
+}
