@@ -74,7 +74,7 @@ mod tests {
             width: 400,
             ..ImageInput::default()
         };
-        let file = [b"P5 400 400 255\n".as_slice(), &[7; 160_000]].concat();
+        let file = [b"P5 400 400 255\n".as_slice(), &vec![7; 160_000]].concat();
         let encoded = Encoded::new(&file, "a.pgm");
         input.decode(&encoded, &Augment::default()).unwrap()
     }

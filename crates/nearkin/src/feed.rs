@@ -286,13 +286,13 @@ mod tests {
         }
     }
 
-    fn changes(augment: &Augment) -> Option<Changes<'_>> {
+    fn changes(augment: &Augment) -> Changes<'_> {
         let (seed, step) = (7, 3);
-        Some(Changes {
+        Changes {
             augment,
             seed,
             step,
-        })
+        }
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
         let (folder, plain) = feed(&grays, 0.0);
         let cached = plain.clone().with_cache(1);
         let numbers = |feed: &Feed, changes| feed.batch(&items, changes).unwrap().numbers;
-        for changes in [None, changes(&cutting), changes(&shifting)] {
+        for changes in [None, Some(changes(&cutting)), Some(changes(&shifting))] {
             let want = numbers(&plain, changes);
             // The first time the cache is filled, the second time it is read.
             assert_eq!(numbers(&cached, changes), want);
@@ -349,7 +349,7 @@ mod tests {
         let (_folder, some) = feed(&[None, None, Some(3)], 1.0);
         assert!(some.batch(&[0, 1], None).unwrap().items.is_empty());
         let error = some
-            .batch(&[0, 1], changes(&Augment::default()))
+            .batch(&[0, 1], Some(changes(&Augment::default())))
             .unwrap_err();
         assert!(
             error.to_string().contains("no image of a batch of 2"),

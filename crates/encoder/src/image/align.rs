@@ -194,8 +194,9 @@ mod tests {
             for row in 0..4 {
                 if row != pivot {
                     let factor = system[row][pivot] / system[pivot][pivot];
-                    for col in 0..5 {
-                        system[row][col] -= factor * system[pivot][col];
+                    let subtracted = system[pivot];
+                    for (number, other) in system[row].iter_mut().zip(subtracted) {
+                        *number -= factor * other;
                     }
                 }
             }

@@ -96,6 +96,7 @@ pub fn look(bytes: &[u8], name: &str) -> Result<Look> {
 mod tests {
     use super::*;
     use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+    use std::fmt::Write;
 
     fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -145,14 +146,14 @@ mod tests {
         for &value in components {
             let level = i32::from(value) - 128;
             let category = (32 - level.unsigned_abs().leading_zeros()) as usize;
-            bits += &format!("{category:04b}");
+            write!(bits, "{category:04b}").unwrap();
             let magnitude = if level < 0 {
                 level + (1 << category) - 1
             } else {
                 level
             };
             if category > 0 {
-                bits += &format!("{magnitude:0category$b}");
+                write!(bits, "{magnitude:0category$b}").unwrap();
             }
             bits += "0";
         }
@@ -170,7 +171,7 @@ mod tests {
         file
     }
 
-    fn near(pixel: &Rgb<u8>, want: [f64; 3]) -> bool {
+    fn near(pixel: Rgb<u8>, want: [f64; 3]) -> bool {
         let differences = pixel
             .0
             .iter()
@@ -187,7 +188,7 @@ mod tests {
                 .to_rgb8()
                 .get_pixel(3, 5)
         };
-        assert!(near(&pixel(&jpeg(&[77], None)), [77.0; 3]));
+        assert!(near(pixel(&jpeg(&[77], None)), [77.0; 3]));
         // Adobe stores 255 − ink: what each ink lets through is multiplied by what black lets through.
         for inks in [
             [255, 255, 255, 255],
@@ -198,7 +199,7 @@ mod tests {
             let [c, m, y, k] = inks.map(f64::from);
             let want = [c, m, y].map(|ink| ink * k / 255.0);
             let found = pixel(&jpeg(&inks, Some(0)));
-            assert!(near(&found, want), "{inks:?}: {found:?}, not {want:?}");
+            assert!(near(found, want), "{inks:?}: {found:?}, not {want:?}");
         }
         // YCCK: the first three are Y, Cb and Cr of 255 − what is stored of cyan, magenta and yellow.
         for stored in [[100, 128, 128, 255], [120, 110, 150, 180]] {
@@ -211,7 +212,7 @@ mod tests {
             ];
             let want = rgb.map(|value| (255.0 - value) * k / 255.0);
             let found = pixel(&jpeg(&stored, Some(2)));
-            assert!(near(&found, want), "{stored:?}: {found:?}, not {want:?}");
+            assert!(near(found, want), "{stored:?}: {found:?}, not {want:?}");
         }
     }
 

@@ -23,13 +23,13 @@ enum Rows {
         at: Vec<usize>,
         row: StringRecord,
     },
-    Parquet(Box<Parquet>),
+    Parquet(Parquet),
 }
 
 impl Columns {
     pub fn open(path: &Path, wanted: &[&str]) -> Result<Self, DataError> {
         let rows = if is_parquet(path) {
-            Rows::Parquet(Box::new(Parquet::open(path, wanted)?))
+            Rows::Parquet(Parquet::open(path, wanted)?)
         } else {
             let table = Table::open(path, Some(true))?;
             let place = |name: &&str| table.column(&Column::Name((*name).to_owned()));

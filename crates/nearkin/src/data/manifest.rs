@@ -42,7 +42,7 @@ pub struct Manifest {
     /// The columns with five points of a face, x and y in pixels for each: the eye that is left in the image, the other,
     /// the nose, the corner of the mouth that is left in the image, the other; for `input.align`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub landmark_columns: Option<[String; 10]>,
+    pub landmark_columns: Option<Box<[String; 10]>>,
     /// The folder that relative image paths start from; without it, the table's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
@@ -249,7 +249,12 @@ impl<'m> Places<'m> {
         places.split = places.add_some(manifest.split_column.as_slice());
         places.camera = places.add_some(manifest.camera_column.as_slice());
         places.region = places.add_some(manifest.box_columns.as_slice().as_flattened());
-        places.landmarks = places.add_some(manifest.landmark_columns.as_slice().as_flattened());
+        places.landmarks = places.add_some(
+            manifest
+                .landmark_columns
+                .as_deref()
+                .map_or(&[], |names| &names[..]),
+        );
         Ok(places)
     }
 

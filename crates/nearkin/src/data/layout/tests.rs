@@ -1,5 +1,6 @@
 //! Every layout on a made-up set, from a folder and from an archive of it.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use crate::data::tree::tests::folder_of;
@@ -314,7 +315,7 @@ fn people_of_labeled_faces_train_and_test_as_the_lists_say() {
             if !text.is_empty() {
                 let path = lists.path().join(key);
                 fs_err::write(&path, text).unwrap();
-                options += &format!("{key} = {:?}\n", path.to_str().unwrap());
+                writeln!(options, "{key} = {:?}", path.to_str().unwrap()).unwrap();
             }
         }
         let data = open("lfw", &options, folder.path()).map_err(|error| error.to_string())?;
