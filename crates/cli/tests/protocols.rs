@@ -99,6 +99,46 @@ fn people_are_found_again_by_every_ranking() {
     }
 }
 
+/// Market-1501's layout: people 1 to 4 train, 5 to 8 are asked for by camera 1, and the gallery has each of them by both
+/// cameras, with three images of nobody.
+#[test]
+fn queries_gallery_junk_and_distractors_are_told_apart() {
+    let place = Workplace::new();
+    let image = |folder: &str, person: u8, camera: u8, at: u8| {
+        let name = format!("market/{folder}/{person:04}_c{camera}s1_{at:06}_00.png");
+        let gray = person.wrapping_mul(25).wrapping_add(at);
+        place.write(&name, &workplace::png(gray));
+    };
+    for person in 1..=4 {
+        for at in 0..4 {
+            image("bounding_box_train", person, 1 + at % 2, at);
+        }
+    }
+    for person in 5..=8 {
+        image("query", person, 1, 0);
+        image("bounding_box_test", person, 1, 1);
+        image("bounding_box_test", person, 2, 2);
+    }
+    for at in 0..3 {
+        image("bounding_box_test", 0, 2, at);
+    }
+    let recipe = "[data]\nsplit = \"given\"\n[data.source.market1501]\npath = \"market\"\n\
+                  [sampler.quadruplets]\nquadruplets = 4\n[input]\nheight = 16\nwidth = 16\ncolor = \"gray\"\n\
+                  [network.convnet]\n[loss.quadruplet]\n";
+    place.write("market.toml", recipe.as_bytes());
+    place.train("market.toml", &["--out", "run"]).succeeds();
+    let found = json(&evaluate(&place, "reid", &["--json"]));
+    let counts = ["queries", "gallery", "distractors", "excluded"];
+    let counts = counts.map(|name| found["model"][name].as_u64().unwrap());
+    // The image by the query's own camera is dropped, so that each query has one match: its rank decides all.
+    assert_eq!(counts, [4, 11, 3, 0]);
+    let score = |side: &str, name: &str| found[side][name]["value"].as_f64().unwrap();
+    assert!((score("model", "map") - score("model", "minp")).abs() < 1e-9);
+    // Pairs of the four people alone: three images each.
+    assert_eq!(found["raw"]["distances"]["intra"]["pairs"], 4 * 3);
+    assert_eq!(found["raw"]["distances"]["inter"]["pairs"], 6 * 9);
+}
+
 #[test]
 fn people_are_identified_and_strangers_rejected() {
     let place = place();

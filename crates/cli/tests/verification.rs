@@ -96,6 +96,55 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
 }
 
 #[test]
+fn videos_are_the_means_of_their_frames() {
+    let place = place();
+    let evaluate = |more: &[&str]| {
+        let command = [
+            "evaluate",
+            "run/model",
+            "--data",
+            "photos",
+            "--protocol",
+            "verification",
+        ];
+        let pairs = ["--pairs", "videos.csv", "--far", "0.5"];
+        place.run(&[&command[..], &pairs, more].concat())
+    };
+    // A folder of the photos is a video: whichever frames name it, the pair is the same.
+    let table = |frame: usize| {
+        let mut table = "first,second,same,fold\n".to_owned();
+        for class in 0..8 {
+            let (other, fold) = ((class + 4) % 8, class % 2);
+            writeln!(table, "c{class}/{frame}.png,c{class}/0.png,1,{fold}").unwrap();
+            writeln!(table, "c{class}/{frame}.png,c{other}/3.png,0,{fold}").unwrap();
+        }
+        place.write("videos.csv", table.as_bytes());
+        let found = evaluate(&["--frames", "2", "--json"])
+            .succeeds()
+            .stdout
+            .clone();
+        serde_json::from_str::<serde_json::Value>(&found).unwrap()
+    };
+    let found = table(3);
+    assert_eq!(
+        found["model"]["mean_distance"],
+        table(1)["model"]["mean_distance"]
+    );
+    assert!(
+        found["model"]["mean_distance"][0].as_f64().unwrap() > 0.0,
+        "frames differ"
+    );
+    let shown = evaluate(&["--frames", "2"]);
+    let table = &shown.succeeds().stdout;
+    assert!(table.contains("of the first 2 of each"), "{table}");
+    let all = evaluate(&["--json"]).succeeds().stdout.clone();
+    assert!(!all.contains("of the first"));
+    place
+        .run(&["evaluate", "run/model", "--data", "photos", "--frames", "2"])
+        .fails(2, &["--pairs"]);
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     let place = place();
     let evaluate = |more: &[&str]| {

@@ -3,10 +3,10 @@
 use crate::data::ItemPair;
 use crate::embed::Embedded;
 use crate::error::{Error, Result};
-use crate::evaluate::{Calibration, squared_distances};
+use crate::evaluate::{Calibration, squared_distances, video_distances};
 use crate::write_beside;
 use nearkin_kernels::Mat;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Pairs of items with the squared distances of their unit vectors.
@@ -45,6 +45,71 @@ impl Paired {
         let count = paired.same.len();
         let [first, second] = [&first, &second].map(|side| Mat::new(side, count, embedded.dim));
         paired.distances = squared_distances(first, second)?;
+        Ok(paired)
+    }
+}
+
+/// Which images are frames of one video: those in one folder.
+#[derive(Clone, Debug)]
+pub struct Videos {
+    /// The video of each item.
+    of_item: Vec<usize>,
+    /// The frames of each video that count, in the order of the data.
+    frames: Vec<Vec<usize>>,
+}
+
+impl Videos {
+    /// The videos of items with these names, `person/video/frame.jpg`; the first `most` frames of each count.
+    pub fn new(names: &[String], most: usize) -> Self {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let (mut of_item, mut frames) = (Vec::new(), Vec::<Vec<usize>>::new());
+        for (item, name) in names.iter().enumerate() {
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let video = *numbers.entry(folder).or_insert(frames.len());
+            if video == frames.len() {
+                frames.push(Vec::new());
+            }
+            if frames[video].len() < most {
+                frames[video].push(item);
+            }
+            of_item.push(video);
+        }
+        Self { of_item, frames }
+    }
+
+    /// The frames that count of the video that an item is a frame of.
+    pub fn frames(&self, item: usize) -> &[usize] {
+        &self.frames[self.of_item[item]]
+    }
+}
+
+impl Paired {
+    /// Distances of pairs of videos, each named by any of its frames, of which some are embedded.
+    ///
+    /// # Errors
+    /// A vector is not finite.
+    pub fn of_videos(embedded: &Embedded, pairs: &[ItemPair], videos: &Videos) -> Result<Self> {
+        let count = embedded.items.len();
+        let video_of: Vec<usize> = embedded
+            .items
+            .iter()
+            .map(|&item| videos.of_item[item])
+            .collect();
+        let seen: HashSet<usize> = video_of.iter().copied().collect();
+        let (mut paired, mut asked) = (Self::default(), Vec::new());
+        for pair in pairs {
+            let both = [pair.first, pair.second].map(|item| videos.of_item[item]);
+            if both.iter().any(|video| !seen.contains(video)) {
+                paired.left_out += 1;
+                continue;
+            }
+            asked.push(both);
+            paired.same.push(pair.same);
+            paired.fold_of.push(pair.fold);
+        }
+        let frames = Mat::new(&embedded.numbers, count, embedded.dim);
+        // Which frames count was decided before they were embedded.
+        paired.distances = video_distances(frames, &video_of, &asked, usize::MAX)?;
         Ok(paired)
     }
 }
@@ -111,6 +176,45 @@ mod tests {
             left_out: 1,
         };
         assert_eq!(Paired::new(&embedded, &pairs).unwrap(), want);
+    }
+
+    #[test]
+    fn frames_of_a_folder_are_a_video_and_one_without_a_frame_is_left_out() {
+        let names = [
+            "a/0/1.jpg",
+            "a/0/2.jpg",
+            "a/0/3.jpg",
+            "a/1/1.jpg",
+            "b/0/1.jpg",
+            "c/0/1.jpg",
+        ];
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let videos = Videos::new(&names, 2);
+        assert_eq!(
+            (videos.frames(2), videos.frames(3)),
+            (&[0, 1][..], &[3][..])
+        );
+        let embedded = Embedded {
+            items: vec![0, 1, 3, 4],
+            labels: vec![0, 0, 0, 1],
+            numbers: vec![1.0, 0.0, 0.0, 1.0, 2.0, 0.0, -1.0, 0.0],
+            dim: 2,
+        };
+        let pair = |first, second, same| ItemPair {
+            first,
+            second,
+            same,
+            fold: 1,
+        };
+        // Named by frames that do not count too; the last video has no frame left.
+        let pairs = [pair(2, 3, true), pair(3, 4, false), pair(0, 5, false)];
+        let want = Paired {
+            distances: vec![1.0, 4.0],
+            same: vec![true, false],
+            fold_of: vec![1, 1],
+            left_out: 1,
+        };
+        assert_eq!(Paired::of_videos(&embedded, &pairs, &videos).unwrap(), want);
     }
 
     #[test]

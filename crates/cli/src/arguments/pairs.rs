@@ -2,6 +2,7 @@
 
 use super::Tolerance;
 use clap::Args;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// How pairs of images or features are measured.
@@ -15,6 +16,10 @@ pub struct VerificationPairs {
     /// of --keep.
     #[arg(long, value_name = "RATE", value_delimiter = ',', value_parser = rate, default_value = "0.001,0.01,0.1")]
     pub far: Vec<f64>,
+    /// verification: each item of a pair stands for the video it is a frame of, the images in its folder, of which the first N
+    /// count; the distance is the mean over all pairs of frames.
+    #[arg(long, value_name = "N", requires = "pairs")]
+    pub frames: Option<NonZeroUsize>,
     /// verification: keeps the threshold of the first rate in the model folder, for `nearkin verify`.
     #[arg(long, requires = "pairs")]
     pub keep: bool,

@@ -5,11 +5,12 @@ use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::progress::activity;
 use crate::{output, table};
-use nearkin::data::{ItemPair, read_pairs};
+use nearkin::data::read_pairs;
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{Estimate, Verification, VerificationOptions, calibrate, verification};
 use nearkin::feed::Feed;
-use nearkin::verify::{Paired, keep_threshold};
+use nearkin::verify::{Paired, Videos, keep_threshold};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// Measures pairs beside the raw input, and keeps a threshold where asked.
@@ -23,21 +24,31 @@ pub fn run(
         return Err(Failure::usage("--protocol verification needs --pairs FILE"));
     };
     let pairs = read_pairs(path, feed.dataset())?;
-    let mut items: Vec<usize> = pairs.iter().flat_map(|p| [p.first, p.second]).collect();
+    let frames = arguments.verification.frames.map(NonZeroUsize::get);
+    let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
+    let both = pairs.iter().flat_map(|p| [p.first, p.second]);
+    let mut items: Vec<usize> = match &videos {
+        None => both.collect(),
+        Some(videos) => both.flat_map(|item| videos.frames(item)).copied().collect(),
+    };
     items.sort_unstable();
     items.dedup();
     let options = VerificationOptions {
         fars: arguments.verification.far.clone(),
         ..VerificationOptions::default()
     };
-    let paired = Paired::new(&subject.embed(feed, &items)?, &pairs).map_err(with_remedy)?;
+    let paired = |embedded: &Embedded| {
+        let paired = match &videos {
+            None => Paired::new(embedded, &pairs),
+            Some(videos) => Paired::of_videos(embedded, &pairs, videos),
+        };
+        paired.map_err(with_remedy)
+    };
+    let raw = paired(&pixels(feed, &items).map_err(with_remedy)?)?;
+    let paired = paired(&subject.embed(feed, &items)?)?;
     let bar = activity("measuring");
     let model = measure(&paired, &options)?;
-    let raw = raw(
-        &pixels(feed, &items).map_err(with_remedy)?,
-        &pairs,
-        &options,
-    )?;
+    let raw = measure(&raw, &options)?;
     bar.finish_and_clear();
     if arguments.verification.keep {
         keep(&paired, path, &options, subject.folder())?;
@@ -50,15 +61,12 @@ pub fn run(
         return Ok(());
     }
     show(path, [("raw input", &raw), ("model", &model)])?;
+    if let Some(most) = frames {
+        output::line(format_args!(
+            "videos: means over all pairs of their frames, of the first {most} of each"
+        ))?;
+    }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
-}
-
-fn raw(
-    embedded: &Embedded,
-    pairs: &[ItemPair],
-    options: &VerificationOptions,
-) -> Result<Verification, Failure> {
-    measure(&Paired::new(embedded, pairs).map_err(with_remedy)?, options)
 }
 
 fn measure(paired: &Paired, options: &VerificationOptions) -> Result<Verification, Failure> {

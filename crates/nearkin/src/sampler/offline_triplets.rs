@@ -167,7 +167,10 @@ impl Extremes {
         for (place, class) in order.into_iter().enumerate() {
             let items = &self.items_of[class as usize];
             if place < 2 {
-                subset.extend(items.iter().take(most / 2));
+                let of = [u64::from(class), first];
+                let order = permutation(items.len(), self.seed, Purpose::Representatives, of);
+                let drawn = order.into_iter().take(most / 2);
+                subset.extend(drawn.map(|at| items[at as usize]));
             } else if subset.len() + items.len() <= most {
                 subset.extend(items);
             }
