@@ -46,6 +46,16 @@ pub enum Error {
         /// The last one, with what is wrong with it.
         last: String,
     },
+    /// Not one image can be read.
+    #[error("{data}: no image of {of} can be read; the last: {last}")]
+    Unreadable {
+        /// The data set.
+        data: String,
+        /// `it`, or a part of it.
+        of: String,
+        /// The last one, with what is wrong with it.
+        last: String,
+    },
     /// The items are of another kind than the model reads.
     #[error("{data} holds {found}, the model reads {expected}")]
     Input {

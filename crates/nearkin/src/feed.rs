@@ -1,8 +1,10 @@
 //! From items of a data set to the numbers that a network reads.
 
+use crate::cache::Cache;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use nearkin_encoder::image::Augment;
+use nearkin_encoder::ImageInput;
+use nearkin_encoder::image::{Augment, Decoded, Encoded};
 use nearkin_encoder::model::{FeatureInput, Input};
 use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::{Device, Tensor};
@@ -17,6 +19,7 @@ pub struct Feed {
     input: Input,
     allowed: usize,
     damaged: Arc<Mutex<BTreeSet<usize>>>,
+    cache: Arc<Cache>,
 }
 
 /// Random changes to the items of one training batch.
@@ -45,7 +48,8 @@ impl Feed {
     /// Items of `dataset` for a model that reads `input`; up to `share` of the items may be damaged.
     ///
     /// # Errors
-    /// The model reads images and the items are features, the other way round, or features of another length.
+    /// The model reads images and the items are features, the other way round, or features of another length; or the
+    /// model reads aligned faces and the images have no landmarks.
     pub fn new(dataset: Arc<Dataset>, input: Input, share: f64) -> Result<Self> {
         let expected = match &input {
             Input::Image(_) => None,
@@ -62,13 +66,30 @@ impl Feed {
                 found,
             });
         }
+        if matches!(&input, Input::Image(image) if image.align.is_some())
+            && dataset.landmarks.is_none()
+        {
+            return Err(Error::Input {
+                data: dataset.name.clone(),
+                expected: "images with landmarks (input.align)".into(),
+                found: "images without".into(),
+            });
+        }
         let allowed = (share * dataset.len() as f64).floor() as usize;
         Ok(Self {
             dataset,
             input,
             allowed,
             damaged: Arc::default(),
+            cache: Arc::default(),
         })
+    }
+
+    /// The same, keeping up to `mib` MiB of decoded images for the next time they are asked for.
+    #[must_use]
+    pub fn with_cache(self, mib: u32) -> Self {
+        let cache = Arc::new(Cache::new(mib));
+        Self { cache, ..self }
     }
 
     /// The data set.
@@ -100,7 +121,8 @@ impl Feed {
     /// Prepares items, in their order; damaged ones are left out and counted.
     ///
     /// # Errors
-    /// More items cannot be read or decoded than the share allows: the error names the last.
+    /// More items cannot be read or decoded than the share allows, or none of the data set can, or none of a training
+    /// batch: the error names the last.
     pub fn batch(&self, items: &[usize], changes: Option<Changes>) -> Result<Batch> {
         let prepared: Vec<_> = items
             .par_iter()
@@ -112,6 +134,7 @@ impl Feed {
             labels: Vec::new(),
             numbers: Vec::new(),
         };
+        let mut last = None;
         for (&item, prepared) in items.iter().zip(prepared) {
             match prepared {
                 Ok(numbers) => {
@@ -119,12 +142,17 @@ impl Feed {
                     batch.labels.push(self.dataset.labels[item]);
                     batch.numbers.extend(numbers);
                 }
-                Err(error) => {
-                    self.count(item, &error)?;
-                }
+                Err(error) => last = Some(self.count(item, &error)?),
             }
         }
-        Ok(batch)
+        match last {
+            Some(last) if batch.items.is_empty() && changes.is_some() => Err(Error::Unreadable {
+                data: self.dataset.name.clone(),
+                of: format!("a batch of {}", items.len()),
+                last,
+            }),
+            _ => Ok(batch),
+        }
     }
 
     fn prepare(&self, item: usize, slot: usize, changes: Option<Changes>) -> Result<Vec<f32>> {
@@ -134,32 +162,53 @@ impl Feed {
                 Ok(features.prepare(&self.dataset.features()[item * dim..(item + 1) * dim]))
             }
             Input::Image(image) => {
-                let bytes = self.dataset.read(item)?;
-                let name = &self.dataset.names[item];
-                Ok(match changes {
-                    None => image.prepare(&bytes, name)?,
-                    Some(changes) => {
-                        let mut rng =
-                            named_rng(changes.seed, &format!("augment/{}/{slot}", changes.step));
-                        image.prepare_augmented(&bytes, name, changes.augment, &mut rng)?
-                    }
-                })
+                let Some(changes) = changes else {
+                    let decoded = self.decoded(image, item, &Augment::default())?;
+                    return Ok(image.numbers(&decoded));
+                };
+                let decoded = self.decoded(image, item, changes.augment)?;
+                let mut rng = named_rng(changes.seed, &format!("augment/{}/{slot}", changes.step));
+                Ok(image.augmented(&decoded, changes.augment, &mut rng))
             }
         }
     }
 
-    /// Counts a damaged item; an error once more are damaged than allowed.
-    fn count(&self, item: usize, error: &Error) -> Result<()> {
+    /// An image, decoded as far as `augment` has no part in it.
+    fn decoded(&self, image: &ImageInput, item: usize, augment: &Augment) -> Result<Arc<Decoded>> {
+        let key = (item, image.is_changed_before_it_fits(augment));
+        self.cache.get_or(key, || {
+            let data = &self.dataset;
+            let bytes = data.read(item)?;
+            let encoded = Encoded {
+                region: data.regions.as_ref().map(|regions| regions[item]),
+                landmarks: data.landmarks.as_ref().map(|landmarks| &landmarks[item]),
+                ..Encoded::new(&bytes, &data.names[item])
+            };
+            Ok(image.decode(&encoded, augment)?)
+        })
+    }
+
+    /// Counts a damaged item and says what is wrong with it; an error once more are damaged than allowed.
+    fn count(&self, item: usize, error: &Error) -> Result<String> {
+        let last = error.to_string();
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert(item);
-        if damaged.len() > self.allowed {
+        let found = damaged.len();
+        if found > self.allowed {
             return Err(Error::Damaged {
-                found: damaged.len(),
+                found,
                 allowed: self.allowed,
-                last: error.to_string(),
+                last,
             });
         }
-        Ok(())
+        if found == self.dataset.len() {
+            return Err(Error::Unreadable {
+                data: self.dataset.name.clone(),
+                of: "it".to_owned(),
+                last,
+            });
+        }
+        Ok(last)
     }
 }
 
@@ -209,5 +258,114 @@ pub fn feature_input(dataset: &Dataset, items: &[usize]) -> FeatureInput {
     FeatureInput {
         mean: mean.iter().map(|&m| m as f32).collect(),
         deviation: deviation.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::tests::images_of;
+    use nearkin_encoder::image::{Align, ResizedCrop};
+
+    /// Images of the format PGM, each of one gray; `None` is a damaged one.
+    fn feed(grays: &[Option<u8>], share: f64) -> (tempfile::TempDir, Feed) {
+        let contents = grays.iter().map(|gray| match gray {
+            Some(gray) => [b"P5 8 6 255\n".as_slice(), &[*gray; 48]].concat(),
+            None => b"not an image".to_vec(),
+        });
+        let (folder, data) = images_of(&contents.collect::<Vec<_>>());
+        let feed = Feed::new(Arc::new(data), Input::Image(small()), share).unwrap();
+        (folder, feed)
+    }
+
+    fn small() -> ImageInput {
+        ImageInput {
+            height: 4,
+            width: 4,
+            ..ImageInput::default()
+        }
+    }
+
+    fn changes(augment: &Augment) -> Changes<'_> {
+        let (seed, step) = (7, 3);
+        Changes {
+            augment,
+            seed,
+            step,
+        }
+    }
+
+    #[test]
+    fn a_cache_changes_no_bit_and_spares_the_files() {
+        let grays: Vec<_> = (0..20).map(|gray| Some(gray * 11)).collect();
+        let cutting = Augment {
+            resized_crop: Some(ResizedCrop::default()),
+            ..Augment::default()
+        };
+        let shifting = Augment {
+            flip: true,
+            shift: 0.5,
+            ..Augment::default()
+        };
+        let items: Vec<usize> = (0..20).collect();
+        let (folder, plain) = feed(&grays, 0.0);
+        let cached = plain.clone().with_cache(1);
+        let numbers = |feed: &Feed, changes| feed.batch(&items, changes).unwrap().numbers;
+        for changes in [None, Some(changes(&cutting)), Some(changes(&shifting))] {
+            let want = numbers(&plain, changes);
+            // The first time the cache is filled, the second time it is read.
+            assert_eq!(numbers(&cached, changes), want);
+            assert_eq!(numbers(&cached, changes), want);
+        }
+        drop(folder);
+        assert!(plain.batch(&items, None).is_err());
+        assert_eq!(numbers(&cached, None).len(), 20 * 4 * 4 * 3);
+    }
+
+    #[test]
+    fn damaged_images_are_left_out_up_to_the_share_and_named() {
+        let (_folder, feed) = feed(&[Some(1), None, Some(3), Some(4)], 0.25);
+        let batch = feed.batch(&[0, 1, 2], None).unwrap();
+        assert_eq!((batch.items, batch.labels.len()), (vec![0, 2], 2));
+        assert_eq!(feed.damaged(), [feed.dataset().names[1].clone()]);
+        let strict = Feed::new(feed.dataset.clone(), feed.input.clone(), 0.2).unwrap();
+        let error = strict.batch(&[0, 1, 2], None).unwrap_err().to_string();
+        assert!(
+            error.contains("1 damaged images, data.damaged allows 0"),
+            "{error}"
+        );
+        assert!(error.contains(&feed.dataset().names[1]), "{error}");
+    }
+
+    #[test]
+    fn where_no_image_can_be_read_it_is_an_error_whatever_the_share() {
+        let (_folder, nothing) = feed(&[None, None, None], 1.0);
+        let error = nothing.batch(&[0, 1, 2], None).unwrap_err().to_string();
+        assert!(
+            error.contains("no image of it can be read") && error.contains(".pgm"),
+            "{error}"
+        );
+        // A training batch of nothing has no gradient; in a measurement others may follow.
+        let (_folder, some) = feed(&[None, None, Some(3)], 1.0);
+        assert!(some.batch(&[0, 1], None).unwrap().items.is_empty());
+        let error = some
+            .batch(&[0, 1], Some(changes(&Augment::default())))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no image of a batch of 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn faces_without_landmarks_are_refused_before_any_is_read() {
+        let (_folder, plain) = feed(&[Some(1)], 0.0);
+        let aligned = ImageInput {
+            align: Some(Align::Arcface),
+            ..small()
+        };
+        let error = Feed::new(plain.dataset.clone(), Input::Image(aligned), 0.0).err();
+        let error = error.unwrap().to_string();
+        assert!(error.contains("with landmarks (input.align)"), "{error}");
     }
 }

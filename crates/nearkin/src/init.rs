@@ -42,7 +42,7 @@ pub fn source_of(path: &Path) -> Result<Source> {
     } else if !path.exists() {
         Err(no_data(
             path,
-            "no such file or folder; expected class folders, a .zip, .csv, .tsv or .npy, or the name of a bundled set (glyphs, digits)",
+            "no such file or folder; expected class folders, a .zip, .csv, .tsv, .parquet or .npy, or the name of a bundled set (glyphs, digits)",
         ))
     } else if ends(".zip") {
         Ok(Source::Zip(Zip {
@@ -52,12 +52,16 @@ pub fn source_of(path: &Path) -> Result<Source> {
     } else if ends(".csv") || ends(".tsv") {
         Ok(Manifest::guess(path)
             .map_or_else(|| Source::Features(Features::new(path)), Source::Manifest))
+    } else if ends(".parquet") {
+        let unknown = "no columns called as those of images and classes are (path, image.bytes; label, class); name them in [data.source.manifest]";
+        let manifest = Manifest::guess(path).map(Source::Manifest);
+        manifest.ok_or_else(|| no_data(path, unknown))
     } else if ends(".npy") {
         Ok(Source::Features(Features::new(path)))
     } else {
         Err(no_data(
             path,
-            "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv or .npy",
+            "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv, .parquet or .npy",
         ))
     }
 }

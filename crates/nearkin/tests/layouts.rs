@@ -2,7 +2,7 @@
 
 use nearkin::data::{Dataset, Part, Source};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn data() -> Option<PathBuf> {
     let data = std::env::var_os("NEARKIN_DATA").filter(|path| !path.is_empty());
@@ -12,8 +12,8 @@ fn data() -> Option<PathBuf> {
     data.map(PathBuf::from)
 }
 
-fn open(source: &str, path: PathBuf) -> Dataset {
-    let recipe = format!("[{source}]\npath = {path:?}\n");
+fn open(source: &str, path: &Path) -> Dataset {
+    let recipe = format!("[{source}]\npath = {:?}\n", path.to_str().unwrap());
     Dataset::open(&toml::from_str::<Source>(&recipe).unwrap()).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn size(data: &Dataset, part: Part) -> (usize, usize) {
 #[test]
 fn labeled_faces_are_4786_people() {
     let Some(folder) = data() else { return };
-    let faces = open("lfw", folder.join("lfw/images.zip"));
+    let faces = open("lfw", &folder.join("lfw/images.zip"));
     assert_eq!((faces.len(), faces.classes.len()), (10_492, 4_786));
     assert_eq!(faces.skipped.images, 0);
     let pairs = nearkin::data::read_pairs(&folder.join("lfw/pairsDevTrain.txt"), &faces).unwrap();
@@ -41,7 +41,7 @@ fn labeled_faces_are_4786_people() {
 #[test]
 fn people_of_cuhk03_are_seen_by_two_cameras() {
     let Some(folder) = data() else { return };
-    let people = open("cuhk03", folder.join("cuhk03/images.zip"));
+    let people = open("cuhk03", &folder.join("cuhk03/images.zip"));
     assert_eq!(size(&people, Part::Train), (7_239, 743));
     assert_eq!(size(&people, Part::Test), (938, 100));
     let cameras = people.cameras.as_ref().unwrap();
@@ -57,7 +57,7 @@ fn people_of_cuhk03_are_seen_by_two_cameras() {
 #[test]
 fn half_of_the_classes_of_cars_train() {
     let Some(folder) = data() else { return };
-    let cars = open("cars196", folder.join("cars196/images.zip"));
+    let cars = open("cars196", &folder.join("cars196/images.zip"));
     assert_eq!(size(&cars, Part::Train), (4_052, 98));
     assert_eq!(size(&cars, Part::Test), (4_092, 98));
 }
@@ -65,7 +65,7 @@ fn half_of_the_classes_of_cars_train() {
 #[test]
 fn characters_of_omniglot_are_classed_by_alphabet() {
     let Some(folder) = data() else { return };
-    let characters = open("omniglot", folder.join("omniglot/images.zip"));
+    let characters = open("omniglot", &folder.join("omniglot/images.zip"));
     assert_eq!((characters.len(), characters.classes.len()), (4_840, 242));
     let greek = characters
         .classes

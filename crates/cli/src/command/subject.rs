@@ -78,10 +78,6 @@ impl Subject {
         let feed = self.feed(nearkin::init::open_any(path, dim)?)?;
         let indices: Vec<usize> = (0..feed.dataset().len()).collect();
         let embedded = self.embed(&feed, &indices)?;
-        if embedded.items.is_empty() {
-            let path = path.display();
-            return Err(Failure::run(format!("{path}: no image of it can be read")));
-        }
         let dataset = feed.dataset();
         let name = |&item: &usize| dataset.names[item].clone();
         let class = |&label: &u32| dataset.classes[label as usize].clone();

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use nearkin_encoder::image::{Landmarks, Region};
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, zip::Archive};
 
 /// Labeled items: encoded images, or rows of features.
 ///
-/// The items are numbered from 0; `labels`, `names` and, where given, `given_split`, `cameras` and `roles` have one entry an
-/// item.
+/// The items are numbered from 0; every list but `classes` has one entry an item.
 #[derive(Debug)]
 pub struct Dataset {
     /// What to call the set in tables: the last parts of its path, or its bundled name.
@@ -28,6 +28,10 @@ pub struct Dataset {
     pub cameras: Option<Vec<u32>>,
     /// What each item is in retrieval, where the source says so; otherwise every item is a query and in the gallery.
     pub roles: Option<Vec<Role>>,
+    /// The part of each image that counts, where the source says so.
+    pub regions: Option<Vec<Region>>,
+    /// Five points of the face in each image, where the source says so.
+    pub landmarks: Option<Vec<Landmarks>>,
     /// What was seen and left out.
     pub skipped: Skipped,
     pub(super) items: Items,
@@ -37,6 +41,8 @@ pub struct Dataset {
 #[derive(Debug)]
 pub(super) enum Items {
     Files(Vec<PathBuf>),
+    /// The images themselves.
+    Bytes(Vec<Vec<u8>>),
     Zip {
         archive: Archive,
         entries: Vec<usize>,
@@ -52,6 +58,7 @@ impl Items {
     pub(super) fn read(&self, index: usize, name: &str) -> Result<Vec<u8>, DataError> {
         match self {
             Self::Files(paths) => Ok(fs_err::read(&paths[index])?),
+            Self::Bytes(contents) => Ok(contents[index].clone()),
             Self::Zip { archive, entries } => archive.read(entries[index]),
             Self::Features { .. } => Err(DataError::NotImages {
                 name: name.to_owned(),
@@ -67,12 +74,13 @@ impl Items {
                 archive,
                 entries: kept.iter().map(|&at| entries[at]).collect(),
             },
+            Self::Bytes(contents) => {
+                Self::Bytes(kept.iter().map(|&at| contents[at].clone()).collect())
+            }
             Self::Features { dim, data } => {
                 let rows = kept.iter().map(|&at| &data[at * dim..(at + 1) * dim]);
-                Self::Features {
-                    dim,
-                    data: rows.flatten().copied().collect(),
-                }
+                let data = rows.flatten().copied().collect();
+                Self::Features { dim, data }
             }
         }
     }
@@ -139,6 +147,8 @@ impl Dataset {
             given_split: None,
             cameras: None,
             roles: None,
+            regions: None,
+            landmarks: None,
             skipped: Skipped::default(),
             items: Items::Files(vec![path.to_owned()]),
         }
@@ -158,7 +168,7 @@ impl Dataset {
     pub fn is_features(&self) -> Option<usize> {
         match self.items {
             Items::Features { dim, .. } => Some(dim),
-            Items::Files(_) | Items::Zip { .. } => None,
+            Items::Files(_) | Items::Bytes(_) | Items::Zip { .. } => None,
         }
     }
 
@@ -177,7 +187,7 @@ impl Dataset {
     pub fn features(&self) -> &[f32] {
         match &self.items {
             Items::Features { data, .. } => data,
-            Items::Files(_) | Items::Zip { .. } => &[],
+            Items::Files(_) | Items::Bytes(_) | Items::Zip { .. } => &[],
         }
     }
 }

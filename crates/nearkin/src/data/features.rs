@@ -168,6 +168,8 @@ impl Features {
             given_split: None,
             cameras: None,
             roles: None,
+            regions: None,
+            landmarks: None,
             skipped: Skipped {
                 rows: rows.skipped,
                 ..Skipped::default()

@@ -23,6 +23,7 @@
 
 mod bundled;
 mod class_folders;
+mod columns;
 mod dataset;
 mod error;
 mod features;
@@ -31,6 +32,7 @@ mod item_pairs;
 mod label_index;
 pub mod layout;
 mod manifest;
+mod parquet;
 mod summary;
 mod table;
 mod tree;
@@ -49,6 +51,7 @@ pub use table::Column;
 pub use zip::Zip;
 
 pub(crate) use label_index::label_index;
+pub(crate) use parquet::Parquet;
 pub(crate) use table::{LineFeeds, unknown_column};
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +76,7 @@ pub enum Source {
     Folder(Folder),
     /// A zip archive of class folders.
     Zip(Zip),
-    /// A CSV or TSV table of image paths and labels.
+    /// A CSV, TSV or Parquet table of images and labels.
     Manifest(Manifest),
     /// Precomputed features: a CSV or TSV table, or a `.npy` matrix.
     Features(Features),
@@ -131,8 +134,22 @@ impl Dataset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Source;
+pub(crate) mod tests {
+    use super::{Dataset, Source};
+
+    /// A data set of image files of one class, and the folder that they are in.
+    pub fn images_of(contents: &[Vec<u8>]) -> (tempfile::TempDir, Dataset) {
+        let names: Vec<String> = (0..contents.len())
+            .map(|i| format!("a/{i:03}.pgm"))
+            .collect();
+        let files: Vec<(&str, &[u8])> = (names.iter().map(String::as_str))
+            .zip(contents.iter().map(Vec::as_slice))
+            .collect();
+        let folder = super::tree::tests::folder_of(&files);
+        let source = format!("[folder]\npath = {:?}", folder.path());
+        let data = Dataset::open(&toml::from_str::<Source>(&source).unwrap()).unwrap();
+        (folder, data)
+    }
 
     #[derive(Debug, serde::Deserialize)]
     struct Data {
@@ -167,7 +184,7 @@ mod tests {
         for recipe in [
             "[source.folder]\npath = 'a'\ndepth = 1\n",
             "[source.zip]\npath = 'a.zip'\n",
-            "[source.manifest]\npath = 'a.csv'\nsplit_column = 'part'\n",
+            "[source.manifest]\npath = 'a.csv'\nsplit_column = 'part'\nbox_columns = ['x', 'y', 'w', 'h']\n",
             "[source.features]\npath = 'a.tsv'\nlabel_column = -1\nignore_columns = ['tissue', 3]\nmissing = 'skip'\n",
             "[source.bundled]\nname = 'digits'\n",
             "[source.lfw]\npath = 'lfw'\ntrain = 'peopleDevTrain.txt'\n",

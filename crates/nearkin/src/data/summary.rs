@@ -104,6 +104,8 @@ mod tests {
             given_split: None,
             cameras: None,
             roles: None,
+            regions: None,
+            landmarks: None,
             skipped: Skipped {
                 rows: 2,
                 images: 3,

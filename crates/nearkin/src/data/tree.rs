@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use nearkin_encoder::image::Region;
+
 use super::dataset::{Items, Role};
 use super::zip::{Archive, Bytes};
 use super::{DataError, Dataset, IMAGE_EXTENSIONS, Part, Skipped, label_index::label_index};
@@ -25,6 +27,7 @@ pub(super) struct Described {
     pub part: Option<Part>,
     pub camera: Option<u32>,
     pub role: Option<Role>,
+    pub region: Option<Region>,
 }
 
 impl Tree {
@@ -84,14 +87,13 @@ impl Tree {
 
     /// The text file of this name that is nearest to the root.
     pub fn list(&self, name: &str) -> Result<List, DataError> {
-        let is_it = |file: &&String| file.rsplit('/').next() == Some(name);
-        let nearest = self.files.iter().filter(is_it).min_by_key(|f| f.len());
-        let at = nearest.and_then(|file| self.files.iter().position(|f| f == file));
-        let missing = || DataError::NoList {
+        let called = |(_, file): &(usize, &String)| file.rsplit('/').next() == Some(name);
+        let files = self.files.iter().enumerate().filter(called);
+        let nearest = files.min_by_key(|(_, file)| file.len());
+        let (at, _) = nearest.ok_or_else(|| DataError::NoList {
             path: self.path.clone(),
             list: name.to_owned(),
-        };
-        let at = at.ok_or_else(missing)?;
+        })?;
         let path = self.path.join(&self.files[at]);
         let bytes = self.items.read(at, &self.name)?;
         let text = String::from_utf8(bytes).map_err(|error| DataError::Line {
@@ -146,6 +148,8 @@ impl Tree {
             given_split: described.iter().map(|d| d.part).collect(),
             cameras: described.iter().map(|d| d.camera).collect(),
             roles: described.iter().map(|d| d.role).collect(),
+            regions: described.iter().map(|d| d.region).collect(),
+            landmarks: None,
             skipped,
             items: self.items.keep(&kept),
         })

@@ -36,7 +36,8 @@ impl Setup {
             Some(_) => Input::Features(feature_input(&dataset, &parts.train)),
             None => Input::Image(recipe.input.clone()),
         };
-        let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?;
+        let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?
+            .with_cache(recipe.data.cache_mib);
         let classes = training_classes(&feed.dataset().labels, &parts.train);
         let setup = Self {
             recipe,

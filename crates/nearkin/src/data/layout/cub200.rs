@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use nearkin_encoder::image::Region;
 use serde::{Deserialize, Serialize};
 
 use crate::data::tree::{Described, List, Tree};
@@ -22,6 +23,9 @@ const TRAIN: u32 = 100;
 pub struct Cub200 {
     /// The folder `CUB_200_2011`, or a zip archive of it.
     pub path: PathBuf,
+    /// Whether images are cut to their boxes (`bounding_boxes.txt`); the usual protocol does not.
+    #[serde(default)]
+    pub boxes: bool,
 }
 
 impl Cub200 {
@@ -32,25 +36,28 @@ impl Cub200 {
             tree.list("image_class_labels.txt")?,
         );
         let classes = classes(&labels)?;
+        let regions = self.boxes.then(|| tree.list("bounding_boxes.txt"));
+        let regions = regions.transpose()?.map(|list| boxes(&list)).transpose()?;
         let present: HashSet<String> = tree.images().map(str::to_owned).collect();
         let mut described = HashMap::new();
         for row in images.rows() {
             let (line, [id, path]) = row?;
-            let class = classes.get(id).ok_or_else(|| {
-                images.wrong(
-                    line,
-                    format!("image_class_labels.txt has no class of image {id}"),
-                )
-            })?;
+            let unknown =
+                |what: &str| images.wrong(line, format!("there is no {what} of image {id}"));
+            let class = classes.get(id).ok_or_else(|| unknown("class"))?;
             let folder = path.split('/').next().unwrap_or_default();
             let part = if *class <= TRAIN {
                 Part::Train
             } else {
                 Part::Test
             };
+            let region = regions.as_ref().map(|regions| regions.get(id).copied());
             let about = Described {
                 class: folder.to_owned(),
                 part: Some(part),
+                region: region
+                    .map(|found| found.ok_or_else(|| unknown("box")))
+                    .transpose()?,
                 ..Described::default()
             };
             let file = format!("{}images/{path}", images.folder);
@@ -77,4 +84,24 @@ fn classes(labels: &List) -> Result<HashMap<&str, u32>, DataError> {
         Ok((id, number.ok_or_else(wrong)?))
     };
     labels.rows().map(class).collect()
+}
+
+/// The box of each image, by the image's number.
+fn boxes(list: &List) -> Result<HashMap<String, Region>, DataError> {
+    let mut boxes = HashMap::new();
+    for row in list.rows() {
+        let (line, [id, edges @ ..]): (u64, [&str; 5]) = row?;
+        let edges = edges.map(|edge| edge.parse::<f32>().ok().filter(|edge| edge.is_finite()));
+        let [Some(x), Some(y), Some(width), Some(height)] = edges else {
+            return Err(list.wrong(line, "expected four numbers of pixels".to_owned()));
+        };
+        let region = Region {
+            x,
+            y,
+            width,
+            height,
+        };
+        boxes.insert(id.to_owned(), region);
+    }
+    Ok(boxes)
 }

@@ -51,6 +51,7 @@ impl Market1501 {
                 part: Some(part),
                 camera: Some(camera),
                 role: Some(role),
+                region: None,
             }))
         })
     }

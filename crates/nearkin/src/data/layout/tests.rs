@@ -1,5 +1,6 @@
 //! Every layout on a made-up set, from a folder and from an archive of it.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use crate::data::tree::tests::folder_of;
@@ -314,7 +315,7 @@ fn people_of_labeled_faces_train_and_test_as_the_lists_say() {
             if !text.is_empty() {
                 let path = lists.path().join(key);
                 fs_err::write(&path, text).unwrap();
-                options += &format!("{key} = {:?}\n", path.to_str().unwrap());
+                writeln!(options, "{key} = {:?}", path.to_str().unwrap()).unwrap();
             }
         }
         let data = open("lfw", &options, folder.path()).map_err(|error| error.to_string())?;
@@ -432,7 +433,7 @@ fn what_a_layout_does_not_have_is_named() {
                 ("images.txt", "\n1 a/1.jpg"),
                 ("image_class_labels.txt", "2 1"),
             ],
-            "images.txt:2: image_class_labels.txt has no class of image 1",
+            "images.txt:2: there is no class of image 1",
         ),
         (
             "sop",
@@ -456,5 +457,36 @@ fn what_a_layout_does_not_have_is_named() {
             .collect();
         let error = open(source, "", folder_of(&files).path()).unwrap_err();
         assert!(error.to_string().contains(words), "{source}: {error}");
+    }
+}
+
+#[test]
+fn birds_are_cut_to_their_boxes_where_asked() {
+    let files = |boxes: &'static str| {
+        folder_of(&[
+            ("images.txt", &b"1 099.Ovenbird/O_1.jpg\n"[..]),
+            ("image_class_labels.txt", b"1 99"),
+            ("bounding_boxes.txt", boxes.as_bytes()),
+            ("images/099.Ovenbird/O_1.jpg", b""),
+        ])
+    };
+    let folder = files("1 60.0 27.0 325.5 304.0\n");
+    let data = open("cub200", "boxes = true", folder.path()).unwrap();
+    let [region] = data.regions.unwrap()[..] else {
+        unreachable!()
+    };
+    let edges = [region.x, region.y, region.width, region.height];
+    assert_eq!(edges, [60.0, 27.0, 325.5, 304.0]);
+    assert!(open("cub200", "", folder.path()).unwrap().regions.is_none());
+    for (boxes, words) in [
+        ("2 1 1 1 1", "images.txt:1: there is no box of image 1"),
+        (
+            "1 1 1 1",
+            "bounding_boxes.txt:1: expected 5 fields, found 4",
+        ),
+        ("1 1 1 x 1", "bounding_boxes.txt:1: expected four numbers"),
+    ] {
+        let error = open("cub200", "boxes = true", files(boxes).path()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
