@@ -333,7 +333,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 19] = [
+const HELP: [(&str, &[&str]); 20] = [
     (
         "",
         &[
@@ -341,6 +341,7 @@ const HELP: [(&str, &[&str]); 19] = [
             "init",
             "train",
             "sweep",
+            "reproduce",
             "evaluate",
             "embed",
             "search",
@@ -366,6 +367,10 @@ const HELP: [(&str, &[&str]); 19] = [
         ],
     ),
     ("sweep", &["RECIPE", "--vary", "--seeds", "--set", "--out"]),
+    (
+        "reproduce",
+        &["PAPER", "--scale", "--data", "--seeds", "--set", "--out"],
+    ),
     (
         "evaluate",
         &[
