@@ -12,13 +12,16 @@ dispatch! {
 
 #[inline(always)]
 fn square_roots_body<const FMA: bool>(x: &mut [f32]) {
-    x.iter_mut().for_each(|x| *x = x.sqrt());
+    for x in x {
+        *x = x.sqrt();
+    }
 }
 
 #[inline(always)]
 fn reciprocals_body<const FMA: bool>(x: &mut [f32]) {
-    x.iter_mut()
-        .for_each(|x| *x = if *x > 0.0 { 1.0 / *x } else { 0.0 });
+    for x in x {
+        *x = if *x > 0.0 { 1.0 / *x } else { 0.0 };
+    }
 }
 
 #[cfg(test)]

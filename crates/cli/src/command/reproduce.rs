@@ -5,7 +5,6 @@ use crate::arguments::{Reproduce, ScaleName};
 use crate::failure::Failure;
 use crate::{output, table};
 use nearkin::Model;
-use nearkin::embed::{Embedded, embed, pixels};
 use nearkin::recipe::Document;
 use nearkin::reproduce::{Arm, Findings, Numbers, Paper, Scale, Study, measured};
 use nearkin::train::Setup;
@@ -109,13 +108,13 @@ impl Runs<'_> {
             for (arm, numbers) in self.study.arms.iter().zip(&mut numbers) {
                 output::note(format_args!("seed {seed} of {}: {}", self.seeds, arm.name));
                 let setup = self.setup(arm, seed)?;
+                let measures = &self.study.measures;
                 if raw.is_empty() {
-                    raw = self.measured(&setup, &mut |items| pixels(&setup.feed, items))?;
+                    raw = measured(measures, &setup, None)?;
                 }
                 let report = supervised(&setup, &self.folder_of(arm, seed))?;
                 let model = Model::load(&report.model)?;
-                let mut embed = |items: &[usize]| embed(&model, &setup.feed, items, &mut |_| {});
-                numbers.runs.push(self.measured(&setup, &mut embed)?);
+                numbers.runs.push(measured(measures, &setup, Some(&model))?);
             }
         }
         Ok(Findings::new(self.study, raw, numbers))
@@ -131,14 +130,6 @@ impl Runs<'_> {
                 arm.name
             ))),
         }
-    }
-
-    fn measured(
-        &self,
-        setup: &Setup,
-        embed: &mut dyn FnMut(&[usize]) -> nearkin::Result<Embedded>,
-    ) -> Result<Vec<f64>, Failure> {
-        Ok(measured(&self.study.measures, setup, embed)?)
     }
 }
 

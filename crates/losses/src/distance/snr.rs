@@ -92,7 +92,9 @@ impl PairDistance for Snr {
         let inverse = inverse_signals(points.x, x.data);
         let same = points.same;
         gram::squared_l2(Points { x, y, same }, |i, row| {
-            row.iter_mut().for_each(|s| *s *= inverse[i]);
+            for s in row {
+                *s *= inverse[i];
+            }
         })
     }
 

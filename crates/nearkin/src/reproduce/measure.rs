@@ -1,12 +1,13 @@
 //! The numbers that tables of papers are made of.
 
-use crate::embed::Embedded;
+use crate::embed::{Embedded, embed, pixels};
 use crate::error::Result;
 use crate::evaluate::{
     Labeled, Options, References, ReidOptions, Roc, Seen, evaluate, few_shot, n_way, reid,
     squared_distances,
 };
 use crate::train::Setup;
+use nearkin_encoder::Model;
 use nearkin_kernels::Mat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -116,23 +117,20 @@ enum Group {
     Cameras,
 }
 
-/// The measures of the part of a run that is reported, in their order; `embed` makes vectors of items.
+/// The measures of the part of a run that is reported, in their order, by a model's vectors or, without one, by the items' own
+/// numbers.
 ///
 /// # Errors
 /// Items cannot be read, or they are none that could be so measured.
-pub fn measured(
-    measures: &[Measure],
-    setup: &Setup,
-    embed: &mut dyn FnMut(&[usize]) -> Result<Embedded>,
-) -> Result<Vec<f64>> {
-    let test = embed(setup.measured().1)?;
+pub fn measured(measures: &[Measure], setup: &Setup, model: Option<&Model>) -> Result<Vec<f64>> {
+    let test = vectors(setup, model, setup.measured().1)?;
     let mut values = BTreeMap::new();
     let mut groups: Vec<Group> = measures.iter().map(|m| m.group()).collect();
     groups.sort_unstable();
     groups.dedup();
     for group in groups {
         values.extend(match group {
-            Group::Neighbors => neighbors(&test, &embed(&setup.parts.train)?)?,
+            Group::Neighbors => neighbors(&test, &vectors(setup, model, &setup.parts.train)?)?,
             Group::Retrieval => retrieval(&test)?,
             Group::Clusters => clusters(&test)?,
             Group::Negatives => negatives(&test)?,
@@ -141,6 +139,13 @@ pub fn measured(
         });
     }
     Ok(measures.iter().map(|m| values[m]).collect())
+}
+
+fn vectors(setup: &Setup, model: Option<&Model>, items: &[usize]) -> Result<Embedded> {
+    match model {
+        Some(model) => embed(model, &setup.feed, items, &mut |_| {}),
+        None => pixels(&setup.feed, items),
+    }
 }
 
 type Found = Result<Vec<(Measure, f64)>>;
