@@ -78,6 +78,13 @@ fn a_study_trains_every_arm_and_says_which_claims_hold() {
         (before, numbers)
     );
 
+    let header = report["set"][2].as_str();
+    assert_eq!(
+        (header, &report["seeds"]),
+        (Some("train.steps=3"), &2.into())
+    );
+    assert!(page.contains("--set 'train.steps=3'"), "{page}");
+
     let other = reproduce(&place, &["--set", "train.steps=6"]);
     other.fails(2, &["a run with another recipe is there already"]);
 }
@@ -87,6 +94,8 @@ fn what_is_missing_is_named() {
     let place = Workplace::new();
     let nowhere = place.run(&["reproduce", "npair", "--data", "nowhere"]);
     nowhere.fails(1, &["nowhere/omniglot/images.zip"]);
+    let seed = place.run(&["reproduce", "npair", "--set", "seed=3"]);
+    seed.fails(2, &["--set seed=3", "--seeds"]);
     let unknown = place.run(&["reproduce", "arcface"]);
     unknown.fails(2, &["constellation, facenet, quadruplet, npair"]);
 }

@@ -2,7 +2,6 @@
 
 use clap::{Args, ValueEnum};
 use nearkin::reproduce::Paper;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 /// `nearkin reproduce`
@@ -20,13 +19,13 @@ pub struct Reproduce {
     /// The folder of all data sets, such as crc-texture-features/, omniglot/, lfw/, cuhk03/.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub data: PathBuf,
-    /// Seeds of each side; those of the study where absent.
-    #[arg(long, value_name = "N")]
-    pub seeds: Option<NonZeroU16>,
+    /// Seeds of each side, at most 20; those of the study where absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub seeds: Option<u16>,
     /// Folder of the runs; runs/reproduce-PAPER-SCALE where absent.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Changes one key of every recipe, such as train.steps=50 for a trial; may be repeated.
+    /// Changes one key of what all sides have in common, such as train.steps=50 for a trial; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -60,7 +59,7 @@ impl From<PaperName> for Paper {
 pub enum ScaleName {
     /// What two cores finish within the hour.
     Small,
-    /// The paper's own networks and steps, for machines that can.
+    /// The paper's own network and batches, and its steps where it says them, for machines that can.
     Paper,
 }
 

@@ -26,6 +26,9 @@ struct Runs<'a> {
 struct Report<'a> {
     title: &'a str,
     scale: &'static str,
+    /// What was changed for all arms.
+    set: &'a [String],
+    seeds: u64,
     #[serde(flatten)]
     findings: &'a Findings,
     seconds: f64,
@@ -34,6 +37,15 @@ struct Report<'a> {
 /// Trains what is not done yet, measures all, writes the page and prints it.
 pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
     let begun = Instant::now();
+    if let Some(seed) = arguments
+        .set
+        .iter()
+        .find(|set| set.trim_start().starts_with("seed"))
+    {
+        return Err(Failure::usage(format!(
+            "--set {seed}: the seeds of a study are 0, 1, 2, …, as many as --seeds says"
+        )));
+    }
     let paper: Paper = arguments.paper.into();
     let study = Study::of(paper)?;
     let scale = match arguments.scale {
@@ -47,17 +59,22 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
         study: &study,
         scale,
         folder: arguments.out.clone().unwrap_or_else(default),
-        seeds: u64::from(arguments.seeds.unwrap_or(scale.seeds).get()),
+        seeds: u64::from(arguments.seeds.unwrap_or(scale.seeds.get())),
     };
     // What cannot be is better known before the first run than after hours of others.
     for arm in &study.arms {
         runs.document(arm, 0)?.recipe()?;
     }
     let findings = runs.findings()?;
+    let set = arguments
+        .set
+        .iter()
+        .map(|change| format!(" --set '{change}'"));
     let command = format!(
-        "`nearkin reproduce {} --scale {}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
+        "`nearkin reproduce {} --scale {}{}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
         paper.name(),
         arguments.scale.name(),
+        set.collect::<String>(),
         runs.seeds
     );
     nearkin::write_beside(
@@ -69,6 +86,8 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
         return output::json(&Report {
             title: &study.title,
             scale: arguments.scale.name(),
+            set: &arguments.set,
+            seeds: runs.seeds,
             findings: &findings,
             seconds: begun.elapsed().as_secs_f64(),
         });
@@ -82,16 +101,14 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
 
 impl Runs<'_> {
     fn document(&self, arm: &Arm, seed: u64) -> Result<Document, Failure> {
-        let mut document = self.study.document(self.scale, arm, &self.arguments.data)?;
+        let common = (&*self.arguments.data, &*self.arguments.set);
+        let mut document = self.study.document(self.scale, arm, common)?;
         document.set(&format!("seed={seed}"))?;
         if let Some(after) = &arm.after {
             let before = self.study.arms.iter().find(|arm| arm.name == *after);
             let folder = before.map_or_else(PathBuf::new, |arm| self.folder_of(arm, seed));
             let weights = folder.join("model").display().to_string();
             document.set(&format!("pretrained.weights={weights:?}"))?;
-        }
-        for change in &self.arguments.set {
-            document.set(change)?;
         }
         Ok(document)
     }

@@ -27,6 +27,11 @@ pub fn run(
     let frames = arguments.verification.frames.map(NonZeroUsize::get);
     let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
     let both = pairs.iter().flat_map(|p| [p.first, p.second]);
+    if frames.is_some() && arguments.verification.keep {
+        return Err(Failure::usage(
+            "--keep goes without --frames: `nearkin verify` answers by pairs of single images",
+        ));
+    }
     let mut items: Vec<usize> = match &videos {
         None => both.collect(),
         Some(videos) => both.flat_map(|item| videos.frames(item)).copied().collect(),

@@ -133,7 +133,9 @@ impl Findings {
 
     /// The claims, a line each.
     pub fn claims(&self) -> String {
-        let mut lines = String::new();
+        let mut lines = String::from(
+            "Held is what has a mean difference above zero; p is the share of choices of the differences' signs with one as large.\n\n",
+        );
         for verdict in &self.verdicts {
             let Verdict {
                 claim,
@@ -164,7 +166,8 @@ impl Findings {
             for (run, values) in numbers.runs.iter().enumerate() {
                 for (measure, value) in self.measures.iter().zip(values) {
                     let name = measure.name();
-                    let _ = writeln!(lines, "{},{run},{name},{value}", numbers.arm);
+                    // Names of arms hold commas.
+                    let _ = writeln!(lines, "\"{}\",{run},{name},{value}", numbers.arm);
                 }
             }
         }

@@ -9,7 +9,7 @@
 //! use nearkin::reproduce::{Paper, Study};
 //! let study = Study::of(Paper::Constellation)?;
 //! let arm = &study.arms[0];
-//! let recipe = study.document(&study.small, arm, "data".as_ref())?.recipe()?;
+//! let recipe = study.document(&study.small, arm, ("data".as_ref(), &[]))?.recipe()?;
 //! assert_eq!((arm.name.as_str(), recipe.loss.name()), ("triplet", "triplet_margin"));
 //! # Ok::<(), nearkin::recipe::RecipeError>(())
 //! ```

@@ -3,13 +3,13 @@
 /// Differences whose signs are all tried.
 const MOST: usize = 20;
 
-/// The one-sided exact test of paired differences: the share of the 2ⁿ choices of signs with a sum at least as large.
+/// The one-sided exact sign-flip test of paired differences: the share of the 2ⁿ choices of signs with a sum at least as large.
 ///
 /// ```text
 /// p = #{ s ∈ {-1, 1}ⁿ : Σ s_i d_i ≥ Σ d_i } / 2ⁿ
 /// ```
 ///
-/// With n seeds p is at least 2⁻ⁿ: three seeds that agree say 0.125. Differences beyond the first twenty are left out.
+/// With n seeds p is at least 2⁻ⁿ: three seeds that agree say 0.125. Differences beyond the first twenty are left out: that is the most the program takes.
 ///
 /// # Reference
 /// R. A. Fisher, The Design of Experiments, 1935, §21.

@@ -93,6 +93,9 @@ pub struct Arm {
     pub name: String,
     /// Changes of the recipe, as `--set` takes them.
     set: Vec<String>,
+    /// Whether it trains for half of the steps.
+    #[serde(default)]
+    half: bool,
     /// The arm whose model of the same seed it starts from.
     #[serde(default)]
     pub after: Option<String>,
@@ -102,10 +105,11 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// Its folder.
+    /// Its folder: the letters and digits of its name.
     pub fn folder(&self) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        self.name.chars().map(plain).collect()
+        let words = self.name.split(|c: char| !c.is_ascii_alphanumeric());
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        words.join("-")
     }
 }
 
@@ -134,17 +138,27 @@ impl Study {
         })
     }
 
-    /// The recipe of an arm, with data below `root`.
+    /// The recipe of an arm, with data below `root`. The `changes` are of what all arms have in common: an arm's own come after.
     ///
     /// # Errors
-    /// None that a release has, as [`of`](Self::of).
-    pub fn document(&self, scale: &Scale, arm: &Arm, root: &Path) -> Result<Document, RecipeError> {
+    /// A change cannot be, or the recipe with it.
+    pub fn document(
+        &self,
+        scale: &Scale,
+        arm: &Arm,
+        (root, changes): (&Path, &[String]),
+    ) -> Result<Document, RecipeError> {
         let text = toml::to_string(&self.recipe).map_err(|e| RecipeError::Write(e.to_string()))?;
         let mut document = Document::parse(&format!("{}, {}", self.title, arm.name), &text)?;
         let data = root.join(&scale.data).display().to_string();
         document.set(&format!("{}={}", scale.data_key, toml::Value::String(data)))?;
-        for change in scale.set.iter().chain(&arm.set) {
+        for change in scale.set.iter().chain(changes).chain(&arm.set) {
             document.set(change)?;
+        }
+        if arm.half {
+            let half = document.recipe()?.train.steps.get().div_ceil(2);
+            document.set(&format!("train.steps={half}"))?;
+            document.set(&format!("train.evaluate_every={half}"))?;
         }
         Ok(document)
     }
@@ -160,13 +174,31 @@ mod tests {
             let study = Study::of(paper).unwrap();
             for scale in [&study.small, &study.paper] {
                 for arm in &study.arms {
-                    let document = study.document(scale, arm, Path::new("data \"1\"")).unwrap();
+                    let document = study
+                        .document(scale, arm, (Path::new("data \"1\""), &[]))
+                        .unwrap();
                     let recipe = document.recipe();
                     assert!(recipe.is_ok(), "{}: {:?}", arm.name, recipe.err());
                 }
             }
             assert!(!study.remark.is_empty() && study.source.contains("20"));
         }
+    }
+
+    #[test]
+    fn half_of_the_steps_are_half_of_those_of_the_others_whatever_is_changed() {
+        let study = Study::of(Paper::Quadruplet).unwrap();
+        let steps = |name: &str| {
+            let arm = study.arms.iter().find(|arm| arm.name == name).unwrap();
+            let changes = ["train.steps=50".to_owned(), "head.dim=7".to_owned()];
+            let document = study.document(&study.small, arm, (Path::new("data"), &changes));
+            let recipe = document.unwrap().recipe().unwrap();
+            assert_eq!(recipe.head.dim, 7);
+            recipe.train.steps.get()
+        };
+        let [half, rest, other] =
+            ["quadruplet, half", "quadruplet", "triplet (embedding)"].map(steps);
+        assert_eq!((half + rest, other), (50, 50));
     }
 
     #[test]
@@ -186,7 +218,13 @@ mod tests {
                 if let Some(after) = &arm.after {
                     assert!(place(after).is_some_and(|before| before < at), "{after}");
                 }
-                assert_eq!(place(&arm.name), Some(at), "{} twice", arm.name);
+                let folders = study.arms.iter().map(Arm::folder);
+                assert_eq!(
+                    folders.filter(|f| *f == arm.folder()).count(),
+                    1,
+                    "{}",
+                    arm.name
+                );
             }
         }
     }

@@ -35,10 +35,20 @@ impl Cars196 {
         let images = tree.images();
         let classes: BTreeSet<&str> = images.filter_map(class).collect();
         let train: BTreeSet<String> = if classes.iter().all(|class| is_number(class)) {
-            let number = |class: &&&str| class.parse::<usize>().is_ok_and(|n| n <= TRAIN);
+            let number = |class: &str| class.parse::<usize>().unwrap_or(0);
+            if let Some(beyond) = classes
+                .iter()
+                .find(|class| !(1..=CLASSES).contains(&number(class)))
+            {
+                return Err(DataError::Classes {
+                    path: self.path.clone(),
+                    expected: "folders called by the numbers of the classes, from 1 to 196",
+                    found: format!("a folder called {beyond}"),
+                });
+            }
             classes
                 .iter()
-                .filter(number)
+                .filter(|class| number(class) <= TRAIN)
                 .map(ToString::to_string)
                 .collect()
         } else if classes.len() == CLASSES {
