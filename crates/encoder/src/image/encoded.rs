@@ -14,7 +14,7 @@ pub struct Encoded<'a> {
     pub name: &'a str,
     /// The part of it that counts; all of it where absent, and where it is aligned.
     pub region: Option<Region>,
-    /// Five points of a face, for [`Align`].
+    /// Five points of a face, for [`Align`](super::Align).
     pub landmarks: Option<&'a Landmarks>,
 }
 
