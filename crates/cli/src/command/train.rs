@@ -78,7 +78,7 @@ pub fn supervised<T: Task>(task: &T, folder: &Path) -> Result<T::Report, Failure
     match outcome? {
         Outcome::Finished(report) => Ok(*report),
         Outcome::Stopped { step, steps } => Err(Failure::stopped(format!(
-            "stopped after step {step} of {steps}; go on with: nearkin train --resume --out {} (one of several runs: with the command that began them)",
+            "stopped after step {step} of {steps}; go on with: nearkin train --resume --out {}",
             folder.display()
         ))),
     }
