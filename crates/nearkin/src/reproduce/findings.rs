@@ -2,6 +2,7 @@
 
 use super::sign_flips::sign_flips;
 use super::{Arm, Claim, Measure, Study};
+use crate::evaluate::OverDraws;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,22 +62,12 @@ impl Numbers {
     /// Mean and deviation, of a sample, of the measure in column `at`, as tables show them.
     pub fn cell(&self, at: usize, measure: Measure) -> String {
         let values: Vec<f64> = self.runs.iter().map(|run| run[at]).collect();
-        let (mean, std) = mean_and_std(&values);
-        match std {
-            Some(std) => format!("{} ± {}", measure.shown(mean), measure.shown(std)),
-            None => measure.shown(mean),
+        let over = OverDraws::of(&values);
+        if over.draws < 2 {
+            return measure.shown(over.mean);
         }
+        format!("{} ± {}", measure.shown(over.mean), measure.shown(over.std))
     }
-}
-
-fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-    (
-        mean,
-        (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
-    )
 }
 
 impl Findings {
