@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use nearkin::evaluate::{Estimate, Evaluation, OverDraws};
+use nearkin::pair_network::PairReport;
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 
@@ -34,6 +35,29 @@ pub fn report(report: &Report) -> String {
         .map(|row| (row.name, &row.evaluation))
         .collect();
     evaluations(&rows)
+}
+
+/// The table of a finished network of pairs: raw input, untrained network, trained model.
+pub fn pair_report(report: &PairReport) -> String {
+    let Some(first) = report.rows.first() else {
+        return String::new();
+    };
+    let ranks = first.found.reid.single_shot.iter();
+    let ranks = ranks.map(|(k, _)| format!("rank-{k}"));
+    let names = ["mAP", "same", "different"].map(str::to_owned);
+    let header: Vec<String> = [String::new()].into_iter().chain(ranks).chain(names).collect();
+    let mut table = new(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for row in &report.rows {
+        let (reid, distances) = (&row.found.reid, &row.found.distances);
+        let mut cells = vec![row.name.to_owned()];
+        cells.extend(reid.single_shot.iter().map(|(_, over)| over_draws(over)));
+        cells.push(percent(&reid.map));
+        let means = [distances.intra.mean, distances.inter.mean];
+        cells.extend(means.map(|mean| format!("{:.1}", 100.0 * mean)));
+        table.add_row(cells);
+    }
+    numbers_right(&mut table);
+    table.to_string()
 }
 
 /// The table of a finished run on text: every score before and after.

@@ -72,6 +72,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model folder holds another kind of model.
+    #[error("{path}: expected {expected}, found {found}")]
+    Kind {
+        /// The folder.
+        path: PathBuf,
+        /// What was asked for.
+        expected: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
     /// A model folder was written by a version this one does not read.
     #[error("{path}: model format {found}, this version reads formats up to {supported}")]
     Version {

@@ -7,6 +7,7 @@
 //! The seam to the losses is a row-major matrix of embeddings `[B, D]` and its gradient: this crate
 //! knows no loss.
 
+mod description;
 mod error;
 pub mod host;
 pub mod image;
@@ -15,6 +16,7 @@ pub mod lora;
 pub mod model;
 pub mod network;
 pub mod op;
+mod pair_model;
 pub mod parameters;
 pub mod profile;
 pub mod stored;
@@ -29,4 +31,5 @@ pub use layer::Mode;
 pub use lora::Lora;
 pub use model::Model;
 pub use network::{Embedder, Head, InputShape, Network};
+pub use pair_model::{PairConfig, PairModel};
 pub use parameters::Parameters;

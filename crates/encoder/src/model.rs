@@ -6,7 +6,8 @@
 //! ```
 //! What training adds (recipe, metrics, model card) lies beside these and is not needed for loading.
 
-use crate::error::{Error, Result};
+use crate::description::{self, Kind};
+use crate::error::Result;
 use crate::image::ImageInput;
 use crate::network::{Embedder, Head, InputShape, Network};
 use crate::parameters::Scope;
@@ -16,10 +17,8 @@ use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The newest format of the folder that this version writes and reads.
-pub const FORMAT: u32 = 1;
-/// The file that describes the model.
-pub const CONFIG: &str = "nearkin.json";
+pub use crate::description::{CONFIG, FORMAT};
+
 /// The file with the weights.
 pub const WEIGHTS: &str = "model.safetensors";
 
@@ -88,11 +87,6 @@ pub struct Model {
     pub embedder: Embedder,
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    format: u32,
-}
-
 impl Model {
     /// Makes a model with starting weights.
     ///
@@ -125,57 +119,19 @@ impl Model {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(CONFIG);
-        let mut text = serde_json::to_string_pretty(&self.config).map_err(|e| Error::File {
-            path: path.clone(),
-            reason: e.to_string(),
-        })?;
-        text.push('\n');
-        weights::write_beside(&path, text.as_bytes())?;
+        description::write(folder, &self.config)?;
         weights::save(self.embedder.parameters(), &folder.join(WEIGHTS))
     }
 
     /// Reads a model folder.
     ///
     /// # Errors
-    /// A file is missing, damaged, of a newer format, or its tensors do not fit the description.
+    /// A file is missing, damaged, of a newer format or another kind of model, or its tensors do not fit the description.
     pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join(CONFIG);
-        if !path.exists() {
-            // The folder of a run has its model one level below.
-            let below = folder.join("model");
-            let hint = if below.join(CONFIG).exists() {
-                format!("; did you mean {}?", below.display())
-            } else {
-                String::new()
-            };
-            return Err(Error::File {
-                path: folder.into(),
-                reason: format!("no model folder, there is no {CONFIG} in it{hint}"),
-            });
-        }
-        let config = Self::read_config(&path)?;
+        let config: Config = description::read(folder, Kind::Embedder)?;
         let scope = Scope::stored(Stored::open(&folder.join(WEIGHTS))?, 0);
         let embedder = Embedder::on(&config.network, &config.head, config.input.shape(), &scope)?;
         Ok(Self { config, embedder })
-    }
-
-    fn read_config(path: &Path) -> Result<Config> {
-        let text = fs_err::read_to_string(path)?;
-        let damaged = |e: serde_json::Error| Error::File {
-            path: path.into(),
-            reason: e.to_string(),
-        };
-        // The version comes first: a newer format may have keys that are unknown here.
-        let Versioned { format } = serde_json::from_str(&text).map_err(damaged)?;
-        if format > FORMAT {
-            return Err(Error::Version {
-                path: path.into(),
-                found: format,
-                supported: FORMAT,
-            });
-        }
-        serde_json::from_str(&text).map_err(damaged)
     }
 }
 

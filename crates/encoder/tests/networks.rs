@@ -3,7 +3,7 @@
 use candle_core::Var;
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    Alexnet, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3, InputShape, Mlp,
+    Alexnet, AlexnetStem, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3, InputShape, Mlp,
     MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce, facenet::Variant,
 };
 use nearkin_encoder::parameters::Scope;
@@ -73,7 +73,7 @@ fn networks() -> Vec<Trial> {
             })
             .into(),
         Network::Alexnet(_) => vec![Network::Alexnet(Alexnet {
-            stem: Stem::Small,
+            stem: AlexnetStem::Small,
             width: narrow(0.0625),
             ..Alexnet::default()
         })],

@@ -2,7 +2,7 @@
 
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    Alexnet, InputShape, PairNetwork, PairOutput, PairScorer, Stem, Width,
+    AlexnetStem, InputShape, PairAlexnet, PairNetwork, PairOutput, PairScorer, Width,
 };
 use nearkin_encoder::parameters::Scope;
 use nearkin_encoder::{DType, Device, Mode, Tensor, tape, weights};
@@ -13,15 +13,17 @@ const INPUT: InputShape = InputShape::Image {
     channels: 3,
 };
 
-fn settings(output: PairOutput) -> PairNetwork {
-    PairNetwork {
-        tower: Alexnet {
-            stem: Stem::Small,
-            width: Width::try_from(0.0625).unwrap(),
-            dropout: 0.5,
-        },
+fn settings(output: PairOutput) -> PairAlexnet {
+    PairAlexnet {
+        stem: AlexnetStem::Small,
+        width: Width::try_from(0.0625).unwrap(),
         output,
+        ..PairAlexnet::default()
     }
+}
+
+fn scorer(settings: &PairAlexnet, seed: u64) -> PairScorer {
+    PairScorer::new(&PairNetwork::Alexnet(settings.clone()), INPUT, seed).unwrap()
 }
 
 fn images(count: usize, phase: f32) -> Tensor {
@@ -40,7 +42,7 @@ const PAIRS: [[u32; 2]; 4] = [[0, 1], [0, 2], [3, 2], [0, 2]];
 #[test]
 fn every_parameter_receives_the_gradient_of_the_composed_network() {
     for output in [PairOutput::Softmax, PairOutput::One] {
-        let scorer = PairScorer::new(&settings(output), INPUT, 3).unwrap();
+        let scorer = scorer(&settings(output), 3);
         let forward = |scorer: &PairScorer, x: &Tensor| {
             let maps = scorer.maps(x, Mode::Train)?;
             scorer.scores(&scorer.outputs(&maps, &PAIRS, Mode::Train)?)
@@ -53,8 +55,9 @@ fn every_parameter_receives_the_gradient_of_the_composed_network() {
 
         // Candle's tape over the composed operations; dropout sees maps, whose bits differ, so it is off there.
         let mut still = settings(output);
-        still.tower.dropout = 0.0;
-        let fused = PairScorer::new(&still, INPUT, 3).unwrap();
+        still.dropout = 0.0;
+        let fused = self::scorer(&still, 3);
+        let still = PairNetwork::Alexnet(still);
         let exact =
             PairScorer::on(&still, INPUT, &Scope::new(3, DType::F64, &Device::Cpu)).unwrap();
         let (y, tape) = tape::record(|| forward(&fused, &x)).unwrap();
@@ -95,7 +98,7 @@ fn every_parameter_receives_the_gradient_of_the_composed_network() {
 
 #[test]
 fn the_matrix_holds_the_score_of_every_pair_for_any_block() {
-    let scorer = PairScorer::new(&settings(PairOutput::Softmax), INPUT, 3).unwrap();
+    let scorer = scorer(&settings(PairOutput::Softmax), 3);
     let (probes, gallery) = (images(3, 0.0), images(4, 1.0));
     let whole = scorer.matrix(&probes, &gallery, 100).unwrap();
     assert_eq!(whole.len(), 12);
@@ -146,7 +149,7 @@ fn the_matrix_holds_the_score_of_every_pair_for_any_block() {
 fn stored_weights_give_the_same_scores() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pair.safetensors");
-    let make = |seed| PairScorer::new(&settings(PairOutput::One), INPUT, seed).unwrap();
+    let make = |seed| scorer(&settings(PairOutput::One), seed);
     let (one, other) = (make(1), make(2));
     let score = |scorer: &PairScorer| scorer.matrix(&images(2, 0.0), &images(2, 2.0), 8).unwrap();
     assert_ne!(score(&one), score(&other));
@@ -163,9 +166,41 @@ fn the_whole_network_has_the_parameters_of_its_layers() {
         width: 227,
         channels: 3,
     };
-    let scorer = PairScorer::on(&PairNetwork::default(), input, &Scope::blank()).unwrap();
+    let paper = PairNetwork::Alexnet(PairAlexnet::default());
+    let scorer = PairScorer::on(&paper, input, &Scope::blank()).unwrap();
     let low = 96 * 3 * 121 + 96 + 256 * 48 * 25 + 256;
     let high = 384 * 512 * 9 + 384 + 384 * 192 * 9 + 384 + 256 * 192 * 9 + 256;
     let linear = 4096 * 9216 + 4096 + 4096 * 4096 + 4096 + 2 * 4096 + 2;
     assert_eq!(scorer.parameters().count(), low + high + linear);
+}
+
+/// `hidden` is that of both linear layers; a small image that a stem cannot see names the layer.
+#[test]
+fn stems_are_for_images_of_their_size() {
+    let input = |height, width| InputShape::Image {
+        height,
+        width,
+        channels: 3,
+    };
+    let on = |stem, input| {
+        let hidden = std::num::NonZeroUsize::new(7);
+        let settings = PairAlexnet {
+            stem,
+            hidden,
+            ..settings(PairOutput::Softmax)
+        };
+        PairScorer::on(&PairNetwork::Alexnet(settings), input, &Scope::blank())
+    };
+    let scorer = on(AlexnetStem::Medium, input(80, 32)).unwrap();
+    let rows = |name: &str| {
+        let mut parameters = scorer.parameters().iter();
+        let found = parameters.find(|p| p.name == name);
+        found.unwrap().var.dims()[0]
+    };
+    assert_eq!(["fc6.weight", "fc7.weight", "fc8.weight"].map(rows), [7, 7, 2]);
+    for (stem, smallest) in [(AlexnetStem::Small, 12), (AlexnetStem::Medium, 24)] {
+        assert!(on(stem, input(smallest, smallest)).is_ok(), "{stem:?}");
+    }
+    let error = on(AlexnetStem::Large, input(80, 32)).unwrap_err().to_string();
+    assert!(error.contains("pool5: the feature map is 4x1 here"), "{error}");
 }

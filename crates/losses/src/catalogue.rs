@@ -6,6 +6,7 @@ use crate::distance::Distance;
 use crate::logits::LogitLoss;
 use crate::loss::Loss;
 use crate::miner::Miner;
+use crate::pair_metric::PairLoss;
 use crate::reducer::Reducer;
 use crate::regularizer::Regularizer;
 use serde::Serialize;
@@ -116,6 +117,23 @@ pub fn logit_losses() -> &'static [Entry] {
     &ENTRIES
 }
 
+/// Every loss of a learned metric, which the recipe of a network of pairs names in its table `loss`.
+#[must_use]
+pub fn pair_losses() -> &'static [Entry] {
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+        let members = PairLoss::defaults();
+        let entry = |loss: &PairLoss| Entry::new("loss", loss.name(), loss.described());
+        members.iter().map(entry).collect()
+    });
+    &ENTRIES
+}
+
+/// The losses of every kind, for those who ask for one by its name.
+#[must_use]
+pub fn all_losses() -> Vec<Entry> {
+    [losses(), logit_losses(), pair_losses()].concat()
+}
+
 /// A list of the members of a family.
 macro_rules! entries {
     ($(#[doc = $doc:literal])* $list:ident: $family:ident, $table:literal) => {
@@ -161,6 +179,7 @@ pub fn markdown() -> String {
     for (title, entries) in [
         ("Losses", losses()),
         ("Losses of logits, for cross-encoders", logit_losses()),
+        ("Losses of a learned metric, for networks of pairs", pair_losses()),
         ("Miners", miners()),
         ("Distances", distances()),
         ("Reducers", reducers()),

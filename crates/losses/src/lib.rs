@@ -55,6 +55,7 @@ pub mod logits;
 pub mod loss;
 pub mod miner;
 mod objective;
+pub mod pair_metric;
 mod pairs;
 mod parameter;
 pub mod range;

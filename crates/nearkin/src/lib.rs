@@ -36,6 +36,7 @@ pub mod init;
 mod nearest;
 pub use nearest::nearest;
 pub mod optimize;
+pub mod pair_network;
 mod prefetch;
 pub mod recipe;
 pub mod reproduce;
@@ -48,9 +49,10 @@ pub mod vectors;
 pub mod verify;
 
 pub use error::{Error, Result};
-pub use nearkin_encoder::Model;
+pub use nearkin_encoder::model::Input;
+pub use nearkin_encoder::network::{PairNetwork, PairOutput};
 pub use nearkin_encoder::text::SentenceEncoder;
-pub use nearkin_encoder::{Error as EncoderError, InputShape, Network, profile};
+pub use nearkin_encoder::{Error as EncoderError, InputShape, Model, Network, PairModel, profile};
 pub use nearkin_kernels::{Mat, set_threads, threads};
 pub use train::{Control, Event, Outcome};
 

@@ -101,6 +101,26 @@ pub struct Parts {
     pub test: Vec<usize>,
 }
 
+impl Parts {
+    /// The items watched during training: validation, or test where no validation is set apart.
+    pub fn watched(&self) -> (&'static str, &[usize]) {
+        if self.validation.is_empty() {
+            ("test", &self.test)
+        } else {
+            ("validation", &self.validation)
+        }
+    }
+
+    /// The items of the final report: test, or validation where no test is set apart.
+    pub fn measured(&self) -> (&'static str, &[usize]) {
+        if self.test.is_empty() {
+            self.watched()
+        } else {
+            ("test", &self.test)
+        }
+    }
+}
+
 /// Why a split does not fit the data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {

@@ -1,6 +1,6 @@
 //! `nearkin evaluate`
 
-use super::subject::{Subject, left_out, with_remedy};
+use super::subject::{ModelFolder, Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
 use super::{items, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
@@ -8,12 +8,14 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::activity;
 use crate::table;
-use nearkin::Mat;
 use nearkin::data::{Dataset, summary};
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{Evaluation, Options, evaluate};
 use nearkin::feed::Feed;
+use nearkin::pair_network::PairSetup;
+use nearkin::recipe::AnyRecipe;
 use nearkin::train::Setup;
+use nearkin::{Input, Mat, PairModel};
 use std::path::Path;
 
 /// Measures a model beside the raw input.
@@ -40,8 +42,11 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         _ => None,
     };
     text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
+    if PairModel::is_in(&model) {
+        return super::pairs::evaluate(arguments, &model, json);
+    }
     let subject = Subject::load(&model, &arguments.tolerance)?;
-    let data = data(arguments, &subject)?;
+    let data = Data::of(arguments, &subject.folder, &subject.model.config.input)?;
     match arguments.protocol {
         Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
         None | Some(Protocol::Retrieval) => retrieval(&subject, &data, json),
@@ -100,33 +105,48 @@ pub struct Data {
     pub what: String,
 }
 
-fn data(arguments: &Evaluate, subject: &Subject) -> Result<Data, Failure> {
-    if let Some(path) = &arguments.data {
-        let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
-        let indices = (0..dataset.len()).collect();
-        let what = format!("all of {}", summary(&dataset));
-        return Ok(Data {
-            feed: subject.feed(dataset)?,
-            indices,
-            trained: Vec::new(),
-            what,
-        });
+impl Data {
+    /// The data that was asked for, or the part that the recipe in the model folder holds out.
+    pub fn of(
+        arguments: &Evaluate,
+        folder: &ModelFolder,
+        input: &Input,
+    ) -> Result<Self, Failure> {
+        if let Some(path) = &arguments.data {
+            let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
+            let indices = (0..dataset.len()).collect();
+            let what = format!("all of {}", summary(&dataset));
+            return Ok(Self {
+                feed: folder.feed(dataset, input)?,
+                indices,
+                trained: Vec::new(),
+                what,
+            });
+        }
+        let Some(document) = folder.recipe()? else {
+            return Err(Failure::usage(format!(
+                "{}: no recipe.toml in it; name the data with --data",
+                arguments.model.display()
+            )));
+        };
+        let (feed, parts) = match document.any_recipe()? {
+            AnyRecipe::Pairs(recipe) => {
+                let setup = PairSetup::new(*recipe)?;
+                (setup.feed, setup.parts)
+            }
+            _ => {
+                let setup = Setup::new(document.recipe()?)?;
+                (setup.feed, setup.parts)
+            }
+        };
+        let (part, indices) = parts.measured();
+        Ok(Self {
+            what: format!("the {part} part of {}", feed.dataset().name),
+            indices: indices.to_vec(),
+            trained: parts.train.clone(),
+            feed,
+        })
     }
-    let Some(document) = subject.recipe()? else {
-        return Err(Failure::usage(format!(
-            "{}: no recipe.toml in it; name the data with --data",
-            arguments.model.display()
-        )));
-    };
-    let setup = Setup::new(document.recipe()?)?;
-    let (part, indices) = setup.measured();
-    let what = format!("the {part} part of {}", setup.feed.dataset().name);
-    Ok(Data {
-        feed: setup.feed.clone(),
-        indices: indices.to_vec(),
-        trained: setup.parts.train.clone(),
-        what,
-    })
 }
 
 fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {

@@ -22,7 +22,7 @@ struct Explanation<'a> {
 /// Prints an entry of a catalogue with, for a loss, a worked example.
 pub fn run(arguments: &Explain, json: bool) -> Result<(), Failure> {
     let entries = match arguments.what {
-        Explained::Loss => &[catalogue::losses(), catalogue::logit_losses()].concat(),
+        Explained::Loss => &catalogue::all_losses(),
         Explained::Miner => catalogue::miners(),
         Explained::Distance => catalogue::distances(),
         Explained::Reducer => catalogue::reducers(),

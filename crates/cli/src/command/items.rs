@@ -4,17 +4,18 @@ use super::evaluate::Data;
 use super::subject::{Subject, left_out, with_remedy};
 use crate::arguments::{Evaluate, Protocol, Ranked};
 use crate::failure::Failure;
-use crate::progress::activity;
+use crate::progress::{activity, items as items_bar};
 use crate::table::{numbers_right, over_draws, percent};
 use crate::{output, table};
 use comfy_table::Table;
-use nearkin::Mat;
-use nearkin::data::Role;
+use nearkin::data::{Dataset, Role};
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{
     ClassDistances, FewShot, IdentificationDraws, IdentificationOptions, Labeled, NWay, References,
     Reid, ReidOptions, Seen, Spread, class_distances, few_shot, identification_draws, n_way, reid,
 };
+use nearkin::pair_network::{PairReid, PairSearch, cameras_of, measure};
+use nearkin::{Mat, PairModel};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -47,7 +48,13 @@ pub fn run(
     match protocol {
         Protocol::Reid => {
             let ranked = arguments.items.ranking.unwrap_or(Ranked::Cosine);
-            report.of(&sides, |side| people(side, data, ranked), show_people)
+            let options = reid_options(ranked);
+            let measured = |side: &Side| {
+                let cameras = known_cameras(side, data.feed.dataset())?;
+                people(side, data, (&cameras, &options))
+            };
+            let distances = "intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities";
+            report.of(&sides, measured, |found| show_people(found, distances))
         }
         Protocol::Identification => {
             let options = IdentificationOptions {
@@ -95,8 +102,16 @@ impl Report<'_> {
         let [raw, model] = sides;
         let found = [measure(raw)?, measure(model)?];
         bar.finish_and_clear();
+        self.print(&found, show)
+    }
+
+    fn print<T: Serialize>(
+        &self,
+        found: &[T; 2],
+        show: impl Fn([&T; 2]) -> (String, String),
+    ) -> Result<(), Failure> {
         let (what, damaged) = (&self.data.what, self.data.feed.damaged());
-        let [raw, model] = &found;
+        let [raw, model] = found;
         if self.json {
             return output::json(&serde_json::json!({
                 "data": what, "raw": raw, "model": model, "damaged": damaged
@@ -148,6 +163,37 @@ fn labeled(embedded: &Embedded) -> Labeled<'_> {
     }
 }
 
+/// Measures a network of pairs beside the raw input: every query with every item of the gallery.
+pub fn run_pairs(model: &PairModel, data: &Data, json: bool) -> Result<(), Failure> {
+    let Data { feed, indices, .. } = data;
+    let (dataset, options) = (feed.dataset(), reid_options(Ranked::Cosine));
+    let raw = Side {
+        measured: pixels(feed, indices).map_err(with_remedy)?,
+        trained: None,
+    };
+    let cameras = cameras_of(dataset, &raw.measured.items);
+    let raw = people(&raw, data, (&cameras, &options))?;
+    let bar = items_bar(indices.len(), "reading");
+    let search = PairSearch::new(model, feed, indices, &mut |done| {
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let search = search.map_err(with_remedy)?;
+    let (queries, gallery) = sides_of(dataset, search.items());
+    let bar = items_bar(queries.len(), "scoring queries");
+    let found = measure(&search, dataset, (&queries, &gallery), &options, &mut |done| {
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let PairReid { reid, distances } = found.map_err(with_remedy)?;
+    let report = Report { data, json };
+    report.print(&[raw, People { reid, distances }], |found| {
+        let distances = "intra, inter: mean ± deviation over pairs of the same and of different identities, for the model of its \
+                         scores of queries with\nthe gallery, for the raw input of ‖u − v‖ / 2 of unit vectors";
+        show_people(found, distances)
+    })
+}
+
 /// Re-identification, and how far people are from themselves and from one another.
 #[derive(Serialize)]
 struct People {
@@ -156,41 +202,51 @@ struct People {
     distances: ClassDistances,
 }
 
-fn people(side: &Side, data: &Data, ranked: Ranked) -> Result<People, Failure> {
-    let dataset = data.feed.dataset();
-    let Some(cameras) = &dataset.cameras else {
-        return Err(Failure::usage(format!(
+fn reid_options(ranked: Ranked) -> ReidOptions {
+    ReidOptions {
+        ranking: ranked.into(),
+        draws: DRAWS,
+        ..ReidOptions::default()
+    }
+}
+
+/// The camera of each item of a side, which has to be known.
+fn known_cameras(side: &Side, dataset: &Dataset) -> Result<Vec<u32>, Failure> {
+    match &dataset.cameras {
+        Some(_) => Ok(cameras_of(dataset, &side.measured.items)),
+        None => Err(Failure::usage(format!(
             "{}: --protocol reid needs the camera of each image, such as a table's column that camera_column names",
             dataset.name
-        )));
-    };
-    let items = &side.measured.items;
-    let cameras: Vec<u32> = items.iter().map(|&item| cameras[item]).collect();
-    let of_role = |left_out: Role| -> Vec<usize> {
-        let is = |&row: &usize| {
-            dataset
-                .roles
-                .as_ref()
-                .is_none_or(|of| of[items[row]] != left_out)
-        };
+        ))),
+    }
+}
+
+/// Rows of queries and of the gallery.
+fn sides_of(dataset: &Dataset, items: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let without = |left_out: Role| -> Vec<usize> {
+        let roles = dataset.roles.as_ref();
+        let is = |&row: &usize| roles.is_none_or(|of| of[items[row]] != left_out);
         (0..items.len()).filter(is).collect()
     };
-    let (queries, gallery) = (of_role(Role::Gallery), of_role(Role::Query));
+    (without(Role::Gallery), without(Role::Query))
+}
+
+fn people(
+    side: &Side,
+    data: &Data,
+    (cameras, options): (&[u32], &ReidOptions),
+) -> Result<People, Failure> {
+    let (queries, gallery) = sides_of(data.feed.dataset(), &side.measured.items);
     let Labeled { vectors, labels } = labeled(&side.measured);
     let seen = Seen {
         vectors,
         identities: labels,
-        cameras: &cameras,
+        cameras,
         queries: &queries,
         gallery: &gallery,
     };
-    let options = ReidOptions {
-        ranking: ranked.into(),
-        draws: DRAWS,
-        ..ReidOptions::default()
-    };
     Ok(People {
-        reid: reid(seen, &options)?,
+        reid: reid(seen, options)?,
         distances: distances(&side.measured, &queries)?,
     })
 }
@@ -211,7 +267,7 @@ fn distances(embedded: &Embedded, queries: &[usize]) -> Result<ClassDistances, F
     Ok(class_distances(matrix, &labels)?)
 }
 
-fn show_people(found: [&People; 2]) -> (String, String) {
+fn show_people(found: [&People; 2], distances_are: &str) -> (String, String) {
     let last = &found[1].reid;
     let ranks = || last.cmc.iter().map(|(k, _)| format!("rank-{k}"));
     let named = |first: &str| [first.to_owned()].into_iter();
@@ -235,8 +291,7 @@ fn show_people(found: [&People; 2]) -> (String, String) {
         single.add_row(named(name).chain(shots).chain(distances));
     }
     let conventions = format!(
-        "{} queries, {} gallery items, {} of them distractors; half the 95% bootstrap interval;\n{};\n\
-         intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities",
+        "{} queries, {} gallery items, {} of them distractors; half the 95% bootstrap interval;\n{};\n{distances_are}",
         last.queries, last.gallery, last.distractors, last.convention
     );
     (format!("{}\n{}", right(whole), right(single)), conventions)

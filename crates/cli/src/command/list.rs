@@ -26,10 +26,7 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     match arguments.what {
-        Listed::Losses => entries(
-            &[catalogue::losses(), catalogue::logit_losses()].concat(),
-            json,
-        ),
+        Listed::Losses => entries(&catalogue::all_losses(), json),
         Listed::Miners => entries(catalogue::miners(), json),
         Listed::Distances => entries(catalogue::distances(), json),
         Listed::Reducers => entries(catalogue::reducers(), json),
@@ -45,12 +42,10 @@ pub fn run(arguments: &List, json: bool) -> Result<(), Failure> {
         }
         Listed::Networks => {
             let networks = nearkin::Network::catalogue().into_iter();
-            lines(
-                &networks
-                    .map(|(name, about, default)| line(name, about, &default))
-                    .collect::<Vec<_>>(),
-                json,
-            )
+            let networks = networks.map(|(name, about, default)| line(name, about, &default));
+            let of_pairs = nearkin::PairNetwork::catalogue().into_iter();
+            let of_pairs = of_pairs.map(|(name, about, default)| line(name, about, &default));
+            lines(&networks.chain(of_pairs).collect::<Vec<_>>(), json)
         }
         Listed::Optimizers => {
             let optimizers = nearkin::recipe::Optimizer::catalogue().into_iter();

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod init;
 mod items;
 pub mod list;
+mod pairs;
 pub mod quickstart;
 pub mod recipe;
 pub mod reproduce;

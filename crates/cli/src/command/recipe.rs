@@ -4,8 +4,9 @@ use super::train::{Opened, opened, read, resolved};
 use crate::arguments::{Recipe, RecipeAction};
 use crate::failure::Failure;
 use crate::output;
+use nearkin::feed::Feed;
+use nearkin::split::Parts;
 use nearkin::text::train::Summary;
-use nearkin::train::Setup;
 use std::path::Path;
 
 /// Checks or shows a recipe.
@@ -22,7 +23,16 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
         RecipeAction::Check(file) => {
             let document = read(&file.recipe, &file.set)?;
             match opened(&document)? {
-                Opened::Items(setup) => check_items(&setup, &file.recipe, json)?,
+                Opened::Items(setup) => {
+                    let weights = setup.model()?.embedder.parameters().count();
+                    let opened = (&setup.feed, &setup.parts, weights);
+                    check_items(opened, &file.recipe, json)?;
+                }
+                Opened::Pairs(setup) => {
+                    let weights = setup.model()?.scorer.parameters().count();
+                    let opened = (&setup.feed, &setup.parts, weights);
+                    check_items(opened, &file.recipe, json)?;
+                }
                 Opened::Text(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
                 Opened::CrossEncoder(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
             }
@@ -31,21 +41,20 @@ pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_items(setup: &Setup, path: &Path, json: bool) -> Result<(), Failure> {
-    let parts = [
-        &setup.parts.train,
-        &setup.parts.validation,
-        &setup.parts.test,
-    ];
+fn check_items(
+    (feed, parts, weights): (&Feed, &Parts, usize),
+    path: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    let parts = [&parts.train, &parts.validation, &parts.test];
     let [train, validation, test] = parts.map(Vec::len);
-    let weights = setup.model()?.embedder.parameters().count();
     if json {
         return output::line(
             serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights }),
         );
     }
     output::line(format_args!("{}: ready to train", path.display()))?;
-    let dataset = nearkin::data::summary(setup.feed.dataset());
+    let dataset = nearkin::data::summary(feed.dataset());
     output::line(format_args!("  {dataset}"))?;
     output::line(format_args!(
         "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"

@@ -6,8 +6,9 @@ use crate::failure::Failure;
 use crate::{output, table};
 use nearkin::Model;
 use nearkin::recipe::Document;
-use nearkin::reproduce::{Arm, Findings, Numbers, Paper, Scale, Study, measured};
-use nearkin::train::Setup;
+use nearkin::reproduce::{
+    Arm, Findings, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
     };
     // What cannot be is better known before the first run than after hours of others.
     for arm in &study.arms {
-        runs.document(arm, 0)?.recipe()?;
+        runs.document(arm, 0)?.any_recipe()?;
     }
     let findings = runs.findings()?;
     let set = arguments
@@ -124,24 +125,38 @@ impl Runs<'_> {
         for seed in 0..self.seeds {
             for (arm, numbers) in self.study.arms.iter().zip(&mut numbers) {
                 output::note(format_args!("seed {seed} of {}: {}", self.seeds, arm.name));
-                let setup = self.setup(arm, seed)?;
-                let measures = &self.study.measures;
-                if raw.is_empty() {
-                    raw = measured(measures, &setup, None)?;
-                }
-                let report = supervised(&setup, &self.folder_of(arm, seed))?;
-                let model = Model::load(&report.model)?;
-                numbers.runs.push(measured(measures, &setup, Some(&model))?);
+                numbers.runs.push(self.measured(arm, seed, &mut raw)?);
             }
         }
         Ok(Findings::new(self.study, raw, numbers))
     }
 
-    fn setup(&self, arm: &Arm, seed: u64) -> Result<Setup, Failure> {
-        let document = self.document(arm, seed)?;
-        super::seeds::check_same(&document, &self.folder_of(arm, seed))?;
+    /// The numbers of a run, which is made where it is not yet; and those of the raw input, where nobody has them.
+    fn measured(&self, arm: &Arm, seed: u64, raw: &mut Vec<f64>) -> Result<Vec<f64>, Failure> {
+        let (document, folder) = (self.document(arm, seed)?, self.folder_of(arm, seed));
+        super::seeds::check_same(&document, &folder)?;
+        let measures = &self.study.measures;
         match opened(&document)? {
-            Opened::Items(setup) => Ok(*setup),
+            Opened::Items(setup) => {
+                if raw.is_empty() {
+                    *raw = measured(measures, &setup, None)?;
+                }
+                let report = supervised(&*setup, &folder)?;
+                let model = Model::load(&report.model)?;
+                Ok(measured(measures, &setup, Some(&model))?)
+            }
+            Opened::Pairs(setup) => {
+                let report = supervised(&*setup, &folder)?;
+                let mut rows = report.rows.iter();
+                let rows = [rows.next(), rows.next_back()].into_iter().flatten();
+                let numbers = rows.map(|row| measured_of_pairs(measures, &report, row));
+                let mut numbers: Vec<Vec<f64>> = numbers.collect::<Result<_, _>>()?;
+                let trained = numbers.pop().unwrap_or_default();
+                if raw.is_empty() {
+                    *raw = numbers.pop().unwrap_or_default();
+                }
+                Ok(trained)
+            }
             Opened::Text(_) | Opened::CrossEncoder(_) => Err(Failure::usage(format!(
                 "{}: no study of labeled items",
                 arm.name

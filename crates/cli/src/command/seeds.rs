@@ -4,6 +4,7 @@ use super::train::{Opened, opened, read, resolved, supervised};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::{output, table};
+use nearkin::pair_network::PairReport;
 use nearkin::recipe::Document;
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
@@ -80,6 +81,7 @@ pub fn trained(
         output::note(format_args!("seed {seed}: {}", folder.display()));
         runs.push(match opened(&document)? {
             Opened::Items(setup) => scores_of_items(&supervised(&*setup, &folder)?),
+            Opened::Pairs(setup) => scores_of_pairs(&supervised(&*setup, &folder)?),
             Opened::Text(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
             Opened::CrossEncoder(setup) => scores_of_texts(&supervised(&*setup, &folder)?),
         });
@@ -108,6 +110,21 @@ fn scores_of_texts(report: &TextReport) -> Vec<Score> {
         leads: before.is_none_or(|before| before.name != row.name),
     })
     .collect()
+}
+
+fn scores_of_pairs(report: &PairReport) -> Vec<Score> {
+    let Some(row) = report.rows.last() else {
+        return Vec::new();
+    };
+    let score = |name: String, value| Score {
+        name,
+        value,
+        leads: true,
+    };
+    let reid = &row.found.reid;
+    let ranks = reid.single_shot.iter();
+    let ranks = ranks.map(|(k, over)| score(format!("rank-{k}"), over.mean));
+    ranks.chain([score("mAP".into(), reid.map.value)]).collect()
 }
 
 fn scores_of_items(report: &Report) -> Vec<Score> {

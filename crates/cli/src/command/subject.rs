@@ -8,36 +8,34 @@ use nearkin::embed::{Embedded, embed};
 use nearkin::feed::Feed;
 use nearkin::recipe::Document;
 use nearkin::vectors::Vectors;
-use nearkin::{Error, InputShape, Model};
+use nearkin::{Error, Input, InputShape, Model, PairModel};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A model at work.
-pub struct Subject {
-    /// The model.
-    pub model: Model,
-    folder: PathBuf,
+/// A model folder, and what of its input may be damaged.
+#[derive(Clone)]
+pub struct ModelFolder {
+    path: PathBuf,
     tolerance: Tolerance,
 }
 
-impl Subject {
-    /// Reads the model in a folder.
-    pub fn load(folder: &Path, tolerance: &Tolerance) -> Result<Self, Failure> {
-        Ok(Self {
-            model: Model::load(folder)?,
-            folder: folder.to_owned(),
+impl ModelFolder {
+    /// A folder that may hold a model of any kind.
+    pub fn new(path: &Path, tolerance: &Tolerance) -> Self {
+        Self {
+            path: path.to_owned(),
             tolerance: tolerance.clone(),
-        })
+        }
     }
 
-    /// The model folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// The recipe in the model folder, if there is one, with the tolerance asked for.
+    /// The recipe in it, if there is one, with the tolerance asked for.
     pub fn recipe(&self) -> Result<Option<Document>, Failure> {
-        let path = self.folder.join("recipe.toml");
+        let path = self.path.join("recipe.toml");
         if !path.exists() {
             return Ok(None);
         }
@@ -48,15 +46,47 @@ impl Subject {
         Ok(Some(document))
     }
 
-    /// Items for the model; as many may be damaged as was asked for, or as the model's recipe says.
-    pub fn feed(&self, dataset: Dataset) -> Result<Feed, Failure> {
+    /// Items for a model that reads `input`; as many may be damaged as was asked for, or as the recipe says.
+    pub fn feed(&self, dataset: Dataset, input: &Input) -> Result<Feed, Failure> {
         let share = match (self.tolerance.damaged, self.recipe()?) {
             (Some(share), _) => share,
-            (None, Some(document)) => document.recipe()?.data.damaged.exact(),
+            (None, Some(document)) => {
+                let recipe = document.any_recipe()?;
+                let of_data = recipe.of_items();
+                of_data.map_or(0.0, |(data, _)| data.damaged.exact())
+            }
             (None, None) => 0.0,
         };
-        let input = self.model.config.input.clone();
-        Ok(Feed::new(Arc::new(dataset), input, share)?)
+        Ok(Feed::new(Arc::new(dataset), input.clone(), share)?)
+    }
+}
+
+/// A model that embeds items, at work.
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    /// Where it is.
+    pub folder: ModelFolder,
+}
+
+impl Subject {
+    /// Reads the model in a folder.
+    pub fn load(folder: &Path, tolerance: &Tolerance) -> Result<Self, Failure> {
+        if PairModel::is_in(folder) {
+            return Err(Failure::usage(format!(
+                "{}: a network of pairs scores two images together and has no vector of one; measure it with `nearkin evaluate --protocol reid`, or compare two images with `nearkin verify`",
+                folder.display()
+            )));
+        }
+        Ok(Self {
+            model: Model::load(folder)?,
+            folder: ModelFolder::new(folder, tolerance),
+        })
+    }
+
+    /// Items for the model.
+    pub fn feed(&self, dataset: Dataset) -> Result<Feed, Failure> {
+        self.folder.feed(dataset, &self.model.config.input)
     }
 
     /// Embeds items under a progress bar.

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::TrainingBar;
 use crate::table;
+use nearkin::pair_network::{PairReport, PairSetup};
 use nearkin::recipe::{AnyRecipe, Document};
 use nearkin::text::train::{CrossEncoderSetup, TextReport, TextSetup};
 use nearkin::train::{Report, Setup, Task, checkpoint, plan_steps, train};
@@ -28,6 +29,7 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     };
     match opened(&document)? {
         Opened::Items(setup) => print_report(&once(*setup, arguments, &folder)?, json),
+        Opened::Pairs(setup) => print_pair_report(&once(*setup, arguments, &folder)?, json),
         Opened::Text(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
         Opened::CrossEncoder(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
     }
@@ -126,6 +128,35 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The same of a network of pairs.
+fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(report)?;
+        return Ok(());
+    }
+    output::line(format_args!("On the {} part, in percent:", report.part))?;
+    output::line(table::pair_report(report))?;
+    if let Some(row) = report.rows.last() {
+        let reid = &row.found.reid;
+        output::line(format_args!(
+            "{} queries, {} gallery items; rank-k: {} draws of one item an identity, mean ± deviation; mAP with half the 95% bootstrap\n\
+             interval; same, different: mean score; `nearkin evaluate --protocol reid` measures all images, and takes longer",
+            reid.queries,
+            reid.gallery,
+            reid.single_shot.first().map_or(0, |(_, over)| over.draws)
+        ))?;
+    }
+    if let Some(text) = left_out(&report.damaged) {
+        output::line(text)?;
+    }
+    let model = report.model.display();
+    output::line(format_args!(
+        "model ({} weights, step {}): {model}",
+        report.selected, report.step
+    ))?;
+    Ok(())
+}
+
 /// The same of a run on text.
 fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
     if json {
@@ -151,6 +182,7 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
 /// A recipe with what it names opened.
 pub enum Opened {
     Items(Box<Setup>),
+    Pairs(Box<PairSetup>),
     Text(Box<TextSetup>),
     CrossEncoder(Box<CrossEncoderSetup>),
 }
@@ -159,6 +191,9 @@ pub enum Opened {
 pub fn opened(document: &Document) -> Result<Opened, Failure> {
     let opened = match document.any_recipe()? {
         AnyRecipe::Items(recipe) => Setup::new(*recipe).map(|setup| Opened::Items(setup.into())),
+        AnyRecipe::Pairs(recipe) => {
+            PairSetup::new(*recipe).map(|setup| Opened::Pairs(setup.into()))
+        }
         AnyRecipe::Text(recipe) => TextSetup::new(*recipe).map(|setup| Opened::Text(setup.into())),
         AnyRecipe::CrossEncoder(recipe) => {
             CrossEncoderSetup::new(*recipe).map(|setup| Opened::CrossEncoder(setup.into()))

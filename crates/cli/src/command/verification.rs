@@ -56,7 +56,7 @@ pub fn run(
     let raw = measure(&raw, &options)?;
     bar.finish_and_clear();
     if arguments.verification.keep {
-        keep(&paired, path, &options, subject.folder())?;
+        keep(&paired, path, &options, subject.folder.path())?;
     }
     if json {
         let damaged = feed.damaged();

@@ -5,10 +5,10 @@ use super::text::{is_text_model, resolve};
 use crate::arguments::Verify;
 use crate::failure::Failure;
 use crate::output;
-use nearkin::Mat;
 use nearkin::data::Dataset;
 use nearkin::evaluate::squared_distances;
 use nearkin::verify::kept_threshold;
+use nearkin::{Mat, PairModel};
 use std::path::Path;
 
 /// Says whether two images are of the same class, and how often that answer is wrong.
@@ -18,6 +18,9 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
         return Err(Failure::usage(
             "verify is for models of images; of texts: nearkin search, or --protocol pairs",
         ));
+    }
+    if PairModel::is_in(&model) {
+        return super::pairs::verify(arguments, &model, json);
     }
     let kept = kept_threshold(&model)?;
     let Some(threshold) = arguments

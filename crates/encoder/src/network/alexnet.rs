@@ -1,13 +1,14 @@
 //! AlexNet, and the two parts that a network of pairs has of it.
 
 use super::layers::{Layer, Layers, Unit};
-use super::{InputShape, Stem, Width};
+use super::{InputShape, Width};
 use crate::error::Result;
 use crate::layer::{Dropout, Kernel, Linear, Map, Mode};
 use crate::op::{self, Activation, Pool, Pooling, ResponseNorm};
 use crate::parameters::Scope;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 
 /// AlexNet in Caffe's layout, up to the features before its last layer.
 ///
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Shapes
 /// - input: `[N, H, W, C]`, in the paper 227 × 227
-/// - output: `[N, 4096 · width]`
+/// - output: `[N, hidden]`
 ///
 /// # Reference
 /// Krizhevsky, Sutskever and Hinton 2012, section 3.5; Chen et al. 2017, figure 2.
@@ -28,18 +29,34 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Alexnet {
     /// What comes before the second convolution.
-    pub stem: Stem,
+    pub stem: AlexnetStem,
     /// Factor on the channels of all layers.
     pub width: Width,
+    /// Outputs of either linear layer; 4096 · width where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<NonZeroUsize>,
     /// Share of the features that training drops behind each linear layer.
     pub dropout: f32,
+}
+
+/// The first convolution of an [`Alexnet`], and what comes behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlexnetStem {
+    /// 3×3 with stride 1, no pooling: for images below about 32 pixels.
+    Small,
+    /// 5×5 with stride 2, then pooling: for images of about 24 to 100 pixels.
+    Medium,
+    /// The paper's 11×11 with stride 4, then pooling.
+    Large,
 }
 
 impl Default for Alexnet {
     fn default() -> Self {
         Self {
-            stem: Stem::Large,
+            stem: AlexnetStem::Large,
             width: Width::PAPER,
+            hidden: None,
             dropout: 0.5,
         }
     }
@@ -79,17 +96,18 @@ impl Alexnet {
 
     /// The first two convolutions, which see one image.
     pub(super) fn low(&self, scope: &Scope, map: &mut Map) -> Result<Layers> {
-        let mut table = match self.stem {
-            Stem::Large => vec![
-                Layer::Conv("conv1", 96, Kernel::square(11, 4, 0)),
-                Layer::ResponseNorm(NORM),
-                Layer::Pool("pool1", POOL),
-            ],
-            Stem::Small => vec![
-                Layer::Conv("conv1", 96, Kernel::same(3, 3)),
-                Layer::ResponseNorm(NORM),
-            ],
+        let (first, is_pooled) = match self.stem {
+            AlexnetStem::Small => (Kernel::same(3, 3), false),
+            AlexnetStem::Medium => (Kernel::square(5, 2, 2), true),
+            AlexnetStem::Large => (Kernel::square(11, 4, 0), true),
         };
+        let mut table = vec![
+            Layer::Conv("conv1", 96, first),
+            Layer::ResponseNorm(NORM),
+        ];
+        if is_pooled {
+            table.push(Layer::Pool("pool1", POOL));
+        }
         table.extend([
             Layer::Conv("conv2", 256, Kernel::same(5, 5).in_groups(2)),
             Layer::ResponseNorm(NORM),
@@ -107,7 +125,9 @@ impl Alexnet {
             Layer::Pool("pool5", POOL),
         ];
         let layers = Layers::new(scope, &mut map, table, (Unit::Bias, self.width))?;
-        let features = self.width.of(4096);
+        let features = self
+            .hidden
+            .map_or_else(|| self.width.of(4096), NonZeroUsize::get);
         let linear = |name: &str, inputs| {
             let place = scope.child(name);
             let linear = Linear::new(&place, inputs, features, Activation::Relu)?;

@@ -22,7 +22,7 @@ pub mod vit;
 mod vit_positions;
 mod width;
 
-pub use alexnet::Alexnet;
+pub use alexnet::{Alexnet, AlexnetStem};
 pub use casia::Casia;
 pub use convnet::Convnet;
 pub use embedder::{Embedder, Head, HeadActivation};
@@ -32,7 +32,7 @@ pub use inception_resnet_v1::InceptionResnetV1;
 pub use inception_v3::InceptionV3;
 pub use mlp::Mlp;
 pub use mobilenet_v3::MobilenetV3;
-pub use pair::{PairNetwork, PairOutput, PairScorer};
+pub use pair::{PairAlexnet, PairNetwork, PairOutput, PairScorer};
 pub use resnet::Resnet;
 pub use stem::Stem;
 pub use vit::Vit;

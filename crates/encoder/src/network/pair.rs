@@ -2,7 +2,7 @@
 
 use super::alexnet::High;
 use super::layers::Layers;
-use super::{Alexnet, InputShape};
+use super::{Alexnet, AlexnetStem, InputShape, Width};
 use crate::error::{Error, Result};
 use crate::host::{Host, tensor};
 use crate::layer::{Linear, Mode};
@@ -10,22 +10,83 @@ use crate::op::{self, Activation};
 use crate::parameters::{Parameters, Scope};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 
-/// The settings of a network of pairs.
+/// The settings of a network of pairs, as `[pair_network.NAME]` in a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairNetwork {
+    /// AlexNet, the first layers over images and the others over pairs.
+    Alexnet(PairAlexnet),
+}
+
+/// AlexNet over pairs.
 ///
 /// ```text
 /// image → conv1, conv2 of AlexNet → map            pair → [map; map] over channels → conv3 … fc7 of AlexNet → fc8 → g
 /// ```
 ///
+/// The defaults are the paper's; `stem`, `width` and `hidden` make it as small as a smaller image allows.
+///
 /// # Reference
 /// Chen, Chen, Zhang and Huang 2017, figures 2 and 3; that the maps lie beside each other over channels is our reading.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PairNetwork {
-    /// The layers before the last.
-    pub tower: Alexnet,
+pub struct PairAlexnet {
+    /// What comes before the second convolution.
+    pub stem: AlexnetStem,
+    /// Factor on the channels of all layers.
+    pub width: Width,
+    /// Outputs of either linear layer before the last; 4096 · width where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<NonZeroUsize>,
+    /// Share of the features that training drops behind each of them.
+    pub dropout: f32,
     /// What the last layer gives.
     pub output: PairOutput,
+}
+
+impl Default for PairAlexnet {
+    fn default() -> Self {
+        let Alexnet {
+            stem,
+            width,
+            hidden,
+            dropout,
+        } = Alexnet::default();
+        Self {
+            stem,
+            width,
+            hidden,
+            dropout,
+            output: PairOutput::default(),
+        }
+    }
+}
+
+impl PairNetwork {
+    /// Every network of pairs under its recipe table, with its defaults, for listings.
+    pub fn catalogue() -> Vec<(&'static str, &'static str, Self)> {
+        let about = "AlexNet over pairs: how different two images are, the network of the quadruplet paper.";
+        vec![("pair_network.alexnet", about, Self::Alexnet(PairAlexnet::default()))]
+    }
+
+    /// What the last layer gives.
+    pub fn output(&self) -> PairOutput {
+        let Self::Alexnet(settings) = self;
+        settings.output
+    }
+
+    /// The layers before the last, as a network of single images has them.
+    fn tower(&self) -> Alexnet {
+        let Self::Alexnet(settings) = self;
+        Alexnet {
+            stem: settings.stem,
+            width: settings.width,
+            hidden: settings.hidden,
+            dropout: settings.dropout,
+        }
+    }
 }
 
 /// What the last layer of a network of pairs gives.
@@ -39,15 +100,25 @@ pub enum PairOutput {
     Softmax,
 }
 
+impl PairOutput {
+    /// How many numbers that is.
+    pub fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Softmax => 2,
+        }
+    }
+}
+
 /// A [`PairNetwork`] with its parameters.
 ///
 /// ```
-/// use nearkin_encoder::network::{Alexnet, PairNetwork, PairScorer, Stem, Width};
+/// use nearkin_encoder::network::{AlexnetStem, PairAlexnet, PairNetwork, PairScorer, Width};
 /// use nearkin_encoder::{InputShape, host::tensor, parameters::Scope};
 ///
 /// let input = InputShape::Image { height: 12, width: 12, channels: 1 };
-/// let tower = Alexnet { stem: Stem::Small, width: Width::try_from(0.0625)?, dropout: 0.5 };
-/// let scorer = PairScorer::new(&PairNetwork { tower, ..PairNetwork::default() }, input, 7)?;
+/// let small = PairAlexnet { stem: AlexnetStem::Small, width: Width::try_from(0.0625)?, ..PairAlexnet::default() };
+/// let scorer = PairScorer::new(&PairNetwork::Alexnet(small), input, 7)?;
 /// let images = |count: usize| tensor((0..count * 144).map(|i| (i as f32).sin()).collect(), (count, 12, 12, 1));
 /// let distances = scorer.matrix(&images(2)?, &images(3)?, 4)?; // [2, 3]
 /// assert!(distances.len() == 6 && distances.iter().all(|g| (0.0..=1.0).contains(g)));
@@ -81,21 +152,19 @@ impl PairScorer {
     /// # Errors
     /// As [`Self::new`].
     pub fn on(settings: &PairNetwork, input: InputShape, scope: &Scope) -> Result<Self> {
-        let mut map = input.image("pair")?;
-        super::check_share("tower.dropout", settings.tower.dropout)?;
-        let low = settings.tower.low(scope, &mut map)?;
+        let mut map = input.image("pair_network")?;
+        let tower = settings.tower();
+        super::check_share("pair_network.alexnet.dropout", tower.dropout)?;
+        let low = tower.low(scope, &mut map)?;
         map.channels *= 2;
-        let (high, features) = settings.tower.high(scope, map)?;
-        let outputs = match settings.output {
-            PairOutput::One => 1,
-            PairOutput::Softmax => 2,
-        };
+        let (high, features) = tower.high(scope, map)?;
+        let outputs = settings.output().count();
         let last = Linear::new(&scope.child("fc8"), features, outputs, Activation::None)?;
         Ok(Self {
             low,
             high,
             last,
-            output: settings.output,
+            output: settings.output(),
             input,
             parameters: scope.parameters(),
         })

@@ -89,6 +89,15 @@ described! {
     }
 }
 
+/// The loss of sampled quadruplets.
+pub(crate) struct Sampled {
+    pub value: f64,
+    /// By each `g` of each sample.
+    pub gradient: Vec<[f32; 3]>,
+    /// Terms above zero, of two for each sample.
+    pub active: usize,
+}
+
 /// `w` of either term.
 const SHARES: [f64; 2] = [1.0, 0.5];
 
@@ -120,10 +129,17 @@ impl Quadruplet {
     /// them, with margins from their own pairs if those are adaptive, and the gradient in each `g`.
     #[must_use]
     pub fn of_samples(&self, samples: &[[f32; 3]]) -> (f64, Vec<[f32; 3]>) {
+        let sampled = self.sampled(samples);
+        (sampled.value, sampled.gradient)
+    }
+
+    /// [`of_samples`](Self::of_samples), with the count of terms that push.
+    pub(crate) fn sampled(&self, samples: &[[f32; 3]]) -> Sampled {
         let squares = |k: usize| samples.iter().map(move |g| f64::from(g[k]).powi(2));
         let kinds = || [Kind::of(squares(0)), Kind::of(squares(1).chain(squares(2)))];
         let rules = self.rules(&kinds);
         let [mut value, mut everywhere] = [0.0, 0.0].map(|zero| [zero; 2]);
+        let mut active = 0;
         let mut gradient = Vec::with_capacity(samples.len());
         for g in samples {
             let g = g.map(f64::from);
@@ -132,6 +148,7 @@ impl Quadruplet {
                 let violation = g[0].powi(2) - g[t + 1].powi(2) + rules.margins[t];
                 if violation > 0.0 {
                     value[t] += violation;
+                    active += 1;
                     slopes[0] += rules.slopes[t][0];
                     slopes[t + 1] += rules.slopes[t][1];
                     (0..2).for_each(|kind| everywhere[kind] += rules.everywhere[t][kind]);
@@ -144,7 +161,11 @@ impl Quadruplet {
             [0, 1, 2].map(|k| (2.0 * f64::from(g[k]) * slope(k)) as f32)
         };
         let gradient = gradient.iter().zip(samples).map(through_square).collect();
-        (value[0] + value[1], gradient)
+        Sampled {
+            value: value[0] + value[1],
+            gradient,
+            active,
+        }
     }
 }
 

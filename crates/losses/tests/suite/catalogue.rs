@@ -3,6 +3,7 @@
 use nearkin_losses::catalogue::{self, Entry};
 use nearkin_losses::distance::Distance;
 use nearkin_losses::logits::LogitLoss;
+use nearkin_losses::pair_metric::PairLoss;
 use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
 use nearkin_losses::reducer::Reducer;
@@ -81,6 +82,7 @@ fn assert_matches_the_recipe<T: Serialize + DeserializeOwned + PartialEq>(
 fn entries_are_complete_and_match_the_recipe() {
     assert_matches_the_recipe(&Loss::defaults(), catalogue::losses());
     assert_matches_the_recipe(&LogitLoss::defaults(), catalogue::logit_losses());
+    assert_matches_the_recipe(&PairLoss::defaults(), catalogue::pair_losses());
     assert_matches_the_recipe(&Miner::defaults(), catalogue::miners());
     assert_matches_the_recipe(&Distance::defaults(), catalogue::distances());
     assert_matches_the_recipe(&Reducer::defaults(), catalogue::reducers());
@@ -93,6 +95,7 @@ fn the_page_shows_every_entry_with_its_parameters() {
     for (table, entries) in [
         ("loss", catalogue::losses()),
         ("loss", catalogue::logit_losses()),
+        ("loss", catalogue::pair_losses()),
         ("miner", catalogue::miners()),
         ("distance", catalogue::distances()),
         ("reducer", catalogue::reducers()),

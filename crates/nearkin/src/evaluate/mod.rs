@@ -44,7 +44,7 @@ pub use n_way::{NWay, n_way};
 pub use nmi::normalized_mutual_information;
 pub use pairwise_f1::pairwise_f1;
 pub use query_expansion::QueryExpansion;
-pub use reid::{Ranking, Reid, ReidOptions, Seen, reid};
+pub use reid::{Ranking, Reid, ReidOptions, ReidRows, Scene, Seen, reid};
 pub use rerank::KReciprocal;
 pub use retrieval::{Retrieval, retrieval};
 pub use roc::{At, Point, Roc};

@@ -27,6 +27,37 @@ pub struct Seen<'a> {
     pub gallery: &'a [usize],
 }
 
+/// What is known of the items of a scene, whatever says how alike they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Who is on each.
+    pub identities: &'a [u32],
+    /// Which camera took it.
+    pub cameras: &'a [u32],
+    /// The items that search.
+    pub queries: &'a [usize],
+    /// The items that are searched.
+    pub gallery: &'a [usize],
+}
+
+impl<'a> Seen<'a> {
+    fn scene(&self) -> Scene<'a> {
+        let Self {
+            identities,
+            cameras,
+            queries,
+            gallery,
+            ..
+        } = *self;
+        Scene {
+            identities,
+            cameras,
+            queries,
+            gallery,
+        }
+    }
+}
+
 /// How the gallery is ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +128,17 @@ struct Found {
     drawn: Vec<usize>,
 }
 
+impl Found {
+    /// Average precision and inverse negative penalty.
+    fn precisions(&self) -> [f32; 2] {
+        let (count, last) = (self.ranks.len(), self.ranks.last().copied().unwrap_or(1));
+        let precisions = self.ranks.iter().zip(1..);
+        let precisions = precisions.map(|(&rank, i)| f64::from(i) / rank as f64);
+        let average = precisions.sum::<f64>() / count as f64;
+        [average, count as f64 / last as f64].map(|x| x as f32)
+    }
+}
+
 /// Measures re-identification: Market-1501's protocol over the whole gallery, and CUHK03's over one item of each identity.
 ///
 /// ```text
@@ -127,80 +169,99 @@ struct Found {
 /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
 /// ```
 pub fn reid(seen: Seen<'_>, options: &ReidOptions) -> Result<Reid, EvaluateError> {
-    check(&seen)?;
-    let searched = Searched::new(seen);
-    let found = searched.found(options)?;
-    let kept: Vec<Found> = found.into_iter().flatten().collect();
-    let queries = kept.len();
-    if queries == 0 {
-        return Err(EvaluateError::NothingRelevant {
-            items: seen.gallery.len(),
-        });
-    }
-    let of_query = |found: &Found| {
-        let (count, last) = (found.ranks.len(), found.ranks.last().copied().unwrap_or(1));
-        let precisions = found
-            .ranks
-            .iter()
-            .zip(1..)
-            .map(|(&rank, i)| f64::from(i) / rank as f64);
-        [
-            precisions.sum::<f64>() / count as f64,
-            count as f64 / last as f64,
-        ]
-        .map(|x| x as f32)
-    };
-    let rows: Vec<[f32; 2]> = kept.iter().map(of_query).collect();
-    let [map, minp] = estimates(&rows, options.resamples, options.seed);
-    let cmc = options.ks.iter().map(|&k| {
-        let hit = |found: &Found| [f32::from(u8::from(found.ranks[0] <= k))];
-        let rows: Vec<[f32; 1]> = kept.iter().map(hit).collect();
-        let [estimate] = estimates(&rows, options.resamples, options.seed);
-        (k, estimate)
-    });
-    let single_shot = options.ks.iter().map(|&k| {
-        let share = |draw: usize| {
-            let hits = kept.iter().filter(|found| found.drawn[draw] <= k).count();
-            hits as f64 / queries as f64
-        };
-        let shares: Vec<f64> = (0..options.draws).map(share).collect();
-        (k, OverDraws::of(&shares))
-    });
-    let excluded = seen.queries.len() - queries;
-    Ok(Reid {
-        cmc: cmc.collect(),
-        map,
-        minp,
-        single_shot: single_shot.collect(),
-        queries,
-        excluded,
-        gallery: seen.gallery.len(),
-        distractors: searched.distractors(),
-        convention: convention(options, excluded),
-    })
+    check_finite(seen.vectors)?;
+    let scene = seen.scene();
+    check(&scene, seen.vectors.rows)?;
+    let searched = Searched::new(scene);
+    let found = searched.found_by(seen.vectors, options)?;
+    searched.measured(found, options, &ranked(options.ranking))
 }
 
-fn check(seen: &Seen<'_>) -> Result<(), EvaluateError> {
-    check_finite(seen.vectors)?;
-    let rows = seen.vectors.rows;
-    for labels in [seen.identities.len(), seen.cameras.len()] {
+/// [`reid`] by similarities that come from elsewhere, such as a network of pairs: row by row, so that the matrix of all is
+/// never in memory.
+///
+/// # Example
+/// ```
+/// use nearkin::evaluate::{ReidOptions, ReidRows, Scene};
+/// let all = [0, 1, 2, 3];
+/// let scene = Scene { identities: &[7, 7, 9, 9], cameras: &[0, 1, 0, 1], queries: &[0, 2], gallery: &all };
+/// let options = ReidOptions::default();
+/// let mut rows = ReidRows::new(scene, &options)?;
+/// rows.push(&[0.0, 0.9, 0.1, 0.2])?; // how alike item 0 is to each
+/// rows.push(&[0.3, 0.8, 0.0, 0.4])?; // and item 2, which takes item 1 for its match
+/// assert_eq!(rows.finish("by hand")?.cmc[0].1.value, 0.5);
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub struct ReidRows<'a> {
+    searched: Searched<'a>,
+    options: &'a ReidOptions,
+    found: Vec<Option<Found>>,
+}
+
+impl<'a> ReidRows<'a> {
+    /// Nothing is known of any query yet; `options.ranking` has no part in it.
+    ///
+    /// # Errors
+    /// The counts differ, or a number of an item is beyond them.
+    pub fn new(scene: Scene<'a>, options: &'a ReidOptions) -> Result<Self, EvaluateError> {
+        check(&scene, scene.identities.len())?;
+        Ok(Self {
+            searched: Searched::new(scene),
+            options,
+            found: Vec::new(),
+        })
+    }
+
+    /// The similarities of the next query to every item, larger for closer; those to items outside the gallery may be any.
+    ///
+    /// # Errors
+    /// A similarity to a gallery item is not finite, or there are not so many, or there is no next query.
+    pub fn push(&mut self, scores: &[f32]) -> Result<(), EvaluateError> {
+        let (query, scene) = (self.found.len(), &self.searched.scene);
+        let items = scene.identities.len();
+        if scores.len() != items || query >= scene.queries.len() {
+            return Err(EvaluateError::Labels {
+                rows: items,
+                labels: scores.len(),
+            });
+        }
+        if let Some(&column) = scene.gallery.iter().find(|i| !scores[**i].is_finite()) {
+            return Err(EvaluateError::NotFinite {
+                row: query,
+                column,
+                value: scores[column],
+            });
+        }
+        let found = self.searched.of_query(query, scores, self.options);
+        self.found.push(found);
+        Ok(())
+    }
+
+    /// The numbers over the queries so far; `ranked` says in words how the gallery was.
+    ///
+    /// # Errors
+    /// No query has a match.
+    pub fn finish(self, ranked: &str) -> Result<Reid, EvaluateError> {
+        self.searched.measured(self.found, self.options, ranked)
+    }
+}
+
+fn check(scene: &Scene<'_>, rows: usize) -> Result<(), EvaluateError> {
+    for labels in [scene.identities.len(), scene.cameras.len()] {
         if labels != rows {
             return Err(EvaluateError::Labels { rows, labels });
         }
     }
-    match seen
-        .queries
-        .iter()
-        .chain(seen.gallery)
-        .find(|item| **item >= rows)
-    {
+    let mut items = scene.queries.iter().chain(scene.gallery);
+    match items.find(|item| **item >= rows) {
         None => Ok(()),
         Some(&item) => Err(EvaluateError::NoSuchItem { item, items: rows }),
     }
 }
 
-fn convention(options: &ReidOptions, excluded: usize) -> String {
-    let ranking = match options.ranking {
+/// A ranking in words.
+fn ranked(ranking: Ranking) -> String {
+    match ranking {
         Ranking::Cosine => "by cosine similarity".to_owned(),
         Ranking::KReciprocal(k) => {
             format!(
@@ -214,38 +275,33 @@ fn convention(options: &ReidOptions, excluded: usize) -> String {
                 e.k, e.alpha
             )
         }
-    };
-    format!(
-        "{ranking}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
-         {excluded} queries without a match left are left out;\nsingle shot: {} draws of one item an identity of another camera, mean ± deviation",
-        options.draws
-    )
+    }
 }
 
 /// A scene with its gallery by identity.
 struct Searched<'a> {
-    seen: Seen<'a>,
+    scene: Scene<'a>,
     is_gallery: Vec<bool>,
     /// The gallery items of each identity, by the identity's number.
     of_identity: Vec<Vec<usize>>,
 }
 
 impl<'a> Searched<'a> {
-    fn new(seen: Seen<'a>) -> Self {
-        let mut is_gallery = vec![false; seen.vectors.rows];
-        let identities = seen
+    fn new(scene: Scene<'a>) -> Self {
+        let mut is_gallery = vec![false; scene.identities.len()];
+        let identities = scene
             .identities
             .iter()
             .max()
             .map_or(0, |&top| top as usize + 1);
         let mut of_identity = vec![Vec::new(); identities];
-        for &item in seen.gallery {
+        for &item in scene.gallery {
             if !std::mem::replace(&mut is_gallery[item], true) {
-                of_identity[seen.identities[item] as usize].push(item);
+                of_identity[scene.identities[item] as usize].push(item);
             }
         }
         Self {
-            seen,
+            scene,
             is_gallery,
             of_identity,
         }
@@ -253,8 +309,8 @@ impl<'a> Searched<'a> {
 
     fn distractors(&self) -> usize {
         let mut asked = vec![false; self.of_identity.len()];
-        for &query in self.seen.queries {
-            asked[self.seen.identities[query] as usize] = true;
+        for &query in self.scene.queries {
+            asked[self.scene.identities[query] as usize] = true;
         }
         let items = self.of_identity.iter().zip(asked);
         items
@@ -263,32 +319,83 @@ impl<'a> Searched<'a> {
             .sum()
     }
 
-    fn found(&self, options: &ReidOptions) -> Result<Vec<Option<Found>>, EvaluateError> {
-        let (seen, dim) = (self.seen, self.seen.vectors.cols);
-        let rows = seen
+    fn found_by(
+        &self,
+        all: Mat<'_>,
+        options: &ReidOptions,
+    ) -> Result<Vec<Option<Found>>, EvaluateError> {
+        let (scene, dim) = (self.scene, all.cols);
+        let rows = scene
             .queries
             .iter()
-            .flat_map(|&query| &seen.vectors.data[query * dim..][..dim]);
+            .flat_map(|&query| &all.data[query * dim..][..dim]);
         let mut vectors: Vec<f32> = rows.copied().collect();
         if let Ranking::QueryExpansion(expansion) = options.ranking {
-            vectors = expanded(seen.vectors, (seen.queries, seen.gallery), expansion)?;
+            vectors = expanded(all, (scene.queries, scene.gallery), expansion)?;
         }
-        let queries = Mat::new(&vectors, seen.queries.len(), dim);
-        let search = Search::new(queries, seen.vectors, Similarity::Cosine)?;
+        let queries = Mat::new(&vectors, scene.queries.len(), dim);
+        let search = Search::new(queries, all, Similarity::Cosine)?;
         let found = |query: usize, scores: &[f32]| self.of_query(query, scores, options);
         if let Ranking::KReciprocal(settings) = options.ranking {
-            let reranked = Reranked::new(seen.vectors, settings)?;
+            let reranked = Reranked::new(all, settings)?;
             return Ok(search.rows(|query, scores| {
-                found(query, &reranked.scores(seen.queries[query], scores))
+                found(query, &reranked.scores(scene.queries[query], scores))
             }));
         }
         Ok(search.rows(found))
     }
 
+    /// The numbers over what the queries found, in their order.
+    fn measured(
+        &self,
+        found: Vec<Option<Found>>,
+        options: &ReidOptions,
+        ranked: &str,
+    ) -> Result<Reid, EvaluateError> {
+        let (asked, gallery) = (found.len(), self.scene.gallery.len());
+        let kept: Vec<Found> = found.into_iter().flatten().collect();
+        let queries = kept.len();
+        if queries == 0 {
+            return Err(EvaluateError::NothingRelevant { items: gallery });
+        }
+        let rows: Vec<[f32; 2]> = kept.iter().map(Found::precisions).collect();
+        let [map, minp] = estimates(&rows, options.resamples, options.seed);
+        let cmc = options.ks.iter().map(|&k| {
+            let hit = |found: &Found| [f32::from(u8::from(found.ranks[0] <= k))];
+            let rows: Vec<[f32; 1]> = kept.iter().map(hit).collect();
+            let [estimate] = estimates(&rows, options.resamples, options.seed);
+            (k, estimate)
+        });
+        let single_shot = options.ks.iter().map(|&k| {
+            let share = |draw: usize| {
+                let hits = kept.iter().filter(|found| found.drawn[draw] <= k).count();
+                hits as f64 / queries as f64
+            };
+            let shares: Vec<f64> = (0..options.draws).map(share).collect();
+            (k, OverDraws::of(&shares))
+        });
+        let (excluded, draws) = (asked - queries, options.draws);
+        Ok(Reid {
+            cmc: cmc.collect(),
+            map,
+            minp,
+            single_shot: single_shot.collect(),
+            queries,
+            excluded,
+            gallery,
+            distractors: self.distractors(),
+            convention: format!(
+                "{ranked}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
+                 {excluded} queries without a match left are left out;\n\
+                 single shot: {draws} draws of one item an identity of another camera, mean ± deviation"
+            ),
+        })
+    }
+
     /// What the query of this number found; none if there is no match for it.
     fn of_query(&self, number: usize, scores: &[f32], options: &ReidOptions) -> Option<Found> {
-        let query = self.seen.queries[number];
-        let (identities, cameras) = (self.seen.identities, self.seen.cameras);
+        let query = self.scene.queries[number];
+        let (identities, cameras) = (self.scene.identities, self.scene.cameras);
         let kind = |item: usize| {
             let same = identities[item] == identities[query];
             match (same, cameras[item] == cameras[query]) {
@@ -502,6 +609,36 @@ mod tests {
         );
         assert_eq!(reid(seen, &options).unwrap().single_shot, found.single_shot);
         assert!(shot.mean > found.cmc[0].1.value - 0.3);
+    }
+
+    #[test]
+    fn rows_from_elsewhere_are_measured_alike() {
+        let people = people();
+        let all: Vec<usize> = (0..120).collect();
+        let (queries, gallery): (Vec<usize>, Vec<usize>) = ((0..40).collect(), (40..120).collect());
+        for (queries, gallery) in [(&all[..110], &all[..]), (&queries, &gallery)] {
+            let seen = seen(&people, queries, gallery);
+            let options = ReidOptions::default();
+            let search = Search::new(seen.vectors, seen.vectors, Similarity::Cosine).unwrap();
+            let scores = search.rows(|_, scores| scores.to_vec());
+            let mut rows = ReidRows::new(seen.scene(), &options).unwrap();
+            for &query in queries {
+                rows.push(&scores[query]).unwrap();
+            }
+            let (found, want) = (rows.finish("by rows").unwrap(), reid(seen, &options).unwrap());
+            assert_eq!(found.single_shot, want.single_shot);
+            let numbers = |found: &Reid| (found.map.value, found.minp.value, found.queries);
+            assert_eq!(numbers(&found), numbers(&want));
+            assert!(found.convention.starts_with("by rows, exact"));
+        }
+        let seen = seen(&people, &all[..1], &all);
+        let options = ReidOptions::default();
+        let mut rows = ReidRows::new(seen.scene(), &options).unwrap();
+        assert!(rows.push(&[0.0; 119]).is_err());
+        let mut scores = [0.0; 120];
+        scores[7] = f32::NAN;
+        let error = rows.push(&scores).unwrap_err().to_string();
+        assert!(error.contains("row 0, column 7 is NaN"), "{error}");
     }
 
     #[test]

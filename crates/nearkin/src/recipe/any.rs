@@ -1,6 +1,7 @@
 //! A recipe of any kind.
 
-use super::{Recipe, RecipeError};
+use super::{Data, Recipe, RecipeError, Train};
+use crate::pair_network::PairRecipe;
 use crate::text::recipe::{CrossEncoderRecipe, TextRecipe};
 use serde::Serialize;
 
@@ -10,6 +11,8 @@ use serde::Serialize;
 pub enum AnyRecipe {
     /// Labeled images or features.
     Items(Box<Recipe>),
+    /// A network of pairs, `[pair_network]`.
+    Pairs(Box<PairRecipe>),
     /// A sentence encoder, `[encoder]`.
     Text(Box<TextRecipe>),
     /// A cross-encoder, `[cross_encoder]`.
@@ -21,8 +24,18 @@ impl AnyRecipe {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Items(recipe) => recipe.seed,
+            Self::Pairs(recipe) => recipe.seed,
             Self::Text(recipe) => recipe.seed,
             Self::CrossEncoder(recipe) => recipe.seed,
+        }
+    }
+
+    /// `[data]` and `[train]` of labeled items; none of texts, whose tables are others.
+    pub fn of_items(&self) -> Option<(&Data, &Train)> {
+        match self {
+            Self::Items(recipe) => Some((&recipe.data, &recipe.train)),
+            Self::Pairs(recipe) => Some((&recipe.data, &recipe.train)),
+            Self::Text(_) | Self::CrossEncoder(_) => None,
         }
     }
 
@@ -33,6 +46,7 @@ impl AnyRecipe {
     pub fn to_toml(&self) -> Result<String, RecipeError> {
         match self {
             Self::Items(recipe) => recipe.to_toml(),
+            Self::Pairs(recipe) => recipe.to_toml(),
             Self::Text(recipe) => recipe.to_toml(),
             Self::CrossEncoder(recipe) => recipe.to_toml(),
         }

@@ -2,6 +2,7 @@
 
 use super::{AnyRecipe, Recipe};
 use crate::nearest::nearest;
+use crate::pair_network::PairRecipe;
 use crate::text::recipe::{CrossEncoderRecipe, TextRecipe};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -107,6 +108,14 @@ impl Document {
         self.read_as()
     }
 
+    /// Turns the document into the recipe of a network of pairs.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe).
+    pub fn pair_recipe(&self) -> Result<PairRecipe, RecipeError> {
+        self.read_as()
+    }
+
     /// Turns the document into a recipe on text.
     ///
     /// # Errors
@@ -124,7 +133,7 @@ impl Document {
     }
 
     /// Turns the document into a recipe of the kind that its tables say: of a sentence encoder with `[encoder]`, of a
-    /// cross-encoder with `[cross_encoder]`, else of labeled items.
+    /// cross-encoder with `[cross_encoder]`, of a network of pairs with `[pair_network]`, else of labeled items.
     ///
     /// # Errors
     /// As [`recipe`](Self::recipe).
@@ -139,6 +148,8 @@ impl Document {
             AnyRecipe::CrossEncoder(Box::new(self.cross_encoder_recipe()?))
         } else if has("encoder") {
             AnyRecipe::Text(Box::new(self.text_recipe()?))
+        } else if has("pair_network") {
+            AnyRecipe::Pairs(Box::new(self.pair_recipe()?))
         } else {
             AnyRecipe::Items(Box::new(self.recipe()?))
         })
@@ -191,12 +202,13 @@ impl Document {
 }
 
 /// Tables of which a recipe holds one variant: `[loss.x]`, …
-const VARIANTS: [&str; 12] = [
+const VARIANTS: [&str; 13] = [
     "loss",
     "distance",
     "miner",
     "reducer",
     "network",
+    "pair_network",
     "optimizer",
     "sampler",
     "data.source",

@@ -1,11 +1,12 @@
 //! The numbers that tables of papers are made of.
 
 use crate::embed::{Embedded, embed, pixels};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{
     Labeled, Options, References, ReidOptions, Roc, Seen, evaluate, few_shot, n_way, reid,
     squared_distances,
 };
+use crate::pair_network::{PairReport, PairRow, Probes};
 use crate::train::Setup;
 use nearkin_encoder::Model;
 use nearkin_kernels::Mat;
@@ -123,7 +124,7 @@ enum Group {
 /// # Errors
 /// Items cannot be read, or they are none that could be so measured.
 pub fn measured(measures: &[Measure], setup: &Setup, model: Option<&Model>) -> Result<Vec<f64>> {
-    let test = vectors(setup, model, setup.measured().1)?;
+    let test = vectors(setup, model, setup.parts.measured().1)?;
     let mut values = BTreeMap::new();
     let mut groups: Vec<Group> = measures.iter().map(|m| m.group()).collect();
     groups.sort_unstable();
@@ -219,18 +220,24 @@ fn pairs(test: &Embedded) -> Found {
     Ok(vec![(Measure::ValAtFar, rate)])
 }
 
+/// By the same probes as those of a network of pairs, which could not score all.
 fn cameras(test: &Embedded, setup: &Setup) -> Found {
     let dataset = setup.feed.dataset();
     let of_item = |item: &usize| dataset.cameras.as_ref().map_or(0, |of| of[*item]);
     let cameras: Vec<u32> = test.items.iter().map(of_item).collect();
-    let all: Vec<usize> = (0..test.items.len()).collect();
+    let row = |item: &usize| test.items.iter().position(|of| of == item);
+    let probes = Probes::reported(dataset, &test.items);
+    let rows = |side: &[usize]| -> Vec<usize> {
+        let items = side.iter().map(|&at| &probes.items[at]);
+        items.filter_map(row).collect()
+    };
     let Labeled { vectors, labels } = labeled(test);
     let seen = Seen {
         vectors,
         identities: labels,
         cameras: &cameras,
-        queries: &all,
-        gallery: &all,
+        queries: &rows(&probes.queries),
+        gallery: &rows(&probes.gallery),
     };
     let options = ReidOptions {
         ks: vec![1, 5, 10],
@@ -242,4 +249,30 @@ fn cameras(test: &Embedded, setup: &Setup) -> Found {
     let measures = [Measure::Rank1, Measure::Rank5, Measure::Rank10];
     let means = found.iter().map(|(_, over)| over.mean);
     Ok(measures.into_iter().zip(means).collect())
+}
+
+/// The measures of a row of a report of a network of pairs, in their order.
+///
+/// # Errors
+/// A measure is none of pairs.
+pub fn measured_of_pairs(
+    measures: &[Measure],
+    report: &PairReport,
+    row: &PairRow,
+) -> Result<Vec<f64>> {
+    let rank = |measure: &Measure| {
+        let k = match measure {
+            Measure::Rank1 => Some(1),
+            Measure::Rank5 => Some(5),
+            Measure::Rank10 => Some(10),
+            _ => None,
+        };
+        let mut ranks = row.found.reid.single_shot.iter();
+        let found = ranks.find(|(at, _)| Some(*at) == k);
+        found.map(|(_, over)| over.mean).ok_or_else(|| Error::Run {
+            path: report.model.clone(),
+            reason: format!("a network of pairs has no {}", measure.name()),
+        })
+    };
+    measures.iter().map(rank).collect()
 }

@@ -20,5 +20,5 @@ mod sign_flips;
 mod study;
 
 pub use findings::{Findings, Numbers, Verdict};
-pub use measure::{Measure, measured};
+pub use measure::{Measure, measured, measured_of_pairs};
 pub use study::{Arm, Claim, Paper, Scale, Study};

@@ -68,6 +68,9 @@ pub struct Study {
     pub claims: Vec<Claim>,
     /// What all arms have in common.
     recipe: toml::Table,
+    /// What arms of one base have in common beyond that, such as a network of their kind.
+    #[serde(default)]
+    bases: BTreeMap<String, toml::Table>,
 }
 
 /// How large a study is run.
@@ -91,6 +94,9 @@ pub struct Scale {
 pub struct Arm {
     /// Its name in tables.
     pub name: String,
+    /// The base that it has beside what all arms have in common.
+    #[serde(default)]
+    base: Option<String>,
     /// Changes of the recipe, as `--set` takes them.
     set: Vec<String>,
     /// Whether it trains for half of the steps.
@@ -138,7 +144,8 @@ impl Study {
         })
     }
 
-    /// The recipe of an arm, with data below `root`. The `changes` are of what all arms have in common: an arm's own come after.
+    /// The recipe of an arm, with data below `root`. The `changes` are of what arms have in common: an arm's own come after.
+    /// A change of a table that only other bases have is none of this arm.
     ///
     /// # Errors
     /// A change cannot be, or the recipe with it.
@@ -148,25 +155,45 @@ impl Study {
         arm: &Arm,
         (root, changes): (&Path, &[String]),
     ) -> Result<Document, RecipeError> {
-        let text = toml::to_string(&self.recipe).map_err(|e| RecipeError::Write(e.to_string()))?;
+        let mut recipe = self.recipe.clone();
+        recipe.extend(self.base(arm).cloned().unwrap_or_default());
+        let text = toml::to_string(&recipe).map_err(|e| RecipeError::Write(e.to_string()))?;
         let mut document = Document::parse(&format!("{}, {}", self.title, arm.name), &text)?;
         let data = root.join(&scale.data).display().to_string();
         document.set(&format!("{}={}", scale.data_key, toml::Value::String(data)))?;
-        for change in scale.set.iter().chain(changes).chain(&arm.set) {
+        let common = scale.set.iter().chain(changes);
+        for change in common.filter(|change| self.is_of(change, arm)) {
+            document.set(change)?;
+        }
+        for change in &arm.set {
             document.set(change)?;
         }
         if arm.half {
-            let half = document.recipe()?.train.steps.get().div_ceil(2);
+            let recipe = document.any_recipe()?;
+            let steps = recipe.of_items().map_or(1, |(_, train)| train.steps.get());
+            let half = steps.div_ceil(2);
             document.set(&format!("train.steps={half}"))?;
             document.set(&format!("train.evaluate_every={half}"))?;
         }
         Ok(document)
+    }
+
+    fn base(&self, arm: &Arm) -> Option<&toml::Table> {
+        self.bases.get(arm.base.as_ref()?)
+    }
+
+    /// Whether a common change is of a table that the arm has, or that no base has.
+    fn is_of(&self, change: &str, arm: &Arm) -> bool {
+        let table = change.split(['.', '=']).next().unwrap_or_default().trim();
+        let has = |base: &toml::Table| base.contains_key(table);
+        self.base(arm).is_some_and(has) || !self.bases.values().any(has)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::AnyRecipe;
 
     #[test]
     fn every_arm_of_every_study_is_a_recipe_at_both_scales() {
@@ -177,7 +204,7 @@ mod tests {
                     let document = study
                         .document(scale, arm, (Path::new("data \"1\""), &[]))
                         .unwrap();
-                    let recipe = document.recipe();
+                    let recipe = document.any_recipe();
                     assert!(recipe.is_ok(), "{}: {:?}", arm.name, recipe.err());
                 }
             }
@@ -190,11 +217,15 @@ mod tests {
         let study = Study::of(Paper::Quadruplet).unwrap();
         let steps = |name: &str| {
             let arm = study.arms.iter().find(|arm| arm.name == name).unwrap();
-            let changes = ["train.steps=50".to_owned(), "head.dim=7".to_owned()];
+            let changes = ["train.steps=50", "head.dim=7", "pair_network.alexnet.hidden=9"];
+            let changes = changes.map(str::to_owned);
             let document = study.document(&study.small, arm, (Path::new("data"), &changes));
-            let recipe = document.unwrap().recipe().unwrap();
-            assert_eq!(recipe.head.dim, 7);
-            recipe.train.steps.get()
+            let recipe = document.unwrap().any_recipe().unwrap();
+            match &recipe {
+                AnyRecipe::Items(recipe) => assert_eq!(recipe.head.dim, 7),
+                recipe => assert!(recipe.to_toml().unwrap().contains("hidden = 9")),
+            }
+            recipe.of_items().unwrap().1.steps.get()
         };
         let [half, rest, other] =
             ["quadruplet, half", "quadruplet", "triplet (embedding)"].map(steps);
@@ -214,6 +245,8 @@ mod tests {
             }
             for (at, arm) in study.arms.iter().enumerate() {
                 assert!(arm.figures.keys().all(|m| study.measures.contains(m)));
+                let base = arm.base.as_ref();
+                assert!(base.is_none_or(|base| study.bases.contains_key(base)), "{base:?}");
                 // Run in their order, an arm finds the one it starts from done.
                 if let Some(after) = &arm.after {
                     assert!(place(after).is_some_and(|before| before < at), "{after}");

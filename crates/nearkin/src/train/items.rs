@@ -161,7 +161,7 @@ impl Task for Setup {
     }
 
     fn watch(&self, model: &Model, _losses: &[LearnedLoss]) -> Result<Option<Watched>> {
-        let (part, items) = self.watched();
+        let (part, items) = self.parts.watched();
         let retrieval = measure(self, model, items, &evaluate::Options::quick())?.retrieval;
         let map_at_r = retrieval.map_at_r.value;
         let recall_at_1 = retrieval.recall.first().map_or(0.0, |(_, r)| r.value);
@@ -182,20 +182,20 @@ impl Task for Setup {
 
     fn costs(&self) -> Result<Costs> {
         const ITEMS: usize = 128;
-        let items = self.measured().1;
+        let items = self.parts.measured().1;
         let items = &items[..items.len().min(ITEMS)];
         let started = Instant::now();
         embed(&self.model()?, &self.feed, items, &mut |_| {})?;
         let item = started.elapsed().as_secs_f64() / items.len().max(1) as f64;
         Ok(Costs {
-            watch: item * self.watched().1.len() as f64,
+            watch: item * self.parts.watched().1.len() as f64,
             // The untrained and the trained network embed the items of the report.
-            report: 2.0 * item * self.measured().1.len() as f64,
+            report: 2.0 * item * self.parts.measured().1.len() as f64,
         })
     }
 
     fn report(&self, kept: &Kept<Model>, observer: &mut dyn FnMut(Event)) -> Result<Report> {
-        let (part, items) = self.measured();
+        let (part, items) = self.parts.measured();
         let options = evaluate::Options::default();
         let raw = if self.feed.dataset().is_features().is_some() {
             "raw features"

@@ -45,30 +45,12 @@ impl Setup {
             parts,
             classes,
         };
-        setup.check_parts()?;
+        check_parts(&setup.parts, &setup.feed.dataset().labels)?;
         if setup.mine()?.is_none() {
             setup.draw()?;
         }
         check_rates(&setup.recipe.train, Learner::new(&setup)?.parameters())?;
         Ok(setup)
-    }
-
-    /// What is to be measured must have something to find: better known before training than after it.
-    fn check_parts(&self) -> Result<()> {
-        let labels = &self.feed.dataset().labels;
-        let parts = [
-            ("test", &self.parts.test),
-            ("validate", &self.parts.validation),
-        ];
-        for (part, items) in parts {
-            let mut seen = HashSet::new();
-            let all_new = items.iter().all(|&item| seen.insert(labels[item]));
-            if !items.is_empty() && all_new {
-                let items = items.len();
-                return Err(crate::Error::NothingToFind { part, items });
-            }
-        }
-        Ok(())
     }
 
     /// A model with starting weights.
@@ -86,29 +68,10 @@ impl Setup {
         Ok(model)
     }
 
-    /// The items watched during training: validation, or test where no validation is set apart.
-    pub fn watched(&self) -> (&'static str, &[usize]) {
-        if self.parts.validation.is_empty() {
-            ("test", &self.parts.test)
-        } else {
-            ("validation", &self.parts.validation)
-        }
-    }
-
-    /// The items of the final report: test, or validation where no test is set apart.
-    pub fn measured(&self) -> (&'static str, &[usize]) {
-        if self.parts.test.is_empty() {
-            self.watched()
-        } else {
-            ("test", &self.parts.test)
-        }
-    }
-
     /// What decides the batches, where no weights do.
     pub(super) fn draw(&self) -> Result<Draw> {
-        let known = Known::new(self.feed.dataset(), &self.parts.train, &self.recipe.sampler);
-        let pool = known.pool(&self.parts.train);
-        Ok(Draw::new(&self.recipe.sampler, pool, self.recipe.seed)?)
+        let (sampler, seed) = (&self.recipe.sampler, self.recipe.seed);
+        draw(self.feed.dataset(), &self.parts.train, (sampler, seed))
     }
 
     /// What decides the batches, where weights do.
@@ -126,6 +89,29 @@ impl Setup {
             self.recipe.seed,
         )?)
     }
+}
+
+/// What is to be measured must have something to find: better known before training than after it.
+pub(crate) fn check_parts(parts: &Parts, labels: &[u32]) -> Result<()> {
+    for (part, items) in [("test", &parts.test), ("validate", &parts.validation)] {
+        let mut seen = HashSet::new();
+        let all_new = items.iter().all(|&item| seen.insert(labels[item]));
+        if !items.is_empty() && all_new {
+            let items = items.len();
+            return Err(crate::Error::NothingToFind { part, items });
+        }
+    }
+    Ok(())
+}
+
+/// What decides the batches of the items that train, where no weights do.
+pub(crate) fn draw(
+    dataset: &Dataset,
+    train: &[usize],
+    (sampler, seed): (&Sampler, u64),
+) -> Result<Draw> {
+    let known = Known::new(dataset, train, sampler);
+    Ok(Draw::new(sampler, known.pool(train), seed)?)
 }
 
 /// What is known of the items that train.

@@ -1,0 +1,114 @@
+//! From the recipe of a network of pairs to what runs: data, split, input, model.
+
+use super::PairRecipe;
+use super::samples::Sampling;
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::feed::Feed;
+use crate::sampler::{Draw, Sampler};
+use crate::split::Parts;
+use crate::train::{Learner, check_parts, check_rates, draw};
+use nearkin_encoder::model::Input;
+use nearkin_encoder::network::PairOutput;
+use nearkin_encoder::{Error as EncoderError, PairModel};
+use std::sync::Arc;
+
+/// A recipe of a network of pairs with its data opened and split.
+pub struct PairSetup {
+    /// The recipe.
+    pub recipe: PairRecipe,
+    /// The images.
+    pub feed: Feed,
+    /// Which images train, validate and test.
+    pub parts: Parts,
+}
+
+impl PairSetup {
+    /// Opens the data, splits it, and checks that network, loss and batches fit it.
+    ///
+    /// # Errors
+    /// Whatever does not fit, before any training.
+    pub fn new(recipe: PairRecipe) -> Result<Self> {
+        let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
+        let parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let input = Input::Image(recipe.input.clone());
+        let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?
+            .with_cache(recipe.data.cache_mib);
+        let setup = Self {
+            recipe,
+            feed,
+            parts,
+        };
+        check_parts(&setup.parts, &setup.feed.dataset().labels)?;
+        setup.check_output()?;
+        setup.check_batches()?;
+        let rates = &setup.recipe.train;
+        check_rates(rates, Learner::new(&setup)?.parameters())?;
+        Ok(setup)
+    }
+
+    /// A cross-entropy needs two outputs.
+    fn check_output(&self) -> Result<()> {
+        let (network, loss) = (&self.recipe.pair_network, &self.recipe.loss);
+        if network.output() == PairOutput::Softmax || !loss.needs_softmax() {
+            return Ok(());
+        }
+        Err(EncoderError::Setting {
+            key: "pair_network.alexnet.output".to_owned(),
+            expected: format!(
+                "\"softmax\", whose two outputs the cross-entropy of loss {} needs (where it has a softmax_weight, 0 does without)",
+                loss.name()
+            ),
+            found: "\"one\"".to_owned(),
+        }
+        .into())
+    }
+
+    /// A first batch without anything to compare would be followed by others.
+    fn check_batches(&self) -> Result<()> {
+        let items = self.draw()?.batch(0);
+        let labels = &self.feed.dataset().labels;
+        let labels: Vec<u32> = items.iter().map(|&item| labels[item]).collect();
+        self.sampling().of(0, &items, (&items, &labels))?;
+        Ok(())
+    }
+
+    /// A model with starting weights.
+    ///
+    /// # Errors
+    /// The network does not fit the input, or the weights of the recipe not the network.
+    pub fn model(&self) -> Result<PairModel> {
+        let recipe = &self.recipe;
+        let (network, input) = (recipe.pair_network.clone(), recipe.input.clone());
+        let too_small = |error: EncoderError| match error {
+            EncoderError::TooSmall { .. } => EncoderError::Setting {
+                key: "pair_network.alexnet.stem".to_owned(),
+                expected: "one for images of this size".to_owned(),
+                found: error.to_string(),
+            },
+            other => other,
+        };
+        let Some(pretrained) = &recipe.pretrained else {
+            return Ok(PairModel::new(network, input, recipe.seed).map_err(too_small)?);
+        };
+        let scope = pretrained.scope(recipe.seed)?;
+        let model = PairModel::on(network, input, &scope).map_err(too_small)?;
+        pretrained.check(model.scorer.parameters())?;
+        Ok(model)
+    }
+
+    /// What decides the batches.
+    pub(super) fn draw(&self) -> Result<Draw> {
+        let (sampler, seed) = (&self.recipe.sampler, self.recipe.seed);
+        draw(self.feed.dataset(), &self.parts.train, (sampler, seed))
+    }
+
+    /// How batches come to their samples.
+    pub(super) fn sampling(&self) -> Sampling {
+        Sampling {
+            by_role: matches!(self.recipe.sampler, Sampler::Quadruplets(_)),
+            kinds: self.recipe.loss.kinds(),
+            seed: self.recipe.seed,
+        }
+    }
+}
