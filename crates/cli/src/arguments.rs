@@ -105,7 +105,7 @@ pub struct Init {
 /// `nearkin train`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train cross.toml                                 one with [cross_encoder] a cross-encoder\n  nearkin train --resume --out runs/recipe"
+    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train cross.toml                                 one with [cross_encoder] a cross-encoder\n  nearkin train pairs.toml                                 one with [pair_network] a metric of image pairs\n  nearkin train --resume --out runs/recipe"
 )]
 pub struct Train {
     /// A recipe (.toml), or data for which `nearkin init` would write one.

@@ -130,6 +130,15 @@ fn batches_that_earlier_weights_decided_are_drawn_again_after_a_kill() {
     }
 }
 
+#[test]
+fn a_network_of_pairs_goes_on_likewise() {
+    let beginning = RECIPE.split("[sampler.pk]").next().unwrap();
+    let network = "[sampler.quadruplets]\nquadruplets = 6\n[input]\nheight = 12\nwidth = 12\ncolor = \"gray\"\n[augment]\nshift = 0.1\n\
+                   [pair_network.alexnet]\nstem = \"small\"\nwidth = 0.0625\nhidden = 16\n[loss.pair_quadruplet]\nmargins = \"adaptive\"\n";
+    let rest = RECIPE.split_once("[optimizer.adamw]").unwrap().1;
+    kill_and_resume(&format!("{beginning}{network}[optimizer.adamw]{rest}"));
+}
+
 fn kill_and_resume(recipe: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();

@@ -35,7 +35,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// `nearkin verify`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt --keep\n  nearkin verify runs/faces/model a.jpg b.jpg\n\nThe distance is that of unit vectors, squared: 0 for the same vector, 4 for the opposite one."
+    after_help = "Examples:\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt --keep\n  nearkin verify runs/faces/model a.jpg b.jpg\n\nThe distance is that of unit vectors, squared: 0 for the same vector, 4 for the opposite one;\nof a network of pairs its score, the probability that they differ."
 )]
 pub struct Verify {
     /// A model folder of nearkin.
@@ -47,7 +47,8 @@ pub struct Verify {
     /// Another image.
     #[arg(value_name = "SECOND")]
     pub second: PathBuf,
-    /// The largest distance that counts as the same; where absent, the one that the model folder keeps.
+    /// The largest distance that counts as the same; where absent, the one that the model folder keeps, or even odds of a
+    /// network of pairs.
     #[arg(long, value_name = "DISTANCE")]
     pub threshold: Option<f64>,
     /// What may be damaged.

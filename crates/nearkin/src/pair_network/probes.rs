@@ -95,26 +95,25 @@ mod tests {
     use std::path::Path;
 
     /// Identity 0 was seen by cameras 3 and 1, identity 1 by one alone, identity 2 by three.
-    fn dataset() -> Dataset {
-        let labels = vec![0, 0, 0, 0, 1, 1, 2, 2, 2];
-        Dataset {
-            names: (0..9).map(|item| item.to_string()).collect(),
-            labels,
-            cameras: Some(vec![3, 3, 1, 1, 0, 0, 2, 1, 0]),
-            ..Dataset::of_image(Path::new("none"))
-        }
+    fn dataset(cameras: Option<Vec<u32>>) -> Dataset {
+        let mut dataset = Dataset::of_image(Path::new("none"));
+        dataset.names = (0..9).map(|item| item.to_string()).collect();
+        dataset.labels = vec![0, 0, 0, 0, 1, 1, 2, 2, 2];
+        dataset.cameras = cameras;
+        dataset
     }
 
     #[test]
     fn the_first_camera_looks_for_what_others_saw() {
         let all: Vec<usize> = (0..9).collect();
+        let dataset = dataset(Some(vec![3, 3, 1, 1, 0, 0, 2, 1, 0]));
         let shown = |probes: &Probes, rows: &[usize]| -> Vec<usize> {
             rows.iter().map(|&row| probes.items[row]).collect()
         };
-        let two = Probes::new(&dataset(), &all, 2);
+        let two = Probes::new(&dataset, &all, 2);
         assert_eq!(shown(&two, &two.queries), [0, 1, 6]);
         assert_eq!(shown(&two, &two.gallery), [2, 3, 7, 8]);
-        let one = Probes::new(&dataset(), &all, 1);
+        let one = Probes::new(&dataset, &all, 1);
         assert_eq!(shown(&one, &one.queries), [0, 6]);
         assert_eq!(shown(&one, &one.gallery), [2, 7]);
 
@@ -124,10 +123,7 @@ mod tests {
 
     #[test]
     fn without_cameras_the_first_image_looks_for_the_others() {
-        let plain = Dataset {
-            cameras: None,
-            ..dataset()
-        };
+        let plain = dataset(None);
         let all: Vec<usize> = (0..9).collect();
         let probes = Probes::new(&plain, &all, 2);
         assert_eq!((probes.queries.len(), probes.gallery.len()), (3, 5));

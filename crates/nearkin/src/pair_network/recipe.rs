@@ -40,7 +40,8 @@ pub struct PairRecipe {
     #[serde(default)]
     pub augment: Augment,
     /// How batches are drawn: `quadruplets` draws what the loss compares; of another batch, each image with a positive in it
-    /// is the anchor of one triplet or quadruplet, whose other images are drawn from the batch.
+    /// is the anchor of one triplet or quadruplet, whose other images are drawn from the batch, the positive of another
+    /// camera where there is one.
     #[serde(default = "quadruplets")]
     pub sampler: Sampler,
     /// The network.

@@ -1,5 +1,6 @@
 //! The triplets or quadruplets of a batch: only their pairs are scored.
 
+use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed;
 use nearkin_encoder::host::tensor;
@@ -39,6 +40,26 @@ impl PairBatch {
     }
 }
 
+/// What is known of the images of a batch that were not damaged.
+pub(super) struct Kept<'a> {
+    pub items: &'a [usize],
+    pub labels: &'a [u32],
+    /// The camera of each, where known.
+    pub cameras: Option<Vec<u32>>,
+}
+
+impl<'a> Kept<'a> {
+    pub fn new(dataset: &Dataset, items: &'a [usize], labels: &'a [u32]) -> Self {
+        let cameras = dataset.cameras.as_ref();
+        let cameras = cameras.map(|of| items.iter().map(|&item| of[item]).collect());
+        Self {
+            items,
+            labels,
+            cameras,
+        }
+    }
+}
+
 /// How a run comes to its samples.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sampling {
@@ -50,24 +71,20 @@ pub(super) struct Sampling {
 }
 
 impl Sampling {
-    /// The samples of batch number `number`, of which items were drawn and those with these labels kept.
+    /// The samples of batch number `number`, of which these items were drawn and those kept.
     ///
     /// # Errors
     /// There are none.
-    pub fn of(
-        self,
-        number: u64,
-        drawn: &[usize],
-        (kept, labels): (&[usize], &[u32]),
-    ) -> Result<Vec<Sample>> {
+    pub fn of(self, number: u64, drawn: &[usize], kept: &Kept<'_>) -> Result<Vec<Sample>> {
         let samples = if self.by_role {
-            by_role(drawn, kept)
+            by_role(drawn, kept.items)
         } else {
-            self.by_label(labels, number)
+            self.by_label(kept, number)
         };
         if !samples.is_empty() {
             return Ok(samples);
         }
+        let labels = kept.labels;
         let mut classes = labels.to_vec();
         classes.sort_unstable();
         classes.dedup();
@@ -86,15 +103,20 @@ impl Sampling {
     }
 
     /// A sample for each image that has a positive in the batch and negatives of two classes, the images drawn at random;
-    /// where triplets are enough, of one class.
-    fn by_label(self, labels: &[u32], number: u64) -> Vec<Sample> {
+    /// where triplets are enough, of one class. A positive of another camera comes first.
+    fn by_label(self, kept: &Kept<'_>, number: u64) -> Vec<Sample> {
+        let (labels, cameras) = (kept.labels, &kept.cameras);
         let mut rng = named_rng(self.seed, &format!("pairs/{number}"));
         let mut any = |is: &dyn Fn(usize) -> bool| {
             let fitting: Vec<usize> = (0..labels.len()).filter(|&place| is(place)).collect();
             (!fitting.is_empty()).then(|| fitting[rng.random_range(0..fitting.len())])
         };
         let mut sample = |i: usize| {
-            let j = any(&|place| place != i && labels[place] == labels[i])?;
+            let same = |place| place != i && labels[place] == labels[i];
+            let apart = cameras.as_ref().and_then(|cameras| {
+                any(&|place| same(place) && cameras[place] != cameras[i])
+            });
+            let j = apart.or_else(|| any(&same))?;
             let k = any(&|place| labels[place] != labels[i])?;
             let third = any(&|place| labels[place] != labels[i] && labels[place] != labels[k]);
             // A triplet has no use for it.
@@ -150,7 +172,12 @@ mod tests {
                 seed: 7,
             };
             let items: Vec<usize> = (0..labels.len()).collect();
-            sampling.of(number, &items, (&items, labels))
+            let kept = Kept {
+                items: &items,
+                labels,
+                cameras: None,
+            };
+            sampling.of(number, &items, &kept)
         };
         let samples = of(&labels, 3, 0).unwrap();
         assert_eq!(samples.len(), 6, "the last has no positive");
@@ -166,6 +193,24 @@ mod tests {
         assert!(error.contains("found a batch of 4 images of 2 classes"), "{error}");
         let error = of(&[4, 4, 4], 2, 0).unwrap_err().to_string();
         assert!(error.starts_with("sampler: expected"), "{error}");
+    }
+
+    #[test]
+    fn positives_of_another_camera_come_first() {
+        let kept = Kept {
+            items: &[0, 1, 2, 3, 4, 5],
+            labels: &[0, 0, 0, 1, 1, 2],
+            cameras: Some(vec![0, 0, 1, 0, 0, 0]),
+        };
+        let sampling = Sampling {
+            by_role: false,
+            kinds: 3,
+            seed: 1,
+        };
+        let samples = sampling.of(0, kept.items, &kept).unwrap();
+        let positives: Vec<[u32; 2]> = samples.iter().map(|&[i, j, ..]| [i, j]).collect();
+        assert_eq!(positives[..2], [[0, 2], [1, 2]]);
+        assert_eq!(positives[3..], [[3, 4], [4, 3]], "one camera alone saw class 1");
     }
 
     #[test]

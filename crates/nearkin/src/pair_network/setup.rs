@@ -1,7 +1,7 @@
 //! From the recipe of a network of pairs to what runs: data, split, input, model.
 
 use super::PairRecipe;
-use super::samples::Sampling;
+use super::samples::{Kept, Sampling};
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed::Feed;
@@ -67,9 +67,10 @@ impl PairSetup {
     /// A first batch without anything to compare would be followed by others.
     fn check_batches(&self) -> Result<()> {
         let items = self.draw()?.batch(0);
-        let labels = &self.feed.dataset().labels;
-        let labels: Vec<u32> = items.iter().map(|&item| labels[item]).collect();
-        self.sampling().of(0, &items, (&items, &labels))?;
+        let dataset = self.feed.dataset();
+        let labels: Vec<u32> = items.iter().map(|&item| dataset.labels[item]).collect();
+        let kept = Kept::new(dataset, &items, &labels);
+        self.sampling().of(0, &items, &kept)?;
         Ok(())
     }
 

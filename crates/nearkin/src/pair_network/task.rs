@@ -1,7 +1,7 @@
 //! The task of a network of pairs: what the training loop asks of it.
 
 use super::measure::{measure_pixels, measure_probes};
-use super::{PairBatch, PairReport, PairRow, PairSetup, Probes, card};
+use super::{PairBatch, PairReport, PairRow, PairSetup, Probes, card, samples};
 use crate::error::{Error, Result};
 use crate::evaluate::ReidOptions;
 use crate::feed::Changes;
@@ -67,7 +67,8 @@ impl Task for PairSetup {
                 step,
             };
             let images = feed.batch(&drawn, Some(changes))?;
-            let samples = sampling.of(step, &drawn, (&images.items, &images.labels))?;
+            let kept = samples::Kept::new(feed.dataset(), &images.items, &images.labels);
+            let samples = sampling.of(step, &drawn, &kept)?;
             Ok(PairBatch { images, samples })
         })
     }

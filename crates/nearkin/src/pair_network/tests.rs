@@ -125,7 +125,7 @@ fn every_weight_gets_the_gradient_of_the_loss() {
         let setup = setup([sampler, &format!("{STILL}{network}"), loss]);
         let mut learner = Learner::new(&setup).unwrap();
         let batch = setup.batches(None).unwrap()(0).unwrap();
-        let mut value = |learner: &mut Learner<PairModel>| {
+        let value = |learner: &mut Learner<PairModel>| {
             let measured = setup.gradient(learner, &batch, 0).unwrap();
             (f64::from(measured.value), measured.gradients)
         };
