@@ -45,7 +45,11 @@ pub fn pair_report(report: &PairReport) -> String {
     let ranks = first.found.reid.single_shot.iter();
     let ranks = ranks.map(|(k, _)| format!("rank-{k}"));
     let names = ["mAP", "same", "different"].map(str::to_owned);
-    let header: Vec<String> = [String::new()].into_iter().chain(ranks).chain(names).collect();
+    let header: Vec<String> = [String::new()]
+        .into_iter()
+        .chain(ranks)
+        .chain(names)
+        .collect();
     let mut table = new(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for row in &report.rows {
         let (reid, distances) = (&row.found.reid, &row.found.distances);

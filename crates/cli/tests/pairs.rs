@@ -65,7 +65,10 @@ fn holds(said: &Said, parts: &[&str]) {
 fn it_trains_and_is_measured_by_its_scores() {
     let place = place();
     let checked = place.run(&["recipe", "check", "recipe.toml"]);
-    holds(&checked, &["ready to train", "16 items to train", "weights"]);
+    holds(
+        &checked,
+        &["ready to train", "16 items to train", "weights"],
+    );
     let trained = train(&place, "run", &[]);
     let parts = [
         "raw pixels",
@@ -77,7 +80,11 @@ fn it_trains_and_is_measured_by_its_scores() {
         "model (last weights, step 4): run/model",
     ];
     holds(&trained, &parts);
-    assert!(place.read("run/model/nearkin.json").contains("pair_network"));
+    assert!(
+        place
+            .read("run/model/nearkin.json")
+            .contains("pair_network")
+    );
 
     let command = ["evaluate", "run/model", "--protocol", "reid"];
     let shown = place.run(&command);
@@ -118,13 +125,18 @@ fn two_images_are_compared_and_nothing_is_embedded() {
         vec!["embed", "run/model", "photos", "-o", "vectors.npy"],
         vec!["search", "run/model", "photos", one],
     ] {
-        let remedy = ["has no vector of one", "evaluate --protocol reid", "nearkin verify"];
+        let remedy = [
+            "has no vector of one",
+            "evaluate --protocol reid",
+            "nearkin verify",
+        ];
         place.run(&command).fails(2, &remedy);
     }
     let evaluate = ["evaluate", "run/model"];
-    place
-        .run(&evaluate)
-        .fails(2, &["no vectors to measure otherwise; measure it with --protocol reid"]);
+    place.run(&evaluate).fails(
+        2,
+        &["no vectors to measure otherwise; measure it with --protocol reid"],
+    );
     let ranking = ["--protocol", "reid", "--ranking", "k-reciprocal"];
     place
         .run(&[&evaluate[..], &ranking].concat())
@@ -138,7 +150,9 @@ fn two_images_are_compared_and_nothing_is_embedded() {
     ];
     train(&place, "one", &one_output).succeeds();
     let verify = ["verify", "one/model", one, other];
-    place.run(&verify).fails(2, &["may be any numbers", "--threshold"]);
+    place
+        .run(&verify)
+        .fails(2, &["may be any numbers", "--threshold"]);
     let given = place.run(&[&verify[..], &["--threshold", "1e9"]].concat());
     holds(&given, &["same: score"]);
 }
@@ -148,13 +162,25 @@ fn what_does_not_fit_is_said_before_training() {
     let place = place();
     let fails = |set: &str, parts: &[&str]| train(&place, "run", &["--set", set]).fails(2, parts);
     let large = "pair_network.alexnet.stem=large";
-    fails(large, &["recipe.toml:13:", "pool1: the feature map is 1x1 here"]);
+    fails(
+        large,
+        &["recipe.toml:13:", "pool1: the feature map is 1x1 here"],
+    );
     let classes = "sampler.pk={classes=2, per_class=3}";
-    fails(classes, &["two other classes, found a batch of 6 images of 2 classes"]);
-    fails("loss.quadruplet.margin=1.0", &["did you mean `pair_quadruplet`?"]);
+    fails(
+        classes,
+        &["two other classes, found a batch of 6 images of 2 classes"],
+    );
+    fails(
+        "loss.quadruplet.margin=1.0",
+        &["unknown variant `quadruplet`, expected one of `pair_triplet`"],
+    );
     fails("head.dim=8", &["unknown field `head`"]);
     let one = "pair_network.alexnet.output=one";
-    fails(one, &["two outputs the cross-entropy of loss pair_quadruplet needs"]);
+    fails(
+        one,
+        &["two outputs the cross-entropy of loss pair_quadruplet needs"],
+    );
 
     train(&place, "first", &[]).succeeds();
     let wider = [

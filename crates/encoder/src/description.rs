@@ -24,7 +24,9 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Self::Embedder => "a model that embeds single items",
-            Self::Pairs => "a network of pairs, which scores two images together and has no vector of one",
+            Self::Pairs => {
+                "a network of pairs, which scores two images together and has no vector of one"
+            }
         }
     }
 }

@@ -142,7 +142,11 @@ mod tests {
         model(0.0625).save(folder.path()).unwrap();
         let error = Model::load(folder.path()).unwrap_err().to_string();
         assert!(error.contains("has no vector of one"), "{error}");
-        weights::save(model(0.125).scorer.parameters(), &folder.path().join(WEIGHTS)).unwrap();
+        weights::save(
+            model(0.125).scorer.parameters(),
+            &folder.path().join(WEIGHTS),
+        )
+        .unwrap();
         let error = PairModel::load(folder.path()).unwrap_err().to_string();
         assert!(error.contains("conv1.weight\" has shape"), "{error}");
 

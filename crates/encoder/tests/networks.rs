@@ -3,8 +3,9 @@
 use candle_core::Var;
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    Alexnet, AlexnetStem, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3, InputShape, Mlp,
-    MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce, facenet::Variant,
+    Alexnet, AlexnetStem, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3,
+    InputShape, Mlp, MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce,
+    facenet::Variant,
 };
 use nearkin_encoder::parameters::Scope;
 use nearkin_encoder::stored::Stored;

@@ -156,6 +156,14 @@ fn stored_weights_give_the_same_scores() {
     weights::save(one.parameters(), &path).unwrap();
     weights::load(other.parameters(), &path).unwrap();
     assert_eq!(score(&one), score(&other));
+    // An output may go either way from zero, and a distance is its size.
+    let maps = one.maps(&images(2, 0.0), Mode::Eval).unwrap();
+    let outputs = one.outputs(&maps, &[[0, 1], [1, 0]], Mode::Eval).unwrap();
+    let turned = outputs.neg().unwrap();
+    for outputs in [&outputs, &turned] {
+        let sizes: Vec<f32> = flat(&outputs).iter().map(|g| g.abs() as f32).collect();
+        assert_eq!(one.distances(outputs).unwrap(), sizes);
+    }
 }
 
 /// AlexNet's convolutions and linear layers, the third convolution for twice the channels, and two outputs.
@@ -197,10 +205,18 @@ fn stems_are_for_images_of_their_size() {
         let found = parameters.find(|p| p.name == name);
         found.unwrap().var.dims()[0]
     };
-    assert_eq!(["fc6.weight", "fc7.weight", "fc8.weight"].map(rows), [7, 7, 2]);
+    assert_eq!(
+        ["fc6.weight", "fc7.weight", "fc8.weight"].map(rows),
+        [7, 7, 2]
+    );
     for (stem, smallest) in [(AlexnetStem::Small, 12), (AlexnetStem::Medium, 24)] {
         assert!(on(stem, input(smallest, smallest)).is_ok(), "{stem:?}");
     }
-    let error = on(AlexnetStem::Large, input(80, 32)).unwrap_err().to_string();
-    assert!(error.contains("pool5: the feature map is 4x1 here"), "{error}");
+    let error = on(AlexnetStem::Large, input(80, 32))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("pool5: the feature map is 4x1 here"),
+        "{error}"
+    );
 }

@@ -179,7 +179,10 @@ pub fn markdown() -> String {
     for (title, entries) in [
         ("Losses", losses()),
         ("Losses of logits, for cross-encoders", logit_losses()),
-        ("Losses of a learned metric, for networks of pairs", pair_losses()),
+        (
+            "Losses of a learned metric, for networks of pairs",
+            pair_losses(),
+        ),
         ("Miners", miners()),
         ("Distances", distances()),
         ("Reducers", reducers()),

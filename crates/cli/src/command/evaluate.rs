@@ -107,11 +107,7 @@ pub struct Data {
 
 impl Data {
     /// The data that was asked for, or the part that the recipe in the model folder holds out.
-    pub fn of(
-        arguments: &Evaluate,
-        folder: &ModelFolder,
-        input: &Input,
-    ) -> Result<Self, Failure> {
+    pub fn of(arguments: &Evaluate, folder: &ModelFolder, input: &Input) -> Result<Self, Failure> {
         if let Some(path) = &arguments.data {
             let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
             let indices = (0..dataset.len()).collect();

@@ -181,9 +181,15 @@ pub fn run_pairs(model: &PairModel, data: &Data, json: bool) -> Result<(), Failu
     let search = search.map_err(with_remedy)?;
     let (queries, gallery) = sides_of(dataset, search.items());
     let bar = items_bar(queries.len(), "scoring queries");
-    let found = measure(&search, dataset, (&queries, &gallery), &options, &mut |done| {
-        bar.set_position(done as u64);
-    });
+    let found = measure(
+        &search,
+        dataset,
+        (&queries, &gallery),
+        &options,
+        &mut |done| {
+            bar.set_position(done as u64);
+        },
+    );
     bar.finish_and_clear();
     let PairReid { reid, distances } = found.map_err(with_remedy)?;
     let report = Report { data, json };

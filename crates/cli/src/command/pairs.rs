@@ -23,7 +23,11 @@ pub fn evaluate(arguments: &Evaluate, folder: &Path, json: bool) -> Result<(), F
     if arguments.protocol != Some(Protocol::Reid) {
         return refused("measure otherwise", "measure it with --protocol reid");
     }
-    if arguments.items.ranking.is_some_and(|how| how != Ranked::Cosine) {
+    if arguments
+        .items
+        .ranking
+        .is_some_and(|how| how != Ranked::Cosine)
+    {
         return refused("rank by", "leave --ranking out: it ranks by its scores");
     }
     let model = PairModel::load(folder)?;
@@ -66,5 +70,7 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
     } else {
         ("different", ">")
     };
-    output::line(format_args!("{answer}: score {score:.4} {sign} {threshold:.4}"))
+    output::line(format_args!(
+        "{answer}: score {score:.4} {sign} {threshold:.4}"
+    ))
 }

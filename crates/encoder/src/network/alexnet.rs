@@ -101,10 +101,7 @@ impl Alexnet {
             AlexnetStem::Medium => (Kernel::square(5, 2, 2), true),
             AlexnetStem::Large => (Kernel::square(11, 4, 0), true),
         };
-        let mut table = vec![
-            Layer::Conv("conv1", 96, first),
-            Layer::ResponseNorm(NORM),
-        ];
+        let mut table = vec![Layer::Conv("conv1", 96, first), Layer::ResponseNorm(NORM)];
         if is_pooled {
             table.push(Layer::Pool("pool1", POOL));
         }

@@ -68,7 +68,11 @@ impl PairNetwork {
     /// Every network of pairs under its recipe table, with its defaults, for listings.
     pub fn catalogue() -> Vec<(&'static str, &'static str, Self)> {
         let about = "AlexNet over pairs: how different two images are, the network of the quadruplet paper.";
-        vec![("pair_network.alexnet", about, Self::Alexnet(PairAlexnet::default()))]
+        vec![(
+            "pair_network.alexnet",
+            about,
+            Self::Alexnet(PairAlexnet::default()),
+        )]
     }
 
     /// What the last layer gives.
@@ -93,7 +97,7 @@ impl PairNetwork {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairOutput {
-    /// One number, which may be any (figure 2b).
+    /// One number g, which may be any (figure 2b); the losses see its square.
     One,
     /// Two, of which the softmax is taken: g = P(different), in [0, 1] (figure 2c).
     #[default]
@@ -229,7 +233,18 @@ impl PairScorer {
         }
     }
 
-    /// g of every probe with every image of the gallery, row-major `[probes, gallery]`; maps are made once an image, and
+    /// How far apart the images of each pair are, from the outputs of the last layer: the size of g, whose square the losses see,
+    /// so that one output may go either way from zero.
+    ///
+    /// # Errors
+    /// The outputs are not those of this network.
+    pub fn distances(&self, outputs: &Tensor) -> Result<Vec<f32>> {
+        let scores = self.scores(outputs)?;
+        let scores = Host::new(&scores)?;
+        Ok(scores.iter().map(|g| g.abs()).collect())
+    }
+
+    /// The [`distances`](Self::distances) of every probe with every image of the gallery, row-major `[probes, gallery]`; maps are made once an image, and
     /// `block` pairs are worked on at a time.
     ///
     /// # Errors
@@ -252,7 +267,7 @@ impl PairScorer {
                 .map(pair)
                 .collect();
             let outputs = self.outputs(&maps, &pairs, Mode::Eval)?;
-            scores.extend_from_slice(&Host::new(&self.scores(&outputs)?)?);
+            scores.extend(self.distances(&outputs)?);
         }
         Ok(scores)
     }

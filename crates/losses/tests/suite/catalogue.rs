@@ -3,9 +3,9 @@
 use nearkin_losses::catalogue::{self, Entry};
 use nearkin_losses::distance::Distance;
 use nearkin_losses::logits::LogitLoss;
-use nearkin_losses::pair_metric::PairLoss;
 use nearkin_losses::loss::Loss;
 use nearkin_losses::miner::Miner;
+use nearkin_losses::pair_metric::PairLoss;
 use nearkin_losses::reducer::Reducer;
 use nearkin_losses::regularizer::Regularizer;
 use nearkin_losses::{Objective, loss};

@@ -625,7 +625,10 @@ mod tests {
             for &query in queries {
                 rows.push(&scores[query]).unwrap();
             }
-            let (found, want) = (rows.finish("by rows").unwrap(), reid(seen, &options).unwrap());
+            let (found, want) = (
+                rows.finish("by rows").unwrap(),
+                reid(seen, &options).unwrap(),
+            );
             assert_eq!(found.single_shot, want.single_shot);
             let numbers = |found: &Reid| (found.map.value, found.minp.value, found.queries);
             assert_eq!(numbers(&found), numbers(&want));

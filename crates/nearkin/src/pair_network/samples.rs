@@ -113,9 +113,9 @@ impl Sampling {
         };
         let mut sample = |i: usize| {
             let same = |place| place != i && labels[place] == labels[i];
-            let apart = cameras.as_ref().and_then(|cameras| {
-                any(&|place| same(place) && cameras[place] != cameras[i])
-            });
+            let apart = cameras
+                .as_ref()
+                .and_then(|cameras| any(&|place| same(place) && cameras[place] != cameras[i]));
             let j = apart.or_else(|| any(&same))?;
             let k = any(&|place| labels[place] != labels[i])?;
             let third = any(&|place| labels[place] != labels[i] && labels[place] != labels[k]);
@@ -190,7 +190,10 @@ mod tests {
         // Two classes are enough for triplets alone.
         assert_eq!(of(&labels[..4], 2, 0).unwrap().len(), 4);
         let error = of(&labels[..4], 3, 0).unwrap_err().to_string();
-        assert!(error.contains("found a batch of 4 images of 2 classes"), "{error}");
+        assert!(
+            error.contains("found a batch of 4 images of 2 classes"),
+            "{error}"
+        );
         let error = of(&[4, 4, 4], 2, 0).unwrap_err().to_string();
         assert!(error.starts_with("sampler: expected"), "{error}");
     }
@@ -210,7 +213,11 @@ mod tests {
         let samples = sampling.of(0, kept.items, &kept).unwrap();
         let positives: Vec<[u32; 2]> = samples.iter().map(|&[i, j, ..]| [i, j]).collect();
         assert_eq!(positives[..2], [[0, 2], [1, 2]]);
-        assert_eq!(positives[3..], [[3, 4], [4, 3]], "one camera alone saw class 1");
+        assert_eq!(
+            positives[3..],
+            [[3, 4], [4, 3]],
+            "one camera alone saw class 1"
+        );
     }
 
     #[test]

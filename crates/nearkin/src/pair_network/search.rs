@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use nearkin_encoder::host::Host;
 use nearkin_encoder::{Error as EncoderError, Mode, PairModel, Tensor};
 
 /// Images of one forward pass.
@@ -78,7 +77,7 @@ impl<'a> PairSearch<'a> {
     }
 
     /// Scores each of the query rows with each of the gallery's, as (query, gallery): calls `each` for one query after the
-    /// other with `g` by row, smaller for closer; rows outside of the gallery are 0.
+    /// other with its distances by row, smaller for closer; rows outside of the gallery are 0.
     ///
     /// # Errors
     /// An image can no longer be read, or `each` fails.
@@ -106,7 +105,7 @@ impl<'a> PairSearch<'a> {
         Ok(())
     }
 
-    /// `g` of the first `queries` maps with each of the others, row by row.
+    /// Distances of the first `queries` maps with each of the others, row by row.
     fn block(&self, maps: &Tensor, queries: usize) -> Result<Vec<f32>> {
         let (scorer, all) = (&self.model.scorer, maps.dim(0).map_err(EncoderError::from)?);
         let pair = |q: usize| (queries..all).map(move |g| [q as u32, g as u32]);
@@ -114,7 +113,7 @@ impl<'a> PairSearch<'a> {
         let mut scores = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(PAIRS) {
             let outputs = scorer.outputs(maps, pairs, Mode::Eval)?;
-            scores.extend_from_slice(&Host::new(&scorer.scores(&outputs)?)?);
+            scores.extend(scorer.distances(&outputs)?);
         }
         Ok(scores)
     }
@@ -155,7 +154,9 @@ impl<'a> PairSearch<'a> {
     /// The same, with the maps of the first `blocks` blocks alone at hand.
     #[cfg(test)]
     pub(super) fn keeping(mut self, blocks: usize) -> Self {
-        self.blocks[blocks..].iter_mut().for_each(|block| block.maps = None);
+        self.blocks[blocks..]
+            .iter_mut()
+            .for_each(|block| block.maps = None);
         self
     }
 }

@@ -93,7 +93,9 @@ impl Task for PairSetup {
         let forward = |part: usize, mode: Mode| {
             let pairs: Vec<_> = parts[part].iter().map(|&row| batch.pair(row)).collect();
             let (images, pairs) = apart(&pairs);
-            let maps = model.scorer.maps(&batch.tensor(self.feed.input(), &images)?, mode)?;
+            let maps = model
+                .scorer
+                .maps(&batch.tensor(self.feed.input(), &images)?, mode)?;
             Ok(model.scorer.outputs(&maps, &pairs, mode)?)
         };
         let loss = &self.recipe.loss;

@@ -217,7 +217,11 @@ mod tests {
         let study = Study::of(Paper::Quadruplet).unwrap();
         let steps = |name: &str| {
             let arm = study.arms.iter().find(|arm| arm.name == name).unwrap();
-            let changes = ["train.steps=50", "head.dim=7", "pair_network.alexnet.hidden=9"];
+            let changes = [
+                "train.steps=50",
+                "head.dim=7",
+                "pair_network.alexnet.hidden=9",
+            ];
             let changes = changes.map(str::to_owned);
             let document = study.document(&study.small, arm, (Path::new("data"), &changes));
             let recipe = document.unwrap().any_recipe().unwrap();
@@ -246,7 +250,10 @@ mod tests {
             for (at, arm) in study.arms.iter().enumerate() {
                 assert!(arm.figures.keys().all(|m| study.measures.contains(m)));
                 let base = arm.base.as_ref();
-                assert!(base.is_none_or(|base| study.bases.contains_key(base)), "{base:?}");
+                assert!(
+                    base.is_none_or(|base| study.bases.contains_key(base)),
+                    "{base:?}"
+                );
                 // Run in their order, an arm finds the one it starts from done.
                 if let Some(after) = &arm.after {
                     assert!(place(after).is_some_and(|before| before < at), "{after}");
