@@ -86,6 +86,7 @@ pub fn up_to_last(mut stages: Vec<Stage>) -> Result<Option<Stage>, Failure> {
         ));
         match opened(document)? {
             Opened::Items(setup) => drop(supervised_in(&last.folder, &*setup, folder)?),
+            Opened::Pairs(setup) => drop(supervised_in(&last.folder, &*setup, folder)?),
             Opened::Text(setup) => drop(supervised_in(&last.folder, &*setup, folder)?),
             Opened::CrossEncoder(setup) => drop(supervised_in(&last.folder, &*setup, folder)?),
         }
