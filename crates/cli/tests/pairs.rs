@@ -102,7 +102,12 @@ fn it_trains_and_is_measured_by_its_scores() {
     assert_eq!(found["model"]["distances"]["intra"]["pairs"], 16 * 3);
     assert_eq!(found["model"]["distances"]["inter"]["pairs"], 16 * 12);
     let score = |name: &str| found["model"][name]["value"].as_f64().unwrap();
-    assert!(0.0 < score("minp") && score("minp") <= score("map"));
+    assert!(
+        ["minp", "map"]
+            .map(score)
+            .iter()
+            .all(|x| (0.0..=1.0).contains(x) && *x > 0.0)
+    );
 
     let seeds = train(&place, "seeds", &["--seeds", "2"]);
     holds(&seeds, &["rank-1", "mAP", "Trained with 2 seeds"]);
@@ -180,6 +185,14 @@ fn what_does_not_fit_is_said_before_training() {
     fails(
         one,
         &["two outputs the cross-entropy of loss pair_quadruplet needs"],
+    );
+
+    let alone = place.read("people.csv").replace(",1\n", ",0\n");
+    place.write("alone.csv", alone.as_bytes());
+    let alone = "data.source.manifest.path=alone.csv";
+    fails(
+        alone,
+        &["by two cameras among those to test, found 16 images"],
     );
 
     train(&place, "first", &[]).succeeds();

@@ -1,7 +1,7 @@
 //! From the recipe of a network of pairs to what runs: data, split, input, model.
 
-use super::PairRecipe;
 use super::samples::{Kept, Sampling};
+use super::{PairRecipe, Probes};
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed::Feed;
@@ -40,11 +40,31 @@ impl PairSetup {
             parts,
         };
         check_parts(&setup.parts, &setup.feed.dataset().labels)?;
+        setup.check_probes()?;
         setup.check_output()?;
         setup.check_batches()?;
         let rates = &setup.recipe.train;
         check_rates(rates, Learner::new(&setup)?.parameters())?;
         Ok(setup)
+    }
+
+    /// What is watched and reported must have something to find by another camera.
+    fn check_probes(&self) -> Result<()> {
+        for (part, items) in [self.parts.watched(), self.parts.measured()] {
+            let probes = Probes::watched(self.feed.dataset(), items);
+            if !items.is_empty() && probes.queries.is_empty() {
+                return Err(EncoderError::Setting {
+                    key: "data.split".to_owned(),
+                    expected: format!("images of one class by two cameras among those to {part}"),
+                    found: format!(
+                        "{} images, none of which is found by another camera",
+                        items.len()
+                    ),
+                }
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// A cross-entropy needs two outputs.
