@@ -125,15 +125,12 @@ impl Data {
                 arguments.model.display()
             )));
         };
-        let (feed, parts) = match document.any_recipe()? {
-            AnyRecipe::Pairs(recipe) => {
-                let setup = PairSetup::new(*recipe)?;
-                (setup.feed, setup.parts)
-            }
-            _ => {
-                let setup = Setup::new(document.recipe()?)?;
-                (setup.feed, setup.parts)
-            }
+        let (feed, parts) = if let AnyRecipe::Pairs(recipe) = document.any_recipe()? {
+            let setup = PairSetup::new(*recipe)?;
+            (setup.feed, setup.parts)
+        } else {
+            let setup = Setup::new(document.recipe()?)?;
+            (setup.feed, setup.parts)
         };
         let (part, indices) = parts.measured();
         Ok(Self {

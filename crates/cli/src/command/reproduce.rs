@@ -5,6 +5,7 @@ use crate::arguments::{Reproduce, ScaleName};
 use crate::failure::Failure;
 use crate::{output, table};
 use nearkin::Model;
+use nearkin::pair_network::PairRow;
 use nearkin::recipe::Document;
 use nearkin::reproduce::{
     Arm, Findings, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
@@ -147,15 +148,16 @@ impl Runs<'_> {
             }
             Opened::Pairs(setup) => {
                 let report = supervised(&*setup, &folder)?;
-                let mut rows = report.rows.iter();
-                let rows = [rows.next(), rows.next_back()].into_iter().flatten();
-                let numbers = rows.map(|row| measured_of_pairs(measures, &report, row));
-                let mut numbers: Vec<Vec<f64>> = numbers.collect::<Result<_, _>>()?;
-                let trained = numbers.pop().unwrap_or_default();
+                let of_row = |at: Option<&PairRow>| -> Result<Vec<f64>, Failure> {
+                    match at {
+                        Some(row) => Ok(measured_of_pairs(measures, &report, row)?),
+                        None => Ok(Vec::new()),
+                    }
+                };
                 if raw.is_empty() {
-                    *raw = numbers.pop().unwrap_or_default();
+                    *raw = of_row(report.rows.first())?;
                 }
-                Ok(trained)
+                of_row(report.rows.last())
             }
             Opened::Text(_) | Opened::CrossEncoder(_) => Err(Failure::usage(format!(
                 "{}: no study of labeled items",

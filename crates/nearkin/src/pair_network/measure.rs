@@ -105,10 +105,10 @@ struct Tally<'a> {
     kinds: [Sum; 2],
 }
 
-/// Some numbers in sum.
+/// Sums of the first and second powers of some numbers.
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    sum: f64,
+    first: f64,
     squares: f64,
     count: u64,
 }
@@ -132,11 +132,12 @@ impl<'a> Tally<'a> {
         for &item in self.scene.gallery.iter().filter(|item| **item != query) {
             let distance = f64::from(distances[item]);
             let Sum {
-                sum,
+                first,
                 squares,
                 count,
             } = &mut self.kinds[usize::from(identities[item] != identities[query])];
-            (*sum, *squares, *count) = (*sum + distance, *squares + distance.powi(2), *count + 1);
+            (*first, *squares, *count) =
+                (*first + distance, *squares + distance.powi(2), *count + 1);
         }
         Ok(())
     }
@@ -153,7 +154,7 @@ impl<'a> Tally<'a> {
 impl Sum {
     fn spread(self) -> Spread {
         let count = self.count.max(1) as f64;
-        let mean = self.sum / count;
+        let mean = self.first / count;
         Spread {
             mean,
             std: (self.squares / count - mean * mean).max(0.0).sqrt(),

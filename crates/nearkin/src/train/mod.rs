@@ -18,7 +18,7 @@ pub use journal::{EvaluationRecord, StepRecord};
 pub use learner::Learner;
 pub use loss::LearnedLoss;
 pub use setup::Setup;
-pub(crate) use setup::{check_parts, check_rates, draw};
+pub(crate) use setup::{check_parts, check_rates, check_turned, draw};
 pub use task::{Costs, Course, Kept, Task, Trained, Watched};
 
 use crate::error::{Error, Result};
