@@ -161,7 +161,7 @@ fn stored_weights_give_the_same_scores() {
     let outputs = one.outputs(&maps, &[[0, 1], [1, 0]], Mode::Eval).unwrap();
     let turned = outputs.neg().unwrap();
     for outputs in [&outputs, &turned] {
-        let sizes: Vec<f32> = flat(&outputs).iter().map(|g| g.abs() as f32).collect();
+        let sizes: Vec<f32> = flat(outputs).iter().map(|g| g.abs() as f32).collect();
         assert_eq!(one.distances(outputs).unwrap(), sizes);
     }
 }

@@ -412,9 +412,9 @@ mod tests {
         let softmax_weight = NonNegative::literal(0.0);
         let quadruplet = |margins, gradient| {
             PairLoss::PairQuadruplet(PairQuadruplet {
-                softmax_weight,
                 margins,
                 gradient,
+                softmax_weight,
                 ..PairQuadruplet::default()
             })
         };
@@ -475,7 +475,7 @@ mod tests {
         }
     }
 
-    /// Eq. 5 through the softmax, of one quadruplet: N_p = 1, N_n = 2.
+    /// Eq. 5 through the softmax, of one quadruplet: one positive pair, two negative ones.
     #[test]
     fn the_papers_gradient_is_that_of_its_equation() {
         let loss = PairLoss::PairQuadruplet(PairQuadruplet {
