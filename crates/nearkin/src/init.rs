@@ -1,5 +1,6 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
+use crate::data::layout::recognized;
 use crate::data::{
     Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
     Summary, Zip, summary,
@@ -12,7 +13,7 @@ use std::path::Path;
 /// Images looked at for size and color.
 const SAMPLES: usize = 32;
 
-/// The reader for a path: a folder of class folders, a zip of them, a table of images or of
+/// The reader for a path: that of a published data set whose layout its files show, a folder of class folders, a zip of them, a table of images or of
 /// features, a `.npy` matrix, or the name of a bundled set.
 ///
 /// # Errors
@@ -34,6 +35,12 @@ pub fn source_of(path: &Path) -> Result<Source> {
         .unwrap_or(&name)
         .to_ascii_lowercase();
     let ends = |ending: &str| plain.ends_with(ending);
+    if path.is_dir() || path.exists() && ends(".zip") {
+        // What cannot be read as a tree is said by its own reader.
+        if let Ok(Some(source)) = recognized(path) {
+            return Ok(source);
+        }
+    }
     if path.is_dir() {
         Ok(Source::Folder(Folder {
             path: path.into(),
@@ -140,8 +147,7 @@ fn given(dataset: &Dataset, parts: &[Part]) -> (String, usize) {
     let train = dataset.labels.iter().zip(parts);
     let train = train.filter(|(_, part)| **part == Part::Train);
     let classes: HashSet<&u32> = train.map(|(label, _)| label).collect();
-    let text =
-        "# The table says which items train, validate and test.\n[data]\nsplit = \"given\"\n";
+    let text = "# The data say which items train, validate and test.\n[data]\nsplit = \"given\"\n";
     (text.to_owned(), classes.len())
 }
 

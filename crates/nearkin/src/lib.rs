@@ -26,17 +26,21 @@
 
 mod cache;
 pub mod card;
+pub mod cluster;
 pub mod data;
+mod documented;
 pub mod embed;
 mod error;
 pub mod evaluate;
 pub mod feed;
 pub mod hub;
 pub mod init;
+pub mod limit;
 mod nearest;
 pub use nearest::nearest;
 pub mod optimize;
 mod prefetch;
+pub mod quantize;
 pub mod recipe;
 pub mod reproduce;
 pub mod sampler;
@@ -44,11 +48,13 @@ pub mod search;
 pub mod split;
 pub mod text;
 pub mod train;
+mod unit_rows;
 pub mod vectors;
 pub mod verify;
 
 pub use error::{Error, Result};
 pub use nearkin_encoder::Model;
+pub use nearkin_encoder::image;
 pub use nearkin_encoder::text::SentenceEncoder;
 pub use nearkin_encoder::{Error as EncoderError, InputShape, Network, profile};
 pub use nearkin_kernels::{Mat, set_threads, threads};

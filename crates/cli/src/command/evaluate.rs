@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use super::{items, verification};
+use super::{degraded, items, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -42,6 +42,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let data = data(arguments, &subject)?;
+    if !arguments.items.degrade.is_empty() {
+        return degraded::run(arguments, &subject, &data, json);
+    }
     match arguments.protocol {
         Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
         None | Some(Protocol::Retrieval) => retrieval(&subject, &data, json),
@@ -129,7 +132,8 @@ fn data(arguments: &Evaluate, subject: &Subject) -> Result<Data, Failure> {
     })
 }
 
-fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
+/// Measures retrieval and clustering.
+pub fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
     let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
     // As many runs of k-means as the papers average over.
     let options = Options {
