@@ -138,6 +138,70 @@ fn several_seeds_give_a_mean_and_a_deviation_and_go_on() {
         .fails(2, &["another recipe"]);
 }
 
+/// The recipe without the model it begins with: the recipe that it goes on from has that.
+fn second_stage() -> String {
+    format!(
+        "after = 'text.toml'\n{}",
+        RECIPE.replace("model = 'encoder'", "")
+    )
+}
+
+#[test]
+fn a_recipe_goes_on_from_the_model_of_another() {
+    let place = place();
+    place.write("second.toml", second_stage().as_bytes());
+    let command = ["train", "second.toml", "--set", "after.train.epochs=20"];
+    place.run(&command).succeeds();
+    let metrics = |folder: &str| -> serde_json::Value {
+        serde_json::from_str(&place.read(&format!("{folder}/model/metrics.json"))).unwrap()
+    };
+    let (first, second) = (metrics("runs/second/after"), metrics("runs/second"));
+    assert_eq!(first["rows"][0]["trained"], second["rows"][0]["untrained"]);
+    assert_ne!(first["rows"][0]["trained"], second["rows"][0]["trained"]);
+
+    let whole = std::fs::read(place.path("runs/second/model/model.safetensors")).unwrap();
+    place
+        .run(&command)
+        .fails(2, &["a run is there already", "--out runs/second`"]);
+    // As if the run had been stopped in its first stage.
+    for gone in ["model", "checkpoints", "after/model", "after/checkpoints"] {
+        std::fs::remove_dir_all(place.path("runs/second").join(gone)).unwrap();
+    }
+    place
+        .run(&["train", "second.toml", "--resume"])
+        .fails(2, &["not the recipe that the run began with"]);
+    place
+        .run(&["train", "--resume", "--out", "runs/second"])
+        .succeeds();
+    let again = std::fs::read(place.path("runs/second/model/model.safetensors")).unwrap();
+    assert!(whole == again, "the resumed chain has other weights");
+
+    let seeds = [&command[..], &["--seeds", "2", "--out", "runs/seeds"]].concat();
+    assert!(place.run(&seeds).succeeds().stdout.contains("same animals"));
+    assert!(place.path("runs/seeds/seed-1/after/model").exists());
+}
+
+#[test]
+fn what_does_not_fit_a_recipe_that_goes_on_from_another_is_said() {
+    let place = place();
+    place.write("second.toml", second_stage().as_bytes());
+    place
+        .run(&["train", "second.toml", "--set", "encoder.model=encoder"])
+        .fails(2, &["second.toml:", "leave one of them out"]);
+    place
+        .run(&["train", "second.toml", "--budget", "1m"])
+        .fails(2, &["--budget", "train those first"]);
+    place
+        .run(&["train", "second.toml", "--set", "after.loss.nothing={}"])
+        .fails(2, &["unknown variant `nothing`"]);
+    let vary = ["sweep", "second.toml", "--vary", "seed=[1, 2]"];
+    place.run(&vary).fails(2, &["goes on from another"]);
+    place
+        .run(&["recipe", "check", "second.toml"])
+        .fails(2, &["goes on from another"]);
+    assert!(!place.path("runs").exists());
+}
+
 #[test]
 fn a_sweep_shows_every_combination_and_does_no_run_twice() {
     let place = place();

@@ -13,6 +13,7 @@ pub mod recipe;
 pub mod reproduce;
 pub mod search;
 mod seeds;
+mod stages;
 mod subject;
 pub mod sweep;
 pub mod text;

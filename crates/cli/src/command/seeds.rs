@@ -1,6 +1,7 @@
 //! `nearkin train --seeds`: the same recipe several times, to see what chance is worth.
 
-use super::train::{Opened, opened, read, resolved, supervised};
+use super::stages::{self, Stage};
+use super::train::{Opened, opened, resolved, supervised};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::{output, table};
@@ -40,8 +41,8 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
     let Some(path) = &arguments.recipe else {
         return Err(Failure::usage("--seeds needs a recipe"));
     };
-    let document = read(path, &arguments.set)?;
-    let spreads = trained(&document, folder, count)?;
+    let documents = stages::documents(path, &arguments.set)?;
+    let spreads = trained(&documents, folder, count)?;
     if json {
         output::json(&spreads)?;
         return Ok(());
@@ -63,21 +64,33 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
     Ok(())
 }
 
-/// Trains with `count` seeds from the recipe's own on, each in a folder of its own. What a stopped command began goes on when
-/// it is given again.
+/// Trains a chain of recipes with `count` seeds from the last recipe's own on, each in a folder of its own. What a stopped
+/// command began goes on when it is given again.
 pub fn trained(
-    document: &Document,
+    documents: &[Document],
     folder: &Path,
     count: NonZeroU16,
 ) -> Result<Vec<Spread>, Failure> {
-    let first = document.any_recipe()?.seed();
+    let own = |stages: &[Stage]| stages.last().map(|stage| stage.document.any_recipe());
+    let Some(recipe) = own(&stages::placed(documents.to_vec(), folder)?) else {
+        return Ok(Vec::new());
+    };
+    let first = recipe?.seed();
     let mut runs = Vec::new();
     for seed in first..first + u64::from(count.get()) {
-        let mut document = document.clone();
-        document.set(&format!("seed={seed}"))?;
+        let mut documents = documents.to_vec();
+        for document in &mut documents {
+            document.set(&format!("seed={seed}"))?;
+        }
         let folder = folder.join(format!("seed-{seed}"));
-        check_same(&document, &folder)?;
+        let stages = stages::placed(documents, &folder)?;
+        for stage in &stages {
+            check_same(&stage.document, &stage.folder)?;
+        }
         output::note(format_args!("seed {seed}: {}", folder.display()));
+        let Some(Stage { document, folder }) = stages::up_to_last(stages)? else {
+            continue;
+        };
         runs.push(match opened(&document)? {
             Opened::Items(setup) => scores_of_items(&supervised(&*setup, &folder)?),
             Opened::Text(setup) => scores_of_texts(&supervised(&*setup, &folder)?),

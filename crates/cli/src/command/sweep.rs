@@ -40,7 +40,7 @@ pub fn run(arguments: &Sweep, json: bool) -> Result<(), Failure> {
         rows.push(Row {
             changes: point.changes.clone(),
             scores: trained(
-                &point.document,
+                std::slice::from_ref(&point.document),
                 &folder.join(number.to_string()),
                 arguments.seeds,
             )?,

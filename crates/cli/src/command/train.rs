@@ -1,5 +1,6 @@
 //! `nearkin train`
 
+use super::stages::{self, Stage};
 use super::subject::left_out;
 use crate::arguments::Train;
 use crate::failure::Failure;
@@ -21,10 +22,13 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
     if let Some(count) = arguments.seeds {
         return super::seeds::run(arguments, &folder, count, json);
     }
-    let document = if arguments.resume {
+    let stages = if arguments.resume {
         stored(arguments, &folder)?
     } else {
         fresh(arguments, &folder)?
+    };
+    let Some(Stage { document, .. }) = stages::up_to_last(stages)? else {
+        return Ok(());
     };
     match opened(&document)? {
         Opened::Items(setup) => print_report(&once(*setup, arguments, &folder)?, json),
@@ -62,6 +66,11 @@ fn fit(task: &mut impl Task, steps: NonZeroU64) {
 
 /// Trains with a progress bar until done or stopped by Ctrl-C.
 pub fn supervised<T: Task>(task: &T, folder: &Path) -> Result<T::Report, Failure> {
+    supervised_in(folder, task, folder)
+}
+
+/// The same in a folder of the run `whole`, which goes on where this one stops.
+pub fn supervised_in<T: Task>(whole: &Path, task: &T, folder: &Path) -> Result<T::Report, Failure> {
     create(folder, &task.recipe()?)?;
     let stop = stop_on_ctrl_c();
     let bar = TrainingBar::new();
@@ -79,7 +88,7 @@ pub fn supervised<T: Task>(task: &T, folder: &Path) -> Result<T::Report, Failure
         Outcome::Finished(report) => Ok(*report),
         Outcome::Stopped { step, steps } => Err(Failure::stopped(format!(
             "stopped after step {step} of {steps}; go on with: nearkin train --resume --out {}",
-            folder.display()
+            whole.display()
         ))),
     }
 }
@@ -191,26 +200,56 @@ fn folder(arguments: &Train) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The recipe of a new run.
-fn fresh(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
-    // A run that failed before its first checkpoint is nothing to keep.
-    if checkpoint::newest(folder)?.is_some() || folder.join("model").exists() {
-        return Err(Failure::usage(format!(
-            "{0}: a run is there already; go on with `nearkin train --resume --out {0}`, or name another with --out",
-            folder.display()
-        )));
-    }
+/// The recipes of a new run, each written into its folder: --resume finds them there also before the last stage begins.
+fn fresh(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
     let Some(path) = &arguments.recipe else {
         return Err(Failure::usage("expected a recipe or data"));
     };
-    read(path, &arguments.set)
+    let stages = stages::placed(stages::documents(path, &arguments.set)?, folder)?;
+    // A run that failed before its first checkpoint is nothing to keep.
+    for Stage {
+        folder: of_stage, ..
+    } in &stages
+    {
+        if checkpoint::newest(of_stage)?.is_some() || of_stage.join("model").exists() {
+            return Err(Failure::usage(format!(
+                "{}: a run is there already; go on with `nearkin train --resume --out {}`, or name another with --out",
+                of_stage.display(),
+                folder.display()
+            )));
+        }
+    }
+    if stages.len() > 1 {
+        if arguments.budget.is_some() {
+            return Err(Failure::usage(
+                "--budget fits the steps of one recipe, and this one has others before it: train those first",
+            ));
+        }
+        for stage in &stages {
+            create(&stage.folder, &resolved(&stage.document)?)?;
+        }
+    }
+    Ok(stages)
 }
 
-/// Reads a recipe, or writes one for data, and applies the changes.
+pub fn is_recipe(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "toml")
+}
+
+/// Reads a recipe that goes on from no other, or writes one for data, and applies the changes.
 pub fn read(path: &Path, changes: &[String]) -> Result<Document, Failure> {
-    let is_recipe = path.extension().is_some_and(|e| e == "toml");
-    let mut document = if is_recipe {
-        Document::read(path)?
+    let mut document = if is_recipe(path) {
+        let mut chain = Document::chain(path, &[])?;
+        match (chain.pop(), chain.is_empty()) {
+            (Some(document), true) => document,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "{}: the recipe goes on from another (`after`), which only `nearkin train` does: take the recipes one by \
+                 one, with the model of the first named in the second",
+                    path.display()
+                )));
+            }
+        }
     } else {
         Document::parse(
             &format!("recipe for {}", path.display()),
@@ -223,8 +262,8 @@ pub fn read(path: &Path, changes: &[String]) -> Result<Document, Failure> {
     Ok(document)
 }
 
-/// The recipe that a run began with.
-fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
+/// The recipes that a run began with.
+fn stored(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
     let path = folder.join("recipe.toml");
     if !path.exists() {
         return Err(Failure::usage(format!(
@@ -232,9 +271,10 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
             folder.display()
         )));
     }
-    let document = Document::read(&path)?;
+    let stages = stages::begun(folder)?;
     if let Some(given) = &arguments.recipe {
-        if resolved(&read(given, &arguments.set)?)? != resolved(&document)? {
+        let given_stages = stages::placed(stages::documents(given, &arguments.set)?, folder)?;
+        if !stages::same(&given_stages, &stages)? {
             return Err(Failure::usage(format!(
                 "{} is not the recipe that the run began with ({}); leave it out to go on, or name another --out",
                 given.display(),
@@ -246,10 +286,14 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Document, Failure> {
             "a run goes on with the recipe it began with: --set cannot change it",
         ));
     }
-    if checkpoint::newest(folder)?.is_none() {
+    if stages
+        .first()
+        .map_or(Ok(None), |first| checkpoint::newest(&first.folder))?
+        .is_none()
+    {
         output::note("no checkpoint yet: starting from the beginning");
     }
-    Ok(document)
+    Ok(stages)
 }
 
 /// Makes the run folder and writes the recipe, which stays the same from the first checkpoint on.

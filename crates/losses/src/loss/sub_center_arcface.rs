@@ -65,9 +65,16 @@ class_definition!(
     |loss| loss.sample.get()
 );
 
-/// The first of the nearest.
-fn nearest(d: &[f32]) -> usize {
-    (1..d.len()).fold(0, |best, k| if d[k] < d[best] { k } else { best })
+/// The first of the nearest, and its distance; without a branch, which would be mispredicted half of the time.
+fn nearest(d: &[f32]) -> (usize, f32) {
+    let first = (0, d[0]);
+    d.iter()
+        .enumerate()
+        .skip(1)
+        .fold(first, |(k, least), (j, &d)| {
+            let nearer = d < least;
+            (if nearer { j } else { k }, if nearer { d } else { least })
+        })
 }
 
 impl RowLoss for SubCenterArcface {
@@ -77,15 +84,19 @@ impl RowLoss for SubCenterArcface {
         };
         let (d, k, scale) = (row.d(), self.sub_centers.get(), self.scale.get());
         let class = first / k;
-        let own = first + nearest(&d[first..first + k]);
-        let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(d[own]);
-        let logit = |d: &[f32]| scale * (shifted - d[nearest(d)]);
-        let mut z: Vec<f32> = d.chunks_exact(k).map(logit).collect();
-        let odds = cross_entropy(&mut z, class, (true, 1.0));
-        for ((g, d), share) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)).zip(&z) {
-            g[nearest(d)] = -scale * share;
+        let (own, least) = nearest(&d[first..first + k]);
+        let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(least);
+        let chosen = |(c, d): (usize, &[f32])| {
+            let (nearest, d) = nearest(d);
+            (c * k + nearest, scale * (shifted - d))
+        };
+        let (columns, mut z): (Vec<usize>, Vec<f32>) =
+            d.chunks_exact(k).enumerate().map(chosen).unzip();
+        let odds = cross_entropy(&mut z, class, (true, -scale));
+        for (column, share) in columns.into_iter().zip(z) {
+            g[column] = share;
         }
-        g[own] = scale * odds.miss * slope;
+        g[first + own] = scale * odds.miss * slope;
         row.whole(odds.value, [1, usize::from(odds.beaten)], g)
     }
 

@@ -160,6 +160,11 @@ impl Document {
         &self.text
     }
 
+    /// Makes a comment of what a line holds from a byte on.
+    pub(super) fn comment_out(&mut self, start: usize) {
+        self.text.insert(start, '#');
+    }
+
     /// The bytes of the longest written beginning of a dotted key.
     fn span_of(&self, key: &str) -> Option<std::ops::Range<usize>> {
         let document = Parsed::parse(self.text.as_str()).ok()?;

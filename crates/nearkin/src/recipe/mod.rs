@@ -5,6 +5,7 @@
 //! resolved recipe, with all defaults written out, is saved with the model.
 
 mod any;
+mod chain;
 mod document;
 mod grid;
 mod harmonic;

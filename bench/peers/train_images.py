@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""What training on images teaches: nearkin beside pytorch-metric-learning, with the same network, batches, steps and seeds.
+
+    train_images.py [--only TASK]
+
+Both sides train the four-layer convnet from the same random weights, of a seed, with AdamW, warm-up and cosine decay, on
+batches of P classes with K images that each side draws by itself; half of the images are mirrored where mirrors keep their
+class. Losses have pytorch-metric-learning's parameters. The weights of the last step count: those of PyTorch are put into a
+nearkin model folder, and `nearkin evaluate` measures both on classes that no run has seen. Printed is the mean over the seeds
+with its standard deviation, and that of the differences within a seed.
+
+    omniglot   characters of three alphabets; trained on those of five others
+    orl        people 31 to 40; trained on people 1 to 30
+    cars196    cars 99 to 196; trained on cars 1 to 98
+"""
+
+import functools
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+
+from side_by_side import ROOT, bound_threads, options
+
+parser = options(__doc__.splitlines()[0], rounds=1)
+parser.epilog = "--only takes names of tasks, or TASK/LOSS, with commas between them"
+parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
+parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
+parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
+arguments = parser.parse_args()
+bound_threads(arguments.threads)
+
+DATA = Path(os.environ["NEARKIN_DATA"])
+WIDTHS, DIMENSION, WARM_UP = [64, 64, 64, 64], 128, 20
+TASKS = {
+    "omniglot": {
+        "data": "omniglot/images.zip", "test": ["Greek/", "Early_Aramaic/", "Tagalog/"], "side": 28, "channels": 1,
+        "classes": 32, "steps": 800, "rate": 2e-3, "flip": False,
+        "losses": ["multi_similarity", "triplet_margin", "contrastive"],
+    },
+    "orl": {
+        "data": "orl-faces/images.zip", "test": [f"s{person}/" for person in range(31, 41)], "side": 48, "channels": 1,
+        "classes": 15, "steps": 300, "rate": 1e-3, "flip": True,
+        "losses": ["multi_similarity", "triplet_margin", "contrastive"],
+    },
+    "cars196": {
+        "data": "cars196/images.zip", "test": ["099", "1"], "side": 64, "channels": 3,
+        "classes": 16, "steps": 400, "rate": 1e-3, "flip": True,
+        "losses": ["multi_similarity", "normalized_softmax", "triplet_margin"],
+    },
+}  # fmt: skip
+OF_A_CLASS = 4
+LOSSES = {
+    "multi_similarity": "[loss.multi_similarity]",
+    "triplet_margin": "[loss.triplet_margin]\nmargin = 0.2\n[distance.l2]\n[miner.batch_hard]",
+    "contrastive": "[loss.contrastive]\nsquared = false\n[distance.l2]\n[miner.all]",
+    "normalized_softmax": "[loss.normalized_softmax]",
+}
+
+RECIPE = """
+seed = {seed}
+[data.source.zip]
+path = {data}
+[data.split.prefix]
+test = {test}
+[sampler.pk]
+classes = {classes}
+per_class = 4
+[input]
+height = {side}
+width = {side}
+color = "{color}"
+fit = "stretch"
+normalization = "centered"
+[augment]
+flip = {flip}
+[network.convnet]
+[head]
+dim = 128
+normalize = true
+{loss}
+[pretrained]
+weights = {weights}
+[optimizer.adamw]
+rate = {rate}
+weight_decay = 0.0
+[schedule]
+warmup = 20
+decay = "cosine"
+[train]
+steps = {steps}
+evaluate_every = {steps}
+select = "last"
+"""
+
+
+def network(task):
+    """The convnet with the names that nearkin gives its weights."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+            self.norm = nn.BatchNorm2d(outputs)
+
+        def forward(self, x):
+            return nn.functional.max_pool2d(self.norm(self.conv(x)).relu(), 2)
+
+    class Embedder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            channels = [task["channels"], *WIDTHS]
+            for index in range(len(WIDTHS)):
+                setattr(self, f"block{index}", Block(channels[index], channels[index + 1]))
+            self.embedding = nn.Linear(WIDTHS[-1] * (task["side"] >> len(WIDTHS)) ** 2, DIMENSION)
+
+        def forward(self, x):
+            for index in range(len(WIDTHS)):
+                x = getattr(self, f"block{index}")(x)
+            positions_first = x.permute(0, 2, 3, 1).flatten(1)  # as nearkin has them
+            return nn.functional.normalize(self.embedding(positions_first))
+
+    return Embedder()
+
+
+def save(model, path):
+    from safetensors.torch import save_file
+
+    weights = {name: w.contiguous() for name, w in model.state_dict().items() if "num_batches" not in name}
+    save_file(weights, path)
+
+
+def training_images(task):
+    """The images of classes that are not for the test, in [-1, 1], and their labels."""
+    import numpy
+    import torch
+    from PIL import Image
+
+    images, labels, numbers = [], [], {}
+    with zipfile.ZipFile(DATA / task["data"]) as archive:
+        for name in sorted(archive.namelist()):
+            if not name.endswith((".png", ".jpg")) or name.startswith(tuple(task["test"])):
+                continue
+            with archive.open(name) as file:
+                image = Image.open(file).convert("L" if task["channels"] == 1 else "RGB")
+                image = image.resize((task["side"], task["side"]), Image.Resampling.BILINEAR)
+            images.append(numpy.asarray(image).reshape(task["side"], task["side"], task["channels"]))
+            labels.append(numbers.setdefault(name.rsplit("/", 1)[0], len(numbers)))
+    pixels = torch.from_numpy(numpy.stack(images)).permute(0, 3, 1, 2)
+    return pixels.float() / 127.5 - 1, labels
+
+
+def peer_loss(name, classes):
+    """The loss of pytorch-metric-learning, and its miner."""
+    from pytorch_metric_learning import losses, miners
+
+    return {
+        "multi_similarity": lambda: (losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner()),
+        "triplet_margin": lambda: (losses.TripletMarginLoss(margin=0.2), miners.BatchHardMiner()),
+        "contrastive": lambda: (losses.ContrastiveLoss(), None),
+        "normalized_softmax": lambda: (losses.NormalizedSoftmaxLoss(classes, DIMENSION), None),
+    }[name]()
+
+
+def train_peer(job):
+    """One run of the PyTorch side: from the weights at `start` to those at `out`."""
+    import numpy
+    import torch
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(job["seed"])
+    draws = numpy.random.default_rng(job["seed"])
+    task, steps = TASKS[job["task"]], job["steps"]
+    images, labels = training_images(task)
+    of_class = defaultdict(list)
+    for item, label in enumerate(labels):
+        of_class[label].append(item)
+    model = network(task)
+    model.load_state_dict(load_file(job["start"]), strict=False)
+    loss, miner = peer_loss(job["loss"], len(of_class))
+    optimizer = torch.optim.AdamW([*model.parameters(), *loss.parameters()], lr=task["rate"], weight_decay=0.0)
+    factor = lambda step: min((step + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * max(step - WARM_UP, 0) / (steps - WARM_UP)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    for _ in range(steps):
+        classes = draws.choice(len(of_class), task["classes"], replace=False)
+        items = [item for c in classes for item in draws.choice(of_class[c], OF_A_CLASS, replace=False)]
+        batch, targets = images[items], torch.tensor([labels[item] for item in items])
+        if task["flip"]:
+            mirrored = torch.from_numpy(draws.random(len(items)) < 0.5)
+            batch[mirrored] = batch[mirrored].flip(3)
+        optimizer.zero_grad()
+        vectors = model(batch)
+        loss(vectors, targets, miner(vectors, targets) if miner else None).backward()
+        optimizer.step()
+        schedule.step()
+    save(model, job["out"])
+
+
+def start_of(task, seed, scratch):
+    """The file of the weights that both sides begin with."""
+    import torch
+
+    path = scratch / f"{task}-{seed}.safetensors"
+    if not path.exists():
+        torch.manual_seed(seed)
+        save(network(TASKS[task]), path)
+    return path
+
+
+def train_rust(job, scratch):
+    """Trains with the program and returns the model's folder."""
+    task = TASKS[job["task"]]
+    recipe = scratch / "recipe.toml"
+    recipe.write_text(RECIPE.format(
+        seed=job["seed"], data=json.dumps(str(DATA / task["data"])), test=json.dumps(task["test"]), classes=task["classes"],
+        side=task["side"], color="gray" if task["channels"] == 1 else "rgb", flip=json.dumps(task["flip"]),
+        loss=LOSSES[job["loss"]], weights=json.dumps(job["start"]), rate=task["rate"], steps=job["steps"],
+    ))  # fmt: skip
+    run = Path(tempfile.mkdtemp(dir=scratch)) / "run"
+    run_quietly([binary(), "train", recipe, "--out", run, "--threads", arguments.threads])
+    return run / "model"
+
+
+def run_quietly(command):
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return done.stdout
+
+
+@functools.cache
+def binary():
+    """The program, built at the first call."""
+    if not arguments.no_build:
+        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
+    return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release/nearkin"
+
+
+def scores(folder):
+    """Recall@1 and MAP@R of the test part, in percent."""
+    command = [binary(), "evaluate", folder, "--json", "--threads", arguments.threads]
+    found = json.loads(run_quietly(command))["model"]["retrieval"]
+    return {"Recall@1": 100 * found["recall"][0][1]["value"], "MAP@R": 100 * found["map_at_r"]["value"]}
+
+
+def one_seed(task, loss, seed, scratch):
+    """The scores of both sides."""
+    start = start_of(task, seed, scratch)
+    steps = max(WARM_UP + 1, round(TASKS[task]["steps"] * arguments.scale))
+    out = scratch / "peer.safetensors"
+    job = {"task": task, "loss": loss, "seed": seed, "steps": steps, "start": str(start), "out": str(out)}
+    ours = train_rust(job, scratch)
+    run_quietly([sys.executable, __file__, "--peer", json.dumps(job), "--threads", arguments.threads])
+    theirs = ours.with_name("peer")
+    shutil.copytree(ours, theirs)
+    shutil.copyfile(out, theirs / "model.safetensors")
+    found = {"nearkin": scores(ours), "peer": scores(theirs)}
+    print(f"{task}/{loss} seed {seed}: {found}", file=sys.stderr, flush=True)
+    return found
+
+
+def spread(numbers):
+    return f"{mean(numbers):.2f} ± {stdev(numbers) if len(numbers) > 1 else 0:.2f}"
+
+
+def main():
+    if arguments.peer:
+        return train_peer(json.loads(arguments.peer))
+    wanted = arguments.only.split(",") if arguments.only else list(TASKS)
+    works = [(t, l) for t, task in TASKS.items() for l in task["losses"] if t in wanted or f"{t}/{l}" in wanted]
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for task, loss in works:
+            found[f"{task}/{loss}"] = [one_seed(task, loss, seed, Path(scratch)) for seed in range(arguments.seeds)]
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    print(f"{'task':32}{'':10}{'nearkin':>16}{'PML':>16}{'difference':>16}")
+    for name, seeds in found.items():
+        for measure in ("Recall@1", "MAP@R"):
+            ours, theirs = ([seed[side][measure] for seed in seeds] for side in ("nearkin", "peer"))
+            cells = [spread(ours), spread(theirs), spread([a - b for a, b in zip(ours, theirs)])]
+            print(f"{name:32}{measure:10}{cells[0]:>16}{cells[1]:>16}{cells[2]:>16}")
+
+
+if __name__ == "__main__":
+    main()
