@@ -467,7 +467,10 @@ fn every_loss_is_explained_with_numbers_and_a_misspelled_one_with_its_neighbor()
             let explained = place.run(&["explain", kind, entry["name"].as_str().unwrap()]);
             let text = &explained.succeeds().stdout;
             // Items in random order need no paper.
-            assert!(text.contains("#### Reference") || entry["name"] == "shuffled", "{text}");
+            assert!(
+                text.contains("#### Reference") || entry["name"] == "shuffled",
+                "{text}"
+            );
         }
     }
     let unknown = place.run(&["explain", "miner", "semihard"]);

@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// Images looked at for size and color.
 const SAMPLES: usize = 32;
+/// The fewest classes of which a tenth says something.
+const VALIDATED: usize = 20;
 
 /// The reader for a path: that of a published data set whose layout its files show, a folder of class folders, a zip of them, a table of images or of
 /// features, a `.npy` matrix, or the name of a bundled set.
@@ -120,6 +122,15 @@ pub fn recipe_for(path: &Path) -> Result<String> {
         Some(parts) => given(&dataset, parts),
         None => split(&facts),
     };
+    let validates = match &dataset.given_split {
+        Some(parts) => parts.contains(&Part::Validation),
+        None => facts.classes >= VALIDATED,
+    };
+    let select = if validates {
+        ""
+    } else {
+        "select = \"last\"     # nothing validates, and what tests is not to choose\n"
+    };
     // A name with a line break must not end the comment.
     let heading = facts.to_string().replace(['\n', '\r'], " ");
     let (classes, per_class) = batch(&facts, train_classes.saturating_sub(facts.singletons));
@@ -133,7 +144,7 @@ pub fn recipe_for(path: &Path) -> Result<String> {
          # `nearkin list losses` shows the others.\n[loss.multi_similarity]\n\n\
          [optimizer.adamw]\nrate = 1e-3\n\n\
          [schedule]\nwarmup = 50\ndecay = \"cosine\"\n\n\
-         [train]\nsteps = 1000\nevaluate_every = 200\n"
+         [train]\nsteps = 1000\nevaluate_every = 200\n{select}"
     ))
 }
 
@@ -153,7 +164,7 @@ fn given(dataset: &Dataset, parts: &[Part]) -> (String, usize) {
 
 /// The split and the number of classes that it leaves for training.
 fn split(facts: &Summary) -> (String, usize) {
-    if facts.classes >= 20 {
+    if facts.classes >= VALIDATED {
         let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
                     [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.1\n";
         (text.to_owned(), facts.classes * 6 / 10)
