@@ -152,7 +152,7 @@ impl Sampler {
             let Documented { text, keys } = default.documentation();
             let values = serde_json::to_value(&default).unwrap_or_default();
             let parameter = |(key, doc): &(&'static str, &'static [&str])| Parameter {
-                name: *key,
+                name: key,
                 doc: unindented(doc),
                 default: values[name][*key].to_string(),
             };

@@ -31,31 +31,27 @@ pub fn run(
         data,
         json,
     };
-    match arguments.protocol {
-        Some(Protocol::Verification) => {
-            let asked = Asked::read(arguments, &data.feed)?;
-            let options = verification::options(arguments);
-            let one = |feed: &Feed| {
-                let paired = asked.paired(&subject.embed(feed, &asked.items)?)?;
-                verification::measure(&paired, &options)
-            };
-            table.of(&one, &|rows: &[(&str, &Verification)]| {
-                verification::show(rows)
-            })
-        }
-        _ => {
-            let one = |feed: &Feed| {
-                let embedded = subject.embed(feed, &data.indices)?;
-                let bar = activity("measuring");
-                let found = measure(&embedded);
-                bar.finish_and_clear();
-                found
-            };
-            table.of(&one, &|rows: &[(&str, &Evaluation)]| {
-                output::line(table::evaluations(rows))
-            })
-        }
+    if arguments.protocol == Some(Protocol::Verification) {
+        let asked = Asked::read(arguments, &data.feed)?;
+        let options = verification::options(arguments);
+        let one = |feed: &Feed| {
+            let paired = asked.paired(&subject.embed(feed, &asked.items)?)?;
+            verification::measure(&paired, &options)
+        };
+        return table.of(one, |rows: &[(&str, &Verification)]| {
+            verification::show(rows)
+        });
     }
+    let one = |feed: &Feed| {
+        let embedded = subject.embed(feed, &data.indices)?;
+        let bar = activity("measuring");
+        let found = measure(&embedded);
+        bar.finish_and_clear();
+        found
+    };
+    table.of(one, |rows: &[(&str, &Evaluation)]| {
+        output::line(table::evaluations(rows))
+    })
 }
 
 /// A row for the images as they are, and one for each loss.
@@ -68,8 +64,8 @@ struct Table<'a> {
 impl Table<'_> {
     fn of<T: Serialize>(
         &self,
-        measure: &dyn Fn(&Feed) -> Result<T, Failure>,
-        show: &dyn Fn(&[(&str, &T)]) -> Result<(), Failure>,
+        measure: impl Fn(&Feed) -> Result<T, Failure>,
+        show: impl Fn(&[(&str, &T)]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Data { feed, what, .. } = self.data;
         let mut rows = vec![("as they are".to_owned(), measure(feed)?)];

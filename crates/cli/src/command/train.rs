@@ -286,11 +286,11 @@ fn stored(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
             "a run goes on with the recipe it began with: --set cannot change it",
         ));
     }
-    if stages
-        .first()
-        .map_or(Ok(None), |first| checkpoint::newest(&first.folder))?
-        .is_none()
-    {
+    let newest = match stages.first() {
+        Some(first) => checkpoint::newest(&first.folder)?,
+        None => None,
+    };
+    if newest.is_none() {
         output::note("no checkpoint yet: starting from the beginning");
     }
     Ok(stages)

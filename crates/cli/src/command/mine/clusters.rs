@@ -85,8 +85,11 @@ impl Cut {
             return Ok(Self::Within(within));
         }
         let model = arguments.items.model.as_deref().map(resolve).transpose()?;
-        let kept = model.map(|model| kept_threshold(&model)).transpose()?;
-        let kept = kept.flatten().map(|kept| Self::Kept(kept.threshold));
+        let kept = match model {
+            Some(model) => kept_threshold(&model)?,
+            None => None,
+        };
+        let kept = kept.map(|kept| Self::Kept(kept.threshold));
         kept.ok_or_else(|| {
             Failure::usage(
                 "say where to stop: --clusters N or --within DISTANCE; a model of images can keep a threshold for it, `nearkin evaluate MODEL --protocol verification --pairs FILE --keep`",

@@ -23,7 +23,7 @@ pub(crate) fn recognized(path: &Path) -> Result<Option<Source>, DataError> {
         .collect();
     let folders: BTreeSet<&str> = tree
         .images()
-        .flat_map(|file| file.rsplit_once('/').map(|(folders, _)| folders))
+        .filter_map(|file| file.rsplit_once('/').map(|(folders, _)| folders))
         .flat_map(|folders| folders.split('/'))
         .collect();
     let (lists, has) = (
