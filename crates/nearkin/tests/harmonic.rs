@@ -44,6 +44,7 @@ fn trained(document: &Document, folder: &Path) -> Model {
 }
 
 fn harmonic(old: &Path, start: &Path, more: &str) -> Document {
+    let [old, start] = [old, start].map(|path| path.display().to_string());
     let tables = format!(
         "[harmonic]\nmodel = {old:?}\n[pretrained]\nweights = {start:?}\n{more}\n[loss.harmonic_triplet]\n"
     );
