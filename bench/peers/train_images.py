@@ -46,7 +46,7 @@ TASKS = {
         "losses": ["multi_similarity", "triplet_margin", "contrastive"],
     },
     "orl": {
-        "data": "orl-faces/images.zip", "test": [f"s{person}/" for person in range(31, 41)], "side": 48, "channels": 1,
+        "data": "orl-faces/images.zip", "test": [f"s{person}" for person in range(31, 41)], "side": 48, "channels": 1,
         "classes": 15, "steps": 300, "rate": 1e-3, "flip": True,
         "losses": ["multi_similarity", "triplet_margin", "contrastive"],
     },

@@ -8,6 +8,7 @@ use nearkin_encoder::image::{Augment, Decoded, Degradation, Encoded};
 use nearkin_encoder::model::{FeatureInput, Input};
 use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::{Device, Tensor};
+use rand::RngExt;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,19 @@ pub struct Changes<'a> {
     /// The batch's number.
     pub step: u64,
 }
+
+impl Changes<'_> {
+    /// By how many quarters the images of a class are turned, of which each makes another class (`augment.turned_classes`).
+    pub fn turn(&self, label: u32) -> u32 {
+        if !self.augment.turned_classes {
+            return 0;
+        }
+        named_rng(self.seed, &format!("turn/{}/{label}", self.step)).random_range(0..TURNS)
+    }
+}
+
+/// Ways to turn an image by quarters.
+pub const TURNS: u32 = 4;
 
 /// Items ready for the network.
 #[derive(Clone, Debug)]
@@ -189,7 +203,11 @@ impl Feed {
                     let decoded = self.decoded(image, item, &Augment::default())?;
                     return Ok(image.numbers(&decoded));
                 };
-                let decoded = self.decoded(image, item, changes.augment)?;
+                let mut decoded = self.decoded(image, item, changes.augment)?;
+                let turn = changes.turn(self.dataset.labels[item]);
+                if turn > 0 {
+                    decoded = Arc::new(decoded.turned(turn));
+                }
                 let mut rng = named_rng(changes.seed, &format!("augment/{}/{slot}", changes.step));
                 Ok(image.augmented(&decoded, changes.augment, &mut rng))
             }
@@ -344,6 +362,50 @@ mod tests {
         drop(folder);
         assert!(plain.batch(&items, None).is_err());
         assert_eq!(numbers(&cached, None).len(), 20 * 4 * 4 * 3);
+    }
+
+    #[test]
+    fn classes_are_turned_as_a_whole_and_by_the_seed() {
+        // A quarter of the image is white: where it is says how the image was turned.
+        let corner = |place: usize| {
+            let pixels = (0..64).map(|p| u8::from((p / 8 / 4) * 2 + p % 8 / 4 == place) * 255);
+            [b"P5 8 8 255\n".to_vec(), pixels.collect()].concat()
+        };
+        let (_folder, data) = images_of(&vec![corner(0); 12]);
+        let count = data.classes.len() as u32;
+        let labels = data.labels.clone();
+        let input = ImageInput {
+            height: 2,
+            width: 2,
+            color: nearkin_encoder::image::Color::Gray,
+            ..ImageInput::default()
+        };
+        let feed = Feed::new(Arc::new(data), Input::Image(input), 0.0).unwrap();
+        let augment = Augment {
+            turned_classes: true,
+            ..Augment::default()
+        };
+        let items: Vec<usize> = (0..12).collect();
+        let mut seen = BTreeSet::new();
+        for step in 0..40 {
+            let changes = Changes {
+                augment: &augment,
+                seed: 1,
+                step,
+            };
+            let batch = feed.batch(&items, Some(changes)).unwrap();
+            for (label, image) in labels.iter().zip(batch.numbers.chunks_exact(4)) {
+                // Clockwise from the first corner.
+                let whitest = image.iter().copied().fold(f32::MIN, f32::max);
+                let turn = [0, 1, 3, 2]
+                    .iter()
+                    .position(|&place| image[place] == whitest);
+                assert_eq!(turn, Some(changes.turn(*label) as usize));
+                seen.insert((*label, turn));
+            }
+            assert_eq!(batch.labels, labels);
+        }
+        assert_eq!(seen.len() as u32, count * TURNS);
     }
 
     #[test]

@@ -153,6 +153,13 @@ fn what_does_not_go_together_is_refused_at_its_key() {
     }
     let mut wider = document(NEW, &format!("{with_old}[loss.harmonic_triplet]\n"));
     assert!(Setup::new(wider.recipe().unwrap()).is_ok());
+    let mut turned = wider.clone();
+    turned.set("augment.turned_classes=true").unwrap();
+    let error = Setup::new(turned.recipe().unwrap()).err().unwrap();
+    assert_eq!(
+        error.recipe_key().as_deref(),
+        Some("augment.turned_classes")
+    );
     wider.set("head.dim=32").unwrap();
     let error = Setup::new(wider.recipe().unwrap()).err().unwrap();
     assert_eq!(error.recipe_key().as_deref(), Some("head.dim"));

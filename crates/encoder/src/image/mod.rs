@@ -97,6 +97,24 @@ impl Decoded {
     pub fn bytes(&self) -> usize {
         self.image.as_bytes().len()
     }
+
+    /// The same, turned clockwise by quarters.
+    #[must_use]
+    pub fn turned(&self, quarters: u32) -> Self {
+        Self {
+            image: quarter_turns(Cow::Borrowed(&self.image), quarters).into_owned(),
+            landmarks: self.landmarks,
+        }
+    }
+}
+
+fn quarter_turns(image: Cow<'_, DynamicImage>, quarters: u32) -> Cow<'_, DynamicImage> {
+    match quarters % 4 {
+        0 => image,
+        1 => Cow::Owned(image.rotate90()),
+        2 => Cow::Owned(image.rotate180()),
+        _ => Cow::Owned(image.rotate270()),
+    }
 }
 
 impl Default for ImageInput {
@@ -305,12 +323,7 @@ impl ImageInput {
         } else {
             quarters % 2 * 2
         };
-        match quarters {
-            0 => image,
-            1 => Cow::Owned(image.rotate90()),
-            2 => Cow::Owned(image.rotate180()),
-            _ => Cow::Owned(image.rotate270()),
-        }
+        quarter_turns(image, quarters)
     }
 
     /// The values of the pixels in 0..=1.

@@ -116,6 +116,7 @@ fn all_changes() -> Augment {
         crop: 0.6,
         shift: 0.2,
         rotate: true,
+        turned_classes: false,
         landmark_noise: 0.1,
         resized_crop: Some(ResizedCrop::default()),
         color_jitter: Some(serde_json::from_str(r#"{"brightness": 0.5, "hue": 0.2}"#).unwrap()),

@@ -22,7 +22,7 @@ impl Old {
     ///
     /// # Errors
     /// The recipe names an old model and no loss that compares with it, or the other way round; the model cannot be read, reads
-    /// other items, or has embeddings of another length.
+    /// other items, or has embeddings of another length; classes are turned, which it would not see.
     pub fn open(recipe: &Recipe, feed: &Feed) -> Result<Option<Self>> {
         let compares = compares_models(&recipe.objective())?;
         let Some(harmonic) = &recipe.harmonic else {
@@ -40,6 +40,10 @@ impl Old {
                 "harmonic_triplet, which goes with [harmonic]",
                 found,
             ));
+        }
+        if recipe.augment.turned_classes {
+            let expected = "false beside [harmonic], whose model sees images as they are";
+            return Err(setting("augment.turned_classes", expected, "true"));
         }
         let model = Model::load(&harmonic.model).map_err(|error| {
             setting(

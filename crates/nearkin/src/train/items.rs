@@ -6,7 +6,7 @@ use crate::card;
 use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
-use crate::feed::{Batch, Changes};
+use crate::feed::{Batch, Changes, TURNS};
 use crate::sampler::Round;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, Model};
@@ -90,10 +90,14 @@ impl Task for Setup {
         if let Some(loss) = objective.unlabeled_loss() {
             return Err(Error::Objective(nearkin_losses::Error::NotAligned { loss }));
         }
-        let numbers = self.classes.iter().filter(|&&class| class != u32::MAX);
+        let turns = if self.recipe.augment.turned_classes {
+            TURNS
+        } else {
+            1
+        };
         let shape = Shape {
             dim: model.embedder.dim(),
-            classes: numbers.count(),
+            classes: self.training_classes() * turns as usize,
         };
         let loss = LearnedLoss::new(objective, shape, self.recipe.seed, "loss")?;
         Ok(vec![loss])
@@ -125,6 +129,7 @@ impl Task for Setup {
         let (feed, augment) = (self.feed.clone(), self.recipe.augment.clone());
         let (seed, classes) = (self.recipe.seed, self.classes.clone());
         let old = self.old.clone();
+        let count = self.training_classes() as u32;
         Ok(move |step| {
             let items = items(step);
             let changes = Changes {
@@ -134,7 +139,7 @@ impl Task for Setup {
             };
             let mut batch = feed.batch(&items, Some(changes))?;
             for label in &mut batch.labels {
-                *label = classes[*label as usize];
+                *label = classes[*label as usize] + changes.turn(*label) * count;
             }
             let old = old.as_ref().map(|old| old.embed(&batch.items));
             Ok(ItemBatch {

@@ -43,6 +43,7 @@ impl Setup {
             Some(_) => Input::Features(feature_input(&dataset, &parts.train)),
             None => Input::Image(recipe.input.clone()),
         };
+        check_turned(&recipe, &input)?;
         let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?
             .with_cache(recipe.data.cache_mib);
         let classes = training_classes(&feed.dataset().labels, &parts.train);
@@ -61,6 +62,12 @@ impl Setup {
         }
         check_rates(&setup.recipe.train, Learner::new(&setup)?.parameters())?;
         Ok(setup)
+    }
+
+    /// Classes to train on, as the data has them.
+    pub(super) fn training_classes(&self) -> usize {
+        let numbers = self.classes.iter().filter(|&&class| class != u32::MAX);
+        numbers.count()
     }
 
     /// What is to be measured must have something to find: better known before training than after it.
@@ -225,6 +232,24 @@ pub fn check_rates(train: &Train, parameters: &Parameters) -> Result<()> {
     Ok(())
 }
 
+/// Only whole images can be turned: not features, and not faces, which alignment would turn back.
+fn check_turned(recipe: &Recipe, input: &Input) -> Result<()> {
+    let found = match input {
+        Input::Features(_) => "features",
+        Input::Image(image) if image.align.is_some() => "aligned faces (input.align)",
+        Input::Image(_) => return Ok(()),
+    };
+    if !recipe.augment.turned_classes {
+        return Ok(());
+    }
+    Err(nearkin_encoder::Error::Setting {
+        key: "augment.turned_classes".into(),
+        expected: "images, which can be turned".into(),
+        found: found.into(),
+    }
+    .into())
+}
+
 /// Number of each class of the data among those of the items that train.
 fn training_classes(labels: &[u32], train: &[usize]) -> Vec<u32> {
     let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
@@ -237,4 +262,52 @@ fn training_classes(labels: &[u32], train: &[usize]) -> Vec<u32> {
         *class = number as u32;
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Document;
+    use crate::train::train;
+    use crate::{Control, Outcome};
+    use std::sync::atomic::AtomicBool;
+
+    fn setup(data: &str, network: &str) -> Result<Setup> {
+        let text = format!(
+            "[data.source.bundled]\nname = \"{data}\"\n[input]\nheight = 8\nwidth = 8\ncolor = \"gray\"\n\
+             [augment]\nturned_classes = true\n{network}\n[head]\ndim = 6\n[loss.normalized_softmax]\n\
+             [train]\nsteps = 3\nevaluate_every = 3\n"
+        );
+        let document = Document::parse("turned.toml", &text).unwrap();
+        Setup::new(document.recipe().unwrap())
+    }
+
+    #[test]
+    fn turned_classes_have_proxies_of_their_own() {
+        let setup = setup("glyphs", "[network.convnet]\nwidths = [4]").unwrap();
+        let losses = Learner::new(&setup).unwrap();
+        let proxies = losses.parameters().iter();
+        let rows: Vec<usize> = proxies
+            .filter(|p| p.name.starts_with("loss"))
+            .map(|p| p.var.dims()[0])
+            .collect();
+        assert_eq!(rows, [setup.training_classes() * 4]);
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control {
+            observer: &mut |_| {},
+            stop: &AtomicBool::new(false),
+        };
+        // A label beyond the proxies would be refused.
+        let outcome = train(&setup, folder.path(), control).unwrap();
+        assert!(matches!(outcome, Outcome::Finished(_)));
+    }
+
+    #[test]
+    fn features_cannot_be_turned() {
+        let error = setup("digits", "[network.mlp]").err().unwrap();
+        assert_eq!(
+            error.recipe_key().as_deref(),
+            Some("augment.turned_classes")
+        );
+    }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::ops::RangeInclusive;
 
 /// Random changes to training images, `[augment]` in a recipe; each is off by default. They are made in this order:
-/// landmark noise, crop, resized crop, (fit), flip, rotation, color jitter, shift, (normalization), erasing.
+/// (turned classes), landmark noise, crop, resized crop, (fit), flip, rotation, color jitter, shift, (normalization), erasing.
 ///
 /// Every draw comes from the run's seed, the number of the batch and the place in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct Augment {
     pub shift: f32,
     /// Turns the image by 0, 90, 180 or 270 degrees, as likely each; by 0 or 180 where the input is not square.
     pub rotate: bool,
+    /// Makes classes of turned ones: all images of a class in a batch are turned alike, by 0, 90, 180 or 270 degrees, and
+    /// each of the four is a class of its own. For what is another thing when it is turned, such as characters (Vinyals et
+    /// al. 2016, *Matching Networks for One Shot Learning*, section 4.1.1).
+    pub turned_classes: bool,
     /// Moves the five places that a face is aligned to, each by normal noise of this share of the input's height, before
     /// the alignment is fitted to them; 0 = off.
     #[serde(deserialize_with = "share")]
@@ -52,6 +56,7 @@ impl Default for Augment {
             crop: 1.0,
             shift: 0.0,
             rotate: false,
+            turned_classes: false,
             landmark_noise: 0.0,
             resized_crop: None,
             color_jitter: None,
