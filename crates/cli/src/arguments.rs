@@ -1,5 +1,6 @@
 //! The arguments of every command, with the help that teaches them.
 
+mod degrade;
 mod mine;
 mod pairs;
 mod protocols;
@@ -7,6 +8,7 @@ mod reproduce;
 mod sweep;
 mod text;
 
+pub use degrade::Degrade;
 pub use mine::{
     Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
     Paraphrases,
@@ -65,13 +67,13 @@ pub enum Command {
     Embed(Embed),
     /// Finds the items of a gallery nearest to queries, exactly.
     Search(Search),
-    /// Finds hard negatives, paraphrases, communities or clusters in texts.
+    /// Finds hard negatives, paraphrases, communities or clusters in texts, and the latter three in images.
     Mine(Mine),
     /// Rewrites the folder of a sentence encoder or cross-encoder so that every program reads it.
     Convert(Convert),
     /// Lists what a recipe can name.
     List(List),
-    /// Explains a loss, a miner, a distance, a reducer or a regularizer, with numbers.
+    /// Explains a loss, a miner, a distance, a reducer, a regularizer or a sampler, with numbers.
     Explain(Explain),
     /// Checks a recipe, or shows it with all defaults written out.
     Recipe(Recipe),
@@ -136,7 +138,7 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate runs/people/model --data people.csv --protocol reid --ranking k-reciprocal\n  nearkin evaluate runs/tiles/model --protocol few-shot\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate runs/faces/model --degrade jpeg=10,30,90 --degrade pixels=1600,6400\n  nearkin evaluate runs/people/model --data people.csv --protocol reid --ranking k-reciprocal\n  nearkin evaluate runs/tiles/model --protocol few-shot\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
     /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, which are
@@ -293,7 +295,7 @@ pub enum Listed {
 /// `nearkin explain`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin explain loss triplet_margin\n  nearkin explain miner semi_hard --json"
+    after_help = "Examples:\n  nearkin explain loss triplet_margin\n  nearkin explain miner semi_hard --json\n  nearkin explain sampler identities"
 )]
 pub struct Explain {
     /// What kind of thing it is.
@@ -317,6 +319,8 @@ pub enum Explained {
     Reducer,
     /// Penalties on embeddings or on class proxies.
     Regularizer,
+    /// How batches are drawn.
+    Sampler,
 }
 
 impl Explained {
@@ -328,6 +332,7 @@ impl Explained {
             Self::Distance => "distance",
             Self::Reducer => "reducer",
             Self::Regularizer => "regularizer",
+            Self::Sampler => "sampler",
         }
     }
 }

@@ -117,6 +117,7 @@ through_nearkin!(
     nearkin::recipe::RecipeError,
     nearkin::data::DataError,
     nearkin::vectors::VectorsError,
+    nearkin::cluster::ClusterError,
     nearkin::evaluate::EvaluateError,
     nearkin::hub::HubError,
     nearkin::text::TextError,

@@ -378,6 +378,46 @@ fn a_wrong_type_or_range_is_placed() {
 }
 
 #[test]
+fn what_would_do_nothing_is_refused_or_said() {
+    let place = with_recipe();
+    place
+        .train("recipe.toml", &["--set", "augment.landmark_noise=0.1"])
+        .fails(2, &["augment.landmark_noise", "input.align beside it"]);
+    place
+        .train("recipe.toml", &["--set", "data.limit.classes=9"])
+        .fails(2, &["data.limit.classes: expected at most 8"]);
+    place
+        .train("recipe.toml", &["--set", "sampler.n_pair.pairs=1"])
+        .fails(
+            2,
+            &[
+                "sampler.n_pair needs pairs of 2 classes or more",
+                "pairs = 1",
+            ],
+        );
+    // Twelve classes are too few for some to validate: `init` says so, and who asks for the best is told.
+    let said = place.train(
+        "recipe.toml",
+        &["--set", "data.limit.classes=8", "--out", "last"],
+    );
+    assert!(
+        !said.succeeds().stderr.contains("nothing validates"),
+        "{}",
+        said.stderr
+    );
+    let said = place.train(
+        "recipe.toml",
+        &["--set", "train.select=best", "--out", "best"],
+    );
+    assert!(
+        said.succeeds().stderr.contains("nothing validates"),
+        "{}",
+        said.stderr
+    );
+    assert!(!place.read("best/metrics.jsonl").contains("\"best\":true"));
+}
+
+#[test]
 fn a_file_that_may_not_grow_ends_the_run_and_leaves_the_old_checkpoint_to_go_on_from() {
     let place = with_recipe();
     let long = ["--set", "train.steps=30", "--set", "train.evaluate_every=1"];

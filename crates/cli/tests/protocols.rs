@@ -251,3 +251,114 @@ fn what_cannot_be_measured_is_said() {
     );
     fails("n-way", &["--negatives", "0"], 2, "--negatives");
 }
+
+#[test]
+fn images_that_lost_something_are_measured_beside_themselves() {
+    let place = place();
+    let data = [
+        "--data",
+        "photos",
+        "--degrade",
+        "jpeg=10,90",
+        "--degrade",
+        "pixels=16",
+    ];
+    let shown = evaluate(&place, "retrieval", &data);
+    holds(
+        &shown,
+        &["as they are", "jpeg=10", "jpeg=90", "pixels=16", "Recall@1"],
+    );
+    let found = json(&evaluate(
+        &place,
+        "retrieval",
+        &[&data[..], &["--json"]].concat(),
+    ));
+    let rows = found["rows"].as_array().unwrap();
+    let spread: Vec<f64> = rows
+        .iter()
+        .map(|row| row["model"]["spread"].as_f64().unwrap())
+        .collect();
+    assert_eq!(spread.len(), 4);
+    // Each loss changes what the network sees.
+    assert!(spread[1..].iter().all(|&s| s != spread[0]), "{spread:?}");
+    let plain = json(&evaluate(
+        &place,
+        "retrieval",
+        &["--data", "photos", "--json"],
+    ));
+    assert_eq!(rows[0]["model"], plain["model"]);
+
+    let mut pairs = "first,second,same,fold\n".to_owned();
+    for class in 0..8 {
+        let (other, fold) = ((class + 4) % 8, class % 2);
+        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
+        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
+    }
+    place.write("pairs.csv", pairs.as_bytes());
+    let verification = [&data[..], &["--pairs", "pairs.csv", "--far", "0.5"]].concat();
+    holds(
+        &evaluate(&place, "verification", &verification),
+        &["VAL@FAR=0.5", "jpeg=90", "8 pairs of the same"],
+    );
+    evaluate(&place, "n-way", &data).fails(2, &["--degrade goes with --protocol retrieval"]);
+    evaluate(
+        &place,
+        "verification",
+        &[&verification[..], &["--keep"]].concat(),
+    )
+    .fails(2, &["--keep"]);
+    evaluate(&place, "retrieval", &["--degrade", "jpeg=0"]).fails(2, &["qualities from 1 to 100"]);
+}
+
+#[test]
+fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
+    let place = place();
+    let cluster = |input: &str, more: &[&str]| {
+        place.run(&[&["mine", "clusters", input, "--model", "run/model"], more].concat())
+    };
+    cluster("photos", &[]).fails(2, &["--clusters N or --within DISTANCE", "--keep"]);
+    let all = ["--clusters", "8", "-o", "eight.tsv", "--json"];
+    let said = json(&cluster("photos", &all));
+    assert_eq!(
+        (&said["found"], &said["classes"]),
+        (&"8 clusters of 32 items".into(), &8.into())
+    );
+    assert!(said["nmi"].as_f64().unwrap() > 0.3, "{said}");
+    let table = place.read("eight.tsv");
+    assert!(
+        table.starts_with("cluster\tmedoid\trow\titem\tclass\n"),
+        "{table}"
+    );
+    let medoids = table
+        .lines()
+        .filter(|line| line.contains("\ttrue\t"))
+        .count();
+    assert_eq!((table.lines().count(), medoids), (33, 8));
+    assert!(table.contains("\tc7/3.png\tc7"), "{table}");
+
+    // Half the squared distance is the cosine's: both cuts give the same clusters.
+    place.write("run/model/verification.json", br#"{"threshold": 0.02, "far": 0.1, "tar": 0.9, "same": 9, "different": 9, "data": "pairs"}"#);
+    cluster("photos", &["-o", "kept.tsv"]).succeeds();
+    cluster("photos", &["--within", "0.01", "-o", "within.tsv"]).succeeds();
+    assert_eq!(place.read("kept.tsv"), place.read("within.tsv"));
+    // Vectors embedded before have their classes beside them.
+    place
+        .run(&["embed", "run/model", "photos", "-o", "v.npy"])
+        .succeeds();
+    cluster("v.npy", &["-o", "embedded.tsv"]).succeeds();
+    assert_eq!(place.read("kept.tsv"), place.read("embedded.tsv"));
+    let likest = [
+        "mine",
+        "paraphrases",
+        "photos",
+        "--model",
+        "run/model",
+        "--max-pairs",
+        "3",
+    ];
+    let pairs = &place.run(&likest).succeeds().stdout.clone();
+    assert!(
+        pairs.lines().count() == 3 && pairs.contains("\"item1\""),
+        "{pairs}"
+    );
+}

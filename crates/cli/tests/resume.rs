@@ -139,11 +139,33 @@ fn a_network_of_pairs_goes_on_likewise() {
     kill_and_resume(&format!("{beginning}{network}[optimizer.adamw]{rest}"));
 }
 
+#[test]
+fn a_run_beside_an_old_model_is_resumed_bit_for_bit() {
+    let start = RECIPE.find("# A loss of all kinds").unwrap();
+    let end = RECIPE.find("[optimizer.adamw]").unwrap();
+    let with = |loss: &str| format!("{}{loss}\n{}", &RECIPE[..start], &RECIPE[end..]);
+    let folder = tempfile::tempdir().unwrap();
+    let old = with("[loss.multi_similarity]").replace("steps = 120", "steps = 20");
+    std::fs::write(folder.path().join("old.toml"), old).unwrap();
+    let trained = nearkin(folder.path())
+        .args(["train", "old.toml", "--out", "old"])
+        .status();
+    assert!(trained.unwrap().success());
+    kill_and_resume_in(
+        folder.path(),
+        &with("[harmonic]\nmodel = \"old/model\"\n[loss.harmonic_triplet]"),
+    );
+}
+
 fn kill_and_resume(recipe: &str) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    kill_and_resume_in(folder.path(), recipe);
+}
+
+fn kill_and_resume_in(folder: &Path, recipe: &str) {
+    std::fs::write(folder.join("recipe.toml"), recipe).unwrap();
     let started = Instant::now();
-    let status = nearkin(folder.path())
+    let status = nearkin(folder)
         .args(["train", "recipe.toml", "--out", "whole"])
         .status()
         .unwrap();
@@ -151,10 +173,10 @@ fn kill_and_resume(recipe: &str) {
     let whole = started.elapsed();
 
     // Kills at moments spread over the length of the run, each drawn from the clock.
-    let run = folder.path().join("killed");
+    let run = folder.join("killed");
     let mut kills = 0;
     let mut kept = Vec::new();
-    let mut child = train(folder.path(), false);
+    let mut child = train(folder, false);
     loop {
         let nanos = u64::from(
             std::time::SystemTime::now()
@@ -179,7 +201,7 @@ fn kill_and_resume(recipe: &str) {
         }
         // A kill before the first checkpoint leaves at most the recipe.
         let resume = run.join("recipe.toml").exists();
-        child = train(folder.path(), resume);
+        child = train(folder, resume);
     }
     assert!(kills > 0, "the run ended before it could be killed");
     assert!(
@@ -192,7 +214,7 @@ fn kill_and_resume(recipe: &str) {
         "steps before the last checkpoint were made again"
     );
 
-    let read = |run: &str, file: &str| std::fs::read(folder.path().join(run).join(file)).unwrap();
+    let read = |run: &str, file: &str| std::fs::read(folder.join(run).join(file)).unwrap();
     for file in [
         "model/model.safetensors",
         "model/recipe.toml",
@@ -204,5 +226,5 @@ fn kill_and_resume(recipe: &str) {
             "{file} differs after {kills} kills"
         );
     }
-    assert_eq!(journal(&folder.path().join("whole")), journal(&run));
+    assert_eq!(journal(&folder.join("whole")), journal(&run));
 }

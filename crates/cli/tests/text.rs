@@ -91,14 +91,14 @@ fn vectors_are_cut_normalized_prompted_and_quantized_as_asked() {
     let prompted = read(&["--prompt-text", "query: "]);
     assert_ne!(prompted.data, plain.data);
     let bits = read(&["--quantize", "ubinary"]);
-    let expected = nearkin::text::quantize::ubinary(nearkin::Mat::new(&plain.data, 3, 16)).unwrap();
+    let expected = nearkin::quantize::ubinary(nearkin::Mat::new(&plain.data, 3, 16)).unwrap();
     assert_eq!(
         bits.data,
         expected.iter().map(|&b| f32::from(b)).collect::<Vec<_>>()
     );
     let mat = nearkin::Mat::new(&plain.data, 3, 16);
-    let ranges = nearkin::text::quantize::Ranges::of(mat).unwrap();
-    let expected = nearkin::text::quantize::int8(mat, &ranges).unwrap();
+    let ranges = nearkin::quantize::Ranges::of(mat).unwrap();
+    let expected = nearkin::quantize::int8(mat, &ranges).unwrap();
     let bytes = read(&["--quantize", "int8"]);
     assert_eq!(
         bytes.data,

@@ -50,6 +50,8 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
         "raw input",
         "VAL@FAR=0.5",
         "over 2 folds",
+        "model, in bytes",
+        "in bytes: vectors of 128 bytes in place of 512, accuracy ",
     ] {
         assert!(table.contains(part), "{part} in {table}");
     }
@@ -59,6 +61,9 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
         (&found["model"]["same"], &found["left_out"]),
         (&8.into(), &0.into())
     );
+    let number = |key: &str, of: &str| found[key][of][0].as_f64().unwrap();
+    let apart = number("int8", "mean_distance") - number("model", "mean_distance");
+    assert!(apart != 0.0 && apart.abs() < 0.01, "{apart}");
     let threshold = found["model"]["accepted"][0]["threshold"].as_f64().unwrap();
 
     let verify = |second: &str| {
@@ -142,6 +147,48 @@ fn videos_are_the_means_of_their_frames() {
     place
         .run(&["evaluate", "run/model", "--data", "photos", "--frames", "2"])
         .fails(2, &["--pairs"]);
+}
+
+#[test]
+fn a_gallery_of_an_old_model_is_measured_beside_both() {
+    let place = place();
+    let sets = ["--set", "seed=1", "--set", "input.height=40"];
+    let train = |out, more: &[&str]| {
+        let options = [&["--out", out], &sets[..], more].concat();
+        place.train("recipe.toml", &options).succeeds();
+    };
+    train("old", &[]);
+    let evaluate = |old: &str, more: &[&str]| {
+        let command = ["evaluate", "run/model", "--data", "photos", "--protocol"];
+        let pairs = [
+            "verification",
+            "--pairs",
+            "pairs.csv",
+            "--far",
+            "0.5",
+            "--gallery-model",
+            old,
+        ];
+        place.run(&[&command[..], &pairs, more].concat())
+    };
+    let shown = evaluate("old/model", &[]);
+    let table = &shown.succeeds().stdout;
+    assert!(
+        table.contains("gallery model") && table.contains("model to gallery model"),
+        "{table}"
+    );
+    let found = evaluate("old/model", &["--json"]).succeeds().stdout.clone();
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let distance = |key: &str| found[key]["mean_distance"][0].as_f64().unwrap();
+    // Both know the same from others a little; of each other they know nothing.
+    assert!(distance("mixed") > distance("gallery").max(distance("model")));
+    let same = evaluate("run/model", &["--json"]).succeeds().stdout.clone();
+    let same: serde_json::Value = serde_json::from_str(&same).unwrap();
+    assert_eq!(same["mixed"], same["model"]);
+    train("narrow", &["--set", "head.dim=7"]);
+    evaluate("narrow/model", &[]).fails(2, &["vectors have 7 numbers, those of run/model 128"]);
+    evaluate("nowhere", &[]).fails(1, &["nowhere"]);
+    evaluate("old/model", &["--keep"]).fails(2, &["--keep", "--gallery-model"]);
 }
 
 #[test]

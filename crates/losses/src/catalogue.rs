@@ -42,7 +42,17 @@ pub struct Entry {
 
 impl Entry {
     fn new(table: &'static str, name: &'static str, described: &(impl Described + ?Sized)) -> Self {
-        let text = described.text();
+        Self::of(table, name, described.text(), described.parameters())
+    }
+
+    /// The entry of a recipe table with this doc comment and these keys.
+    #[must_use]
+    pub fn of(
+        table: &'static str,
+        name: &'static str,
+        text: String,
+        parameters: Vec<Parameter>,
+    ) -> Self {
         Self {
             table,
             name,
@@ -58,7 +68,7 @@ impl Entry {
                 .unwrap_or("")
                 .into(),
             reference: section(&text, "Reference"),
-            parameters: described.parameters(),
+            parameters,
             targets: String::new(),
             distance: None,
             miner: None,

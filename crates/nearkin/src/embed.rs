@@ -2,8 +2,10 @@
 
 use crate::error::Result;
 use crate::feed::Feed;
+use crate::quantize::{Ranges, restore, uint8};
 use nearkin_encoder::host::Host;
 use nearkin_encoder::{InputShape, Mode, Model};
+use nearkin_kernels::Mat;
 use std::borrow::Cow;
 
 /// Items of one forward pass: enough to keep the threads busy, little memory.
@@ -22,6 +24,23 @@ pub struct Embedded {
     pub numbers: Vec<f32>,
     /// Length of a vector.
     pub dim: usize,
+}
+
+impl Embedded {
+    /// The same as they are after they were kept in one byte a number, by the ranges of all of them.
+    ///
+    /// # Errors
+    /// There are fewer than two, or a number is not finite.
+    pub fn in_bytes(&self) -> Result<Self> {
+        let numbers = Mat::new(&self.numbers, self.items.len(), self.dim);
+        let ranges = Ranges::of(numbers)?;
+        Ok(Self {
+            items: self.items.clone(),
+            labels: self.labels.clone(),
+            numbers: restore(&uint8(numbers, &ranges)?, &ranges)?,
+            dim: self.dim,
+        })
+    }
 }
 
 /// Embeds items; `progress` is told how many are done.

@@ -24,7 +24,13 @@ pub enum Error {
     /// The embeddings or labels cannot be measured.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
-    /// Embeddings of text cannot be measured, searched or clustered.
+    /// Embeddings cannot be clustered.
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
+    /// Embeddings cannot be made smaller.
+    #[error(transparent)]
+    Quantize(#[from] crate::quantize::QuantizeError),
+    /// Embeddings of text cannot be measured or searched.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
     /// A model is neither a folder nor on the hub.

@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use nearkin_encoder::ImageInput;
-use nearkin_encoder::image::{Augment, Decoded, Encoded};
+use nearkin_encoder::image::{Augment, Decoded, Degradation, Encoded};
 use nearkin_encoder::model::{FeatureInput, Input};
 use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::{Device, Tensor};
@@ -21,6 +21,7 @@ pub struct Feed {
     allowed: usize,
     damaged: Arc<Mutex<BTreeSet<usize>>>,
     cache: Arc<Cache>,
+    degradation: Option<Degradation>,
 }
 
 /// Random changes to the items of one training batch.
@@ -96,7 +97,18 @@ impl Feed {
             allowed,
             damaged: Arc::default(),
             cache: Arc::default(),
+            degradation: None,
         })
+    }
+
+    /// The same items for a model that reads another `input`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn reading(&self, input: Input) -> Result<Self> {
+        let fresh = Self::new(self.dataset.clone(), input, 0.0)?;
+        let allowed = self.allowed;
+        Ok(Self { allowed, ..fresh })
     }
 
     /// The same, keeping up to `mib` MiB of decoded images for the next time they are asked for.
@@ -104,6 +116,17 @@ impl Feed {
     pub fn with_cache(self, mib: u32) -> Self {
         let cache = Arc::new(Cache::new(mib));
         Self { cache, ..self }
+    }
+
+    /// The same images with a loss; features stay as they are.
+    #[must_use]
+    pub fn degraded(&self, degradation: Degradation) -> Self {
+        Self {
+            degradation: Some(degradation),
+            // What is kept of the others is not of these.
+            cache: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The data set.
@@ -200,6 +223,7 @@ impl Feed {
             let encoded = Encoded {
                 region: data.regions.as_ref().map(|regions| regions[item]),
                 landmarks: data.landmarks.as_ref().map(|landmarks| &landmarks[item]),
+                degradation: self.degradation,
                 ..Encoded::new(&bytes, &data.names[item])
             };
             Ok(image.decode(&encoded, augment)?)

@@ -1,5 +1,6 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
+use crate::data::layout::recognized;
 use crate::data::{
     Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
     Summary, Zip, summary,
@@ -11,8 +12,10 @@ use std::path::Path;
 
 /// Images looked at for size and color.
 const SAMPLES: usize = 32;
+/// The fewest classes of which a tenth says something.
+const VALIDATED: usize = 20;
 
-/// The reader for a path: a folder of class folders, a zip of them, a table of images or of
+/// The reader for a path: that of a published data set whose layout its files show, a folder of class folders, a zip of them, a table of images or of
 /// features, a `.npy` matrix, or the name of a bundled set.
 ///
 /// # Errors
@@ -34,6 +37,12 @@ pub fn source_of(path: &Path) -> Result<Source> {
         .unwrap_or(&name)
         .to_ascii_lowercase();
     let ends = |ending: &str| plain.ends_with(ending);
+    if path.is_dir() || path.exists() && ends(".zip") {
+        // What cannot be read as a tree is said by its own reader.
+        if let Ok(Some(source)) = recognized(path) {
+            return Ok(source);
+        }
+    }
     if path.is_dir() {
         Ok(Source::Folder(Folder {
             path: path.into(),
@@ -113,6 +122,15 @@ pub fn recipe_for(path: &Path) -> Result<String> {
         Some(parts) => given(&dataset, parts),
         None => split(&facts),
     };
+    let validates = match &dataset.given_split {
+        Some(parts) => parts.contains(&Part::Validation),
+        None => facts.classes >= VALIDATED,
+    };
+    let select = if validates {
+        ""
+    } else {
+        "select = \"last\"     # nothing validates, and what tests is not to choose\n"
+    };
     // A name with a line break must not end the comment.
     let heading = facts.to_string().replace(['\n', '\r'], " ");
     let (classes, per_class) = batch(&facts, train_classes.saturating_sub(facts.singletons));
@@ -126,7 +144,7 @@ pub fn recipe_for(path: &Path) -> Result<String> {
          # `nearkin list losses` shows the others.\n[loss.multi_similarity]\n\n\
          [optimizer.adamw]\nrate = 1e-3\n\n\
          [schedule]\nwarmup = 50\ndecay = \"cosine\"\n\n\
-         [train]\nsteps = 1000\nevaluate_every = 200\n"
+         [train]\nsteps = 1000\nevaluate_every = 200\n{select}"
     ))
 }
 
@@ -140,14 +158,13 @@ fn given(dataset: &Dataset, parts: &[Part]) -> (String, usize) {
     let train = dataset.labels.iter().zip(parts);
     let train = train.filter(|(_, part)| **part == Part::Train);
     let classes: HashSet<&u32> = train.map(|(label, _)| label).collect();
-    let text =
-        "# The table says which items train, validate and test.\n[data]\nsplit = \"given\"\n";
+    let text = "# The data say which items train, validate and test.\n[data]\nsplit = \"given\"\n";
     (text.to_owned(), classes.len())
 }
 
 /// The split and the number of classes that it leaves for training.
 fn split(facts: &Summary) -> (String, usize) {
-    if facts.classes >= 20 {
+    if facts.classes >= VALIDATED {
         let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
                     [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.1\n";
         (text.to_owned(), facts.classes * 6 / 10)

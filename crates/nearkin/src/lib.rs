@@ -26,18 +26,22 @@
 
 mod cache;
 pub mod card;
+pub mod cluster;
 pub mod data;
+mod documented;
 pub mod embed;
 mod error;
 pub mod evaluate;
 pub mod feed;
 pub mod hub;
 pub mod init;
+pub mod limit;
 mod nearest;
 pub use nearest::nearest;
 pub mod optimize;
 pub mod pair_network;
 mod prefetch;
+pub mod quantize;
 pub mod recipe;
 pub mod reproduce;
 pub mod sampler;
@@ -45,10 +49,12 @@ pub mod search;
 pub mod split;
 pub mod text;
 pub mod train;
+mod unit_rows;
 pub mod vectors;
 pub mod verify;
 
 pub use error::{Error, Result};
+pub use nearkin_encoder::image;
 pub use nearkin_encoder::model::Input;
 pub use nearkin_encoder::network::{PairNetwork, PairOutput};
 pub use nearkin_encoder::text::SentenceEncoder;

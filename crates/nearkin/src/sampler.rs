@@ -34,10 +34,14 @@ mod turns;
 
 use std::num::NonZeroUsize;
 
+use nearkin_losses::catalogue::Entry;
+use nearkin_losses::described::Parameter;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use crate::documented::{Documented, unindented};
 
 pub use groups::Groups;
 pub use hard_classes::HardClasses;
@@ -140,6 +144,36 @@ impl Sampler {
                 Self::OfflineTriplets(OfflineTriplets::default()),
             ),
         ]
+    }
+
+    /// Every sampler as the reference has it, from its doc comment.
+    pub fn entries() -> Vec<Entry> {
+        let entry = |(name, _, default): (&'static str, &str, Self)| {
+            let Documented { text, keys } = default.documentation();
+            let values = serde_json::to_value(&default).unwrap_or_default();
+            let parameter = |(key, doc): &(&'static str, &'static [&str])| Parameter {
+                name: key,
+                doc: unindented(doc),
+                default: values[name][*key].to_string(),
+            };
+            let keys = keys.iter().map(parameter).collect();
+            Entry::of("sampler", name, unindented(text), keys)
+        };
+        Self::catalogue().into_iter().map(entry).collect()
+    }
+
+    fn documentation(&self) -> Documented {
+        match self {
+            Self::Pk(_) => Pk::DOCUMENTATION,
+            Self::Shuffled(_) => Shuffled::DOCUMENTATION,
+            Self::NPair(_) => NPair::DOCUMENTATION,
+            Self::Groups(_) => Groups::DOCUMENTATION,
+            Self::Identities(_) => Identities::DOCUMENTATION,
+            Self::Quadruplets(_) => Quadruplets::DOCUMENTATION,
+            Self::Hierarchical(_) => Hierarchical::DOCUMENTATION,
+            Self::HardClasses(_) => HardClasses::DOCUMENTATION,
+            Self::OfflineTriplets(_) => OfflineTriplets::DOCUMENTATION,
+        }
     }
 
     /// The optimizer steps after which batches are mined anew; none where no weights decide.
@@ -249,6 +283,7 @@ impl Draw {
                 (classes.shape(), Kind::Pk(classes))
             }
             Sampler::NPair(pairs) => {
+                pairs.check()?;
                 let classes = pk::Classes::new(pairs.as_classes(), ("n_pair", pool), seed)?;
                 (classes.shape(), Kind::NPair(classes))
             }

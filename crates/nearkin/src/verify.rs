@@ -28,22 +28,40 @@ impl Paired {
     /// # Errors
     /// A vector is not finite.
     pub fn new(embedded: &Embedded, pairs: &[ItemPair]) -> Result<Self> {
-        let rows: HashMap<usize, usize> = embedded.items.iter().copied().zip(0..).collect();
+        Self::between(embedded, embedded, pairs)
+    }
+
+    /// Distances between the first items of the pairs by one model and the second ones by another: what a gallery of the
+    /// other is worth to the one.
+    ///
+    /// # Errors
+    /// A vector is not finite, or the two models' vectors are of different lengths.
+    pub fn between(one: &Embedded, other: &Embedded, pairs: &[ItemPair]) -> Result<Self> {
+        let rows = |embedded: &Embedded| -> HashMap<usize, usize> {
+            embedded.items.iter().copied().zip(0..).collect()
+        };
+        let (rows_of_one, rows_of_other) = (rows(one), rows(other));
         let mut paired = Self::default();
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for pair in pairs {
-            let (Some(&a), Some(&b)) = (rows.get(&pair.first), rows.get(&pair.second)) else {
+            let found = (
+                rows_of_one.get(&pair.first),
+                rows_of_other.get(&pair.second),
+            );
+            let (Some(&a), Some(&b)) = found else {
                 paired.left_out += 1;
                 continue;
             };
-            let row = |row: usize| &embedded.numbers[row * embedded.dim..][..embedded.dim];
-            first.extend_from_slice(row(a));
-            second.extend_from_slice(row(b));
+            first.extend_from_slice(&one.numbers[a * one.dim..][..one.dim]);
+            second.extend_from_slice(&other.numbers[b * other.dim..][..other.dim]);
             paired.same.push(pair.same);
             paired.fold_of.push(pair.fold);
         }
         let count = paired.same.len();
-        let [first, second] = [&first, &second].map(|side| Mat::new(side, count, embedded.dim));
+        let (first, second) = (
+            Mat::new(&first, count, one.dim),
+            Mat::new(&second, count, other.dim),
+        );
         paired.distances = squared_distances(first, second)?;
         Ok(paired)
     }
@@ -176,6 +194,26 @@ mod tests {
             left_out: 1,
         };
         assert_eq!(Paired::new(&embedded, &pairs).unwrap(), want);
+        // Another model turned all by a quarter, and could not read one.
+        let other = Embedded {
+            items: vec![7, 4],
+            labels: vec![0, 0],
+            numbers: vec![0.0, 2.0, 0.0, 1.0],
+            dim: 2,
+        };
+        let want = Paired {
+            distances: vec![2.0, 0.0],
+            same: vec![true, false],
+            fold_of: vec![3, 3],
+            left_out: 1,
+        };
+        assert_eq!(Paired::between(&embedded, &other, &pairs).unwrap(), want);
+        let longer = Embedded {
+            numbers: vec![0.0; 6],
+            dim: 3,
+            ..other
+        };
+        assert!(Paired::between(&embedded, &longer, &pairs).is_err());
     }
 
     #[test]

@@ -80,3 +80,26 @@ fn training_beats_pixels_on_characters_and_faces_never_seen() {
         );
     }
 }
+
+/// Names of all keys of a table, those of the tables in it included.
+fn keys(table: &toml::Table) -> Vec<String> {
+    let inside = |(key, value): (&String, &toml::Value)| {
+        let below = value.as_table().map(keys).unwrap_or_default();
+        [vec![key.clone()], below].concat()
+    };
+    table.iter().flat_map(inside).collect()
+}
+
+#[test]
+fn the_page_on_augmentation_names_every_key() {
+    let text = "[data.source.bundled]\nname = \"glyphs\"\n[network.convnet]\n[loss.contrastive]\n\
+        [augment.resized_crop]\n[augment.color_jitter]\n[augment.erase]\n";
+    let written = resolved(&Document::parse("r.toml", text).unwrap());
+    let recipe: toml::Table = toml::from_str(&written).unwrap();
+    let keys = keys(recipe["augment"].as_table().unwrap());
+    assert!(keys.len() > 15, "{keys:?}");
+    let page = include_str!("../../../docs/augment.md");
+    for key in keys {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}

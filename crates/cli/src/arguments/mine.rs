@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// `nearkin mine`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100\n  nearkin mine communities texts.npy --threshold 0.8\n  nearkin mine clusters texts.npy --clusters 20 -o clusters.tsv"
+    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100\n  nearkin mine communities texts.npy --threshold 0.8\n  nearkin mine clusters texts.npy --clusters 20 -o clusters.tsv\n  nearkin mine clusters photos/ --model runs/faces/model"
 )]
 pub struct Mine {
     /// What to find.
@@ -16,26 +16,26 @@ pub struct Mine {
     pub action: MineAction,
 }
 
-/// What can be found in texts.
+/// What can be found.
 #[derive(Debug, Subcommand)]
 pub enum MineAction {
     /// Documents that a model takes for answers although they are none, to train on.
     Negatives(Negatives),
-    /// The pairs of texts most alike.
+    /// The pairs of texts or images most alike.
     Paraphrases(Paraphrases),
-    /// Groups of texts close to one of their own.
+    /// Groups of texts or images close to one of their own.
     Communities(Communities),
-    /// Agglomerative clusters: every text is in one.
+    /// Agglomerative clusters: every text or image is in one.
     Clusters(Clusters),
 }
 
-/// Texts with their vectors.
+/// Texts, images or features with their vectors.
 #[derive(Debug, Args)]
 pub struct MineInput {
-    /// Texts, one a line or a table; or a file that `nearkin embed` has written.
+    /// Texts, one a line or a table; images or features, for a model of these; or a file that `nearkin embed` has written.
     #[arg(value_name = "INPUT")]
     pub input: PathBuf,
-    /// The sentence encoder of the texts.
+    /// The model: a sentence encoder, or one of images or features.
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Where to write.
@@ -169,20 +169,21 @@ pub struct Communities {
 /// `nearkin mine clusters`
 #[derive(Debug, Args)]
 #[command(
-    group = clap::ArgGroup::new("cut").required(true),
-    after_help = "Example:\n  nearkin mine clusters texts.npy --within 0.4 -o clusters.tsv\n\nMemory is 2 N² bytes: 200 MB for 10,000 texts."
+    group = clap::ArgGroup::new("cut"),
+    after_help = "Examples:\n  nearkin mine clusters texts.npy --within 0.4 -o clusters.tsv\n  nearkin mine clusters photos/ --model runs/faces/model -o people.tsv\n\nWritten are the cluster of each item, whether it is the medoid (the one nearest to all others), and its class where it has\none: then NMI and pairwise F1 are told. Memory is 2 N² bytes: 200 MB for 10,000 items."
 )]
 pub struct Clusters {
     /// What is clustered.
     #[command(flatten)]
-    pub texts: MineInput,
+    pub items: MineInput,
     /// The number of clusters.
     #[arg(long = "clusters", value_name = "N", group = "cut")]
     pub count: Option<NonZeroUsize>,
-    /// The largest distance, 1 − cosine, at which clusters are merged.
+    /// The largest distance, 1 − cosine, at which clusters are merged; with neither this nor --clusters the threshold that the
+    /// model folder keeps for `nearkin verify`.
     #[arg(long, value_name = "DISTANCE", group = "cut")]
     pub within: Option<f32>,
-    /// The distance of two clusters, from those of their texts.
+    /// The distance of two clusters, from those of their items.
     #[arg(long, value_enum, value_name = "LINKAGE", default_value = "average")]
     pub linkage: Linkage,
 }

@@ -20,8 +20,17 @@ pub struct VerificationPairs {
     /// count; the distance is the mean over all pairs of frames.
     #[arg(long, value_name = "N", requires = "pairs")]
     pub frames: Option<NonZeroUsize>,
+    /// verification: an old model, by which the second item of each pair is embedded, the first by MODEL: what a gallery
+    /// of old vectors is worth to a new model (see [harmonic] in a recipe).
+    #[arg(
+        long,
+        value_name = "MODEL",
+        requires = "pairs",
+        conflicts_with = "frames"
+    )]
+    pub gallery_model: Option<PathBuf>,
     /// verification: keeps the threshold of the first rate in the model folder, for `nearkin verify`.
-    #[arg(long, requires = "pairs")]
+    #[arg(long, requires = "pairs", conflicts_with = "gallery_model")]
     pub keep: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The arguments of protocols over labeled items.
 
-use super::Protocol;
+use super::{Degrade, Protocol};
 use clap::{Args, ValueEnum};
 use nearkin::evaluate::{KReciprocal, QueryExpansion, Ranking};
 use std::num::NonZeroUsize;
@@ -9,6 +9,10 @@ use std::num::NonZeroUsize;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Images and features")]
 pub struct ItemProtocols {
+    /// retrieval, verification: measures the model on images that lost something, a row for each: jpeg=10,20 compresses them
+    /// at these qualities, pixels=1600,6400 shrinks them to so many pixels; may be repeated.
+    #[arg(long, value_name = "KIND=A,B,…", conflicts_with_all = ["keep", "gallery_model"])]
+    pub degrade: Vec<Degrade>,
     /// reid: how the gallery is ranked.
     #[arg(long, value_enum, value_name = "HOW")]
     pub ranking: Option<Ranked>,
@@ -24,6 +28,14 @@ pub struct ItemProtocols {
 impl ItemProtocols {
     /// The first of these options that goes with another protocol than this.
     pub fn misplaced(&self, protocol: Option<Protocol>) -> Option<&'static str> {
+        let of_degraded = [
+            None,
+            Some(Protocol::Retrieval),
+            Some(Protocol::Verification),
+        ];
+        if !self.degrade.is_empty() && !of_degraded.contains(&protocol) {
+            return Some("--degrade goes with --protocol retrieval and verification");
+        }
         let given = [
             (
                 self.ranking.is_some(),

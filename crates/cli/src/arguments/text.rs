@@ -1,7 +1,7 @@
 //! Arguments of the commands on text.
 
 use clap::{Args, ValueEnum};
-use nearkin::text::quantize::Precision;
+use nearkin::quantize::Precision;
 use nearkin::text::recipe::PoolingMode;
 use nearkin::text::table::Format;
 use std::num::NonZeroUsize;

@@ -2,7 +2,7 @@
 
 use super::subject::{ModelFolder, Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use super::{items, verification};
+use super::{degraded, items, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -47,6 +47,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let data = Data::of(arguments, &subject.folder, &subject.model.config.input)?;
+    if !arguments.items.degrade.is_empty() {
+        return degraded::run(arguments, &subject, &data, json);
+    }
     match arguments.protocol {
         Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
         None | Some(Protocol::Retrieval) => retrieval(&subject, &data, json),
@@ -142,7 +145,8 @@ impl Data {
     }
 }
 
-fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
+/// Measures retrieval and clustering.
+pub fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
     let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
     // As many runs of k-means as the papers average over.
     let options = Options {

@@ -4,6 +4,7 @@ use crate::arguments::{Explain, Explained};
 use crate::failure::Failure;
 use crate::output;
 use crate::table;
+use nearkin::sampler::Sampler;
 use nearkin_losses::catalogue::{self, Entry};
 use nearkin_losses::loss::Loss;
 use nearkin_losses::{Worked, worked};
@@ -27,6 +28,7 @@ pub fn run(arguments: &Explain, json: bool) -> Result<(), Failure> {
         Explained::Distance => catalogue::distances(),
         Explained::Reducer => catalogue::reducers(),
         Explained::Regularizer => catalogue::regularizers(),
+        Explained::Sampler => &Sampler::entries(),
     };
     let Some(entry) = entries.iter().find(|entry| entry.name == arguments.name) else {
         return Err(unknown(arguments, entries));

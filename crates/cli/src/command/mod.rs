@@ -1,11 +1,13 @@
 //! The commands: each reads its arguments, calls the library, and prints.
 
+mod degraded;
 pub mod embed;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
 mod items;
 pub mod list;
+pub mod mine;
 mod pairs;
 pub mod quickstart;
 pub mod recipe;

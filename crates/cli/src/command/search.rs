@@ -8,7 +8,7 @@ use crate::output;
 use crate::table;
 use nearkin::Mat;
 use nearkin::search::{Similarity, neighbors};
-use nearkin::vectors::{self, Vectors};
+use nearkin::vectors::Vectors;
 use serde::Serialize;
 use std::path::Path;
 
@@ -105,12 +105,9 @@ fn print(hits: &[Hit], json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Vectors from a file of them, or from items embedded now.
+/// Vectors from a file of them, or from items embedded now, with a warning of those left out.
 fn load(subject: &Subject, path: &Path) -> Result<Vectors, Failure> {
-    if path.is_file() && vectors::check_extension(path).is_ok() {
-        return Ok(vectors::read(path)?);
-    }
-    let (vectors, damaged) = subject.vectors(path)?;
+    let (vectors, damaged) = subject.read(path)?;
     if let Some(text) = left_out(&damaged) {
         output::note(format_args!("warning: {text}"));
     }

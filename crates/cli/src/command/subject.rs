@@ -7,7 +7,7 @@ use nearkin::data::Dataset;
 use nearkin::embed::{Embedded, embed};
 use nearkin::feed::Feed;
 use nearkin::recipe::Document;
-use nearkin::vectors::Vectors;
+use nearkin::vectors::{self, Vectors};
 use nearkin::{Error, Input, InputShape, Model, PairModel};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +97,14 @@ impl Subject {
         });
         bar.finish_and_clear();
         embedded.map_err(with_remedy)
+    }
+
+    /// Vectors from a file of them, or of everything at a path, embedded now; with the names of damaged items.
+    pub fn read(&self, path: &Path) -> Result<(Vectors, Vec<String>), Failure> {
+        if path.is_file() && vectors::check_extension(path).is_ok() {
+            return Ok((vectors::read(path)?, Vec::new()));
+        }
+        self.vectors(path)
     }
 
     /// Embeds everything at a path; also returns the names of the damaged items that were left out.

@@ -1,72 +1,61 @@
 //! `nearkin evaluate --protocol verification`
 
 use super::subject::{Subject, left_out, with_remedy};
+use super::text::{is_text_model, resolve};
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::progress::activity;
 use crate::{output, table};
-use nearkin::data::read_pairs;
+use nearkin::data::{ItemPair, read_pairs};
 use nearkin::embed::{Embedded, pixels};
-use nearkin::evaluate::{Estimate, Verification, VerificationOptions, calibrate, verification};
+use nearkin::evaluate::{
+    Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate, verification,
+};
 use nearkin::feed::Feed;
 use nearkin::verify::{Paired, Videos, keep_threshold};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Measures pairs beside the raw input, and keeps a threshold where asked.
+/// Measures pairs beside the raw input and as bytes, and keeps a threshold where asked.
 pub fn run(
     arguments: &Evaluate,
     subject: &Subject,
     feed: &Feed,
     json: bool,
 ) -> Result<(), Failure> {
-    let Some(path) = &arguments.verification.pairs else {
-        return Err(Failure::usage("--protocol verification needs --pairs FILE"));
-    };
-    let pairs = read_pairs(path, feed.dataset())?;
-    let frames = arguments.verification.frames.map(NonZeroUsize::get);
-    let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
-    let both = pairs.iter().flat_map(|p| [p.first, p.second]);
-    if frames.is_some() && arguments.verification.keep {
+    let wanted = &arguments.verification;
+    if wanted.frames.is_some() && wanted.keep {
         return Err(Failure::usage(
             "--keep goes without --frames: `nearkin verify` answers by pairs of single images",
         ));
     }
-    let mut items: Vec<usize> = match &videos {
-        None => both.collect(),
-        Some(videos) => both.flat_map(|item| videos.frames(item)).copied().collect(),
-    };
-    items.sort_unstable();
-    items.dedup();
-    let options = VerificationOptions {
-        fars: arguments.verification.far.clone(),
-        ..VerificationOptions::default()
-    };
-    let paired = |embedded: &Embedded| {
-        let paired = match &videos {
-            None => Paired::new(embedded, &pairs),
-            Some(videos) => Paired::of_videos(embedded, &pairs, videos),
-        };
-        paired.map_err(with_remedy)
-    };
-    let raw = paired(&pixels(feed, &items).map_err(with_remedy)?)?;
-    let paired = paired(&subject.embed(feed, &items)?)?;
+    let options = options(arguments);
+    let asked = Asked::read(arguments, feed)?;
+    let compared = asked.compared(arguments, subject, feed)?;
     let bar = activity("measuring");
-    let model = measure(&paired, &options)?;
-    let raw = measure(&raw, &options)?;
+    let measured = compared
+        .iter()
+        .map(|compared| measure(&compared.paired, &options));
+    let found: Vec<Verification> = measured.collect::<Result<_, Failure>>()?;
     bar.finish_and_clear();
-    if arguments.verification.keep {
-        keep(&paired, path, &options, subject.folder.path())?;
+    let paired = &compared[MODEL].paired;
+    if wanted.keep {
+        keep(paired, &asked.path, &options, subject.folder.path())?;
     }
     if json {
-        let damaged = feed.damaged();
-        output::json(&serde_json::json!({
-            "pairs": path, "left_out": paired.left_out, "damaged": damaged, "raw": raw, "model": model
-        }))?;
-        return Ok(());
+        let mut value = serde_json::json!({
+            "pairs": asked.path, "left_out": paired.left_out, "damaged": feed.damaged()
+        });
+        for (compared, found) in compared.iter().zip(&found) {
+            value[compared.key] = serde_json::to_value(found)?;
+        }
+        return output::json(&value);
     }
-    show(path, [("raw input", &raw), ("model", &model)])?;
-    if let Some(most) = frames {
+    output::line(format_args!("{}, in percent:", asked.path.display()))?;
+    let names = compared.iter().map(|compared| compared.name);
+    show(&names.zip(&found).collect::<Vec<_>>())?;
+    output::line(in_bytes(&found, subject.model.embedder.dim()))?;
+    if let Some(most) = wanted.frames {
         output::line(format_args!(
             "videos: means over all pairs of their frames, of the first {most} of each"
         ))?;
@@ -74,9 +63,130 @@ pub fn run(
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
 
-fn measure(paired: &Paired, options: &VerificationOptions) -> Result<Verification, Failure> {
+/// The places of the model and of its bytes among what is compared.
+const MODEL: usize = 1;
+const BYTES: usize = 2;
+
+/// How pairs are measured.
+pub fn options(arguments: &Evaluate) -> VerificationOptions {
+    VerificationOptions {
+        fars: arguments.verification.far.clone(),
+        ..VerificationOptions::default()
+    }
+}
+
+/// Measures pairs.
+pub fn measure(paired: &Paired, options: &VerificationOptions) -> Result<Verification, Failure> {
     let found = verification(&paired.distances, &paired.same, &paired.fold_of, options);
     Ok(found?)
+}
+
+/// Pairs as some vectors have them.
+struct Compared {
+    /// In JSON.
+    key: &'static str,
+    /// In the table.
+    name: &'static str,
+    paired: Paired,
+}
+
+/// Pairs, and the items that they need.
+pub struct Asked {
+    /// Where they are listed.
+    path: PathBuf,
+    pairs: Vec<ItemPair>,
+    videos: Option<Videos>,
+    /// The items to embed.
+    pub items: Vec<usize>,
+}
+
+impl Asked {
+    /// Reads the pairs that were named.
+    pub fn read(arguments: &Evaluate, feed: &Feed) -> Result<Self, Failure> {
+        let wanted = &arguments.verification;
+        let Some(path) = &wanted.pairs else {
+            return Err(Failure::usage("--protocol verification needs --pairs FILE"));
+        };
+        let pairs = read_pairs(path, feed.dataset())?;
+        let frames = wanted.frames.map(NonZeroUsize::get);
+        let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
+        let both = pairs.iter().flat_map(|p| [p.first, p.second]);
+        let mut items: Vec<usize> = match &videos {
+            None => both.collect(),
+            Some(videos) => both.flat_map(|item| videos.frames(item)).copied().collect(),
+        };
+        items.sort_unstable();
+        items.dedup();
+        Ok(Self {
+            path: path.clone(),
+            pairs,
+            videos,
+            items,
+        })
+    }
+
+    /// The raw input, the model, its bytes, and where there is an old model that one and the two together.
+    fn compared(
+        &self,
+        arguments: &Evaluate,
+        subject: &Subject,
+        feed: &Feed,
+    ) -> Result<Vec<Compared>, Failure> {
+        let new = |key, name, paired| Compared { key, name, paired };
+        let raw = pixels(feed, &self.items).map_err(with_remedy)?;
+        let model = subject.embed(feed, &self.items)?;
+        let bytes = model.in_bytes()?;
+        let mut compared = vec![
+            new("raw", "raw input", self.paired(&raw)?),
+            new("model", "model", self.paired(&model)?),
+            new("int8", "model, in bytes", self.paired(&bytes)?),
+        ];
+        if let Some(path) = &arguments.verification.gallery_model {
+            let folder = resolve(path)?;
+            if is_text_model(&folder) {
+                let path = path.display();
+                return Err(Failure::usage(format!(
+                    "--gallery-model {path}: a sentence encoder, expected a model of images or features"
+                )));
+            }
+            let gallery = Subject::load(&folder, &arguments.tolerance)?;
+            let (new_dim, old_dim) = (model.dim, gallery.model.embedder.dim());
+            if new_dim != old_dim {
+                return Err(Failure::usage(format!(
+                    "--gallery-model {}: its vectors have {old_dim} numbers, those of {} {new_dim}",
+                    path.display(),
+                    arguments.model.display()
+                )));
+            }
+            let feed = feed.reading(gallery.model.config.input.clone())?;
+            let old = gallery.embed(&feed, &self.items)?;
+            let mixed = Paired::between(&model, &old, &self.pairs)?;
+            compared.push(new("gallery", "gallery model", self.paired(&old)?));
+            compared.push(new("mixed", "model to gallery model", mixed));
+        }
+        Ok(compared)
+    }
+
+    /// The distances of the pairs.
+    pub fn paired(&self, embedded: &Embedded) -> Result<Paired, Failure> {
+        let paired = match &self.videos {
+            None => Paired::new(embedded, &self.pairs),
+            Some(videos) => Paired::of_videos(embedded, &self.pairs, videos),
+        };
+        paired.map_err(with_remedy)
+    }
+}
+
+/// What a byte a number costs.
+fn in_bytes(found: &[Verification], dim: usize) -> String {
+    let [floats, bytes] = [MODEL, BYTES].map(|row| &found[row].folds);
+    let points = |of: fn(&FoldScores) -> OverFolds| 100.0 * (of(bytes).mean - of(floats).mean);
+    format!(
+        "in bytes: vectors of {dim} bytes in place of {}, accuracy {:+.2} and VAL {:+.2} points",
+        4 * dim,
+        points(|folds| folds.accuracy),
+        points(|folds| folds.accepted)
+    )
 }
 
 fn keep(
@@ -103,8 +213,11 @@ fn keep(
     Ok(())
 }
 
-fn show(path: &Path, rows: [(&str, &Verification); 2]) -> Result<(), Failure> {
-    let (_, model) = rows[1];
+/// Prints what was found, with the conventions.
+pub fn show(rows: &[(&str, &Verification)]) -> Result<(), Failure> {
+    let Some((_, model)) = rows.last() else {
+        return Ok(());
+    };
     let header = [
         String::new(),
         "accuracy".into(),
@@ -118,15 +231,13 @@ fn show(path: &Path, rows: [(&str, &Verification); 2]) -> Result<(), Failure> {
         .collect();
     let mut shown = table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for (name, found) in rows {
-        let folds = |over: nearkin::evaluate::OverFolds| {
-            format!("{:.1} ±{:.1}", 100.0 * over.mean, 100.0 * over.std)
-        };
+        let folds = |over: OverFolds| format!("{:.1} ±{:.1}", 100.0 * over.mean, 100.0 * over.std);
         let percent = |estimate: &Estimate| {
             let half = (estimate.high - estimate.low) * 50.0;
             format!("{:.1} ±{half:.1}", 100.0 * estimate.value)
         };
         let mut cells = vec![
-            name.to_owned(),
+            (*name).to_owned(),
             folds(found.folds.accuracy),
             folds(found.folds.accepted),
         ];
@@ -135,15 +246,9 @@ fn show(path: &Path, rows: [(&str, &Verification); 2]) -> Result<(), Failure> {
         shown.add_row(cells);
     }
     table::numbers_right(&mut shown);
-    output::line(format_args!(
-        "{}: {} pairs of the same, {} of different ones, in percent:",
-        path.display(),
-        model.same,
-        model.different
-    ))?;
     output::line(shown)?;
     output::line(format_args!(
-        "accuracy and VAL: mean ± deviation over {} folds, thresholds on ‖u − v‖² of unit vectors chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval",
-        model.folds.folds
+        "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on ‖u − v‖² of unit vectors chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval",
+        model.same, model.different, model.folds.folds
     ))
 }

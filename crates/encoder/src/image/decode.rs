@@ -56,11 +56,26 @@ pub(super) fn decode(bytes: &[u8], name: &str, upright: bool) -> Result<DynamicI
     Ok(image)
 }
 
-/// Whether a JPEG has an end-of-image marker after its last scan; a thumbnail's own lies before that.
+/// Whether a JPEG has an end-of-image marker after its segments; what a thumbnail or bytes behind the end hold does not count.
 fn has_end(jpeg: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| jpeg.windows(2).rposition(|pair| pair == marker);
-    let end = last([0xff, 0xd9]);
-    end.is_some() && end > last([0xff, 0xda])
+    // Behind the start of the image.
+    let mut at = 2;
+    while let Some(pair) = jpeg.get(at..at + 2) {
+        match pair {
+            [0xff, 0xd9] => return true,
+            // In the data of a scan 0xff is followed by 0 or is a restart marker; before a marker it may be repeated.
+            [0xff, 0x00 | 0x01 | 0xd0..=0xd8] => at += 2,
+            [0xff, 0xff] => at += 1,
+            [0xff, _] => {
+                let Some(length) = jpeg.get(at + 2..at + 4) else {
+                    return false;
+                };
+                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+            }
+            _ => at += 1,
+        }
+    }
+    false
 }
 
 /// Size and color of an image.
@@ -297,6 +312,18 @@ mod tests {
         bytes.splice(2..2, thumbnail);
         assert!(decode(&bytes, "a", false).is_ok());
         assert!(error_of(&bytes[..bytes.len() - 2]).contains("cut short"));
+    }
+
+    #[test]
+    fn bytes_behind_the_end_of_a_jpeg_do_not_matter() {
+        let whole = jpeg(&[77], None);
+        // A start of a scan that no end follows, and a second image cut short.
+        for trailer in [&[0xff, 0xda, 0, 8][..], &whole[..whole.len() - 2]] {
+            let bytes = [&whole, trailer].concat();
+            assert!(decode(&bytes, "a", false).is_ok(), "{trailer:?}");
+        }
+        let behind = [&whole[..whole.len() - 2], b"no end"].concat();
+        assert!(error_of(&behind).contains("cut short"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An encoded image and the part of it that counts.
 
-use super::Landmarks;
+use super::{Degradation, Landmarks};
 use crate::error::{Error, Result};
 use image::{DynamicImage, GenericImageView};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub struct Encoded<'a> {
     pub region: Option<Region>,
     /// Five points of a face, for [`Align`](super::Align).
     pub landmarks: Option<&'a Landmarks>,
+    /// What it is to lose before it is read.
+    pub degradation: Option<Degradation>,
 }
 
 /// A part of an image, in pixels: edges are rounded to whole pixels and end at the image's.
@@ -39,6 +41,7 @@ impl<'a> Encoded<'a> {
             name,
             region: None,
             landmarks: None,
+            degradation: None,
         }
     }
 
@@ -46,6 +49,14 @@ impl<'a> Encoded<'a> {
         Error::Image {
             name: self.name.to_owned(),
             reason,
+        }
+    }
+
+    /// What is left of an image after what it is to lose.
+    pub(super) fn degraded(&self, image: DynamicImage) -> Result<DynamicImage> {
+        match self.degradation {
+            Some(degradation) => degradation.apply(&image, self),
+            None => Ok(image),
         }
     }
 

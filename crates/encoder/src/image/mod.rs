@@ -17,6 +17,7 @@
 mod align;
 mod augment;
 mod decode;
+mod degradation;
 mod encoded;
 mod normalization;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 pub use align::{Align, Landmarks};
 pub use augment::{Augment, ColorJitter, Erase, Fill, ResizedCrop, Span};
 pub use decode::{LARGEST_SIDE, Look, look};
+pub use degradation::Degradation;
 pub use encoded::{Encoded, Region};
 pub use normalization::Normalization;
 
@@ -180,7 +182,8 @@ impl ImageInput {
         }
     }
 
-    /// Decodes one image as far as nothing is random in it: it also fits unless `augment` changes it before that.
+    /// Decodes one image as far as nothing is random in it: it also fits unless `augment` changes it before that. A face to
+    /// be aligned at random is not degraded.
     ///
     /// # Errors
     /// The bytes are not an image, or one beyond [`LARGEST_SIDE`]; nothing of its region lies inside; it is to be aligned
@@ -192,7 +195,7 @@ impl ImageInput {
             landmarks: None,
         };
         let Some(align) = self.align else {
-            let image = encoded.cut(image)?;
+            let image = encoded.degraded(encoded.cut(image)?)?;
             return Ok(fixed(if self.is_changed_before_it_fits(augment) {
                 image
             } else {
@@ -212,7 +215,8 @@ impl ImageInput {
                 landmarks: Some(landmarks),
             }
         } else {
-            fixed(similarity.warp(&image, [self.height, self.width], self.color))
+            let aligned = similarity.warp(&image, [self.height, self.width], self.color);
+            fixed(encoded.degraded(aligned)?)
         })
     }
 

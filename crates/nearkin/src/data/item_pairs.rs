@@ -27,7 +27,8 @@ const UNSAID: usize = usize::MAX;
 ///
 /// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
 ///   set, with any extension and in any folder. A first line with the number of folds (`10  300`) makes each fold as many lines,
-///   in their order; without it each kind is cut into ten in its order.
+///   in their order; without it each kind is cut into ten in its order, or into as many as there are
+///   pairs of the rarer kind.
 /// - `.csv`, `.tsv`: a header `first,second,same` and maybe `fold`; items by their names in the data set (relative paths), `same`
 ///   is 1 or 0.
 ///
@@ -56,13 +57,15 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataE
     Ok(pairs)
 }
 
-/// Each kind in ten parts, in its order.
+/// Each kind in ten parts, in its order; in fewer where there are fewer pairs of a kind, so that none is without.
 fn deal(pairs: &mut [ItemPair]) {
+    let of = |kind| pairs.iter().filter(|pair| pair.same == kind).count();
+    let folds = FOLDS.min(of(true)).min(of(false)).max(1);
     for kind in [true, false] {
         let count = pairs.iter().filter(|pair| pair.same == kind).count();
         let of = pairs.iter_mut().filter(|pair| pair.same == kind);
         for (place, pair) in of.enumerate() {
-            pair.fold = place * FOLDS / count;
+            pair.fold = place * folds / count;
         }
     }
 }
@@ -281,15 +284,16 @@ mod tests {
             (5, 0, false, 1),
         ];
         assert_eq!(read("pairs.txt", text).unwrap(), want);
-        // Without a number of folds each kind is dealt by itself.
+        // Without a number of folds each kind is dealt by itself, into no more folds than there are pairs of a kind.
         let text = text.split_once('\n').unwrap().1;
-        let want = vec![
-            (0, 2, true, 0),
-            (1, 3, false, 0),
-            (3, 4, true, 5),
-            (5, 0, false, 5),
-        ];
         assert_eq!(read("pairs.txt", text).unwrap(), want);
+        let folds = |text: &str| {
+            let pairs = read("pairs.txt", text).unwrap();
+            pairs.iter().map(|pair| pair.3).collect::<Vec<_>>()
+        };
+        assert_eq!(folds(&format!("{text}Bo 2 3\n")), [0, 0, 0, 1, 1]);
+        assert_eq!(folds(&text.repeat(10))[36..], [9, 9, 9, 9]);
+        assert_eq!(folds("Bo 1 2\nBo 2 3\n"), [0, 0]);
     }
 
     #[test]

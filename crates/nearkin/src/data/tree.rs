@@ -79,6 +79,11 @@ impl Tree {
         })
     }
 
+    /// The paths of all files.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(String::as_str)
+    }
+
     /// The paths of all images.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         let files = self.files.iter().map(String::as_str);

@@ -96,7 +96,7 @@ pub enum EvaluateError {
     },
     /// A fold cannot be tested, or there is none to choose a threshold on.
     #[error(
-        "{folds} folds: at least two folds are needed, each with pairs of both kinds; fold {fold} is not so"
+        "{folds} folds: at least two folds are needed, each with pairs of the same and of different classes; fold {fold} has not"
     )]
     Folds {
         /// Folds.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::feed::Feed;
 use crate::sampler::{Draw, Sampler};
 use crate::split::Parts;
-use crate::train::{Learner, check_parts, check_rates, check_turned, draw};
+use crate::train::{Learner, check_noise, check_parts, check_rates, check_turned, draw};
 use nearkin_encoder::model::Input;
 use nearkin_encoder::network::PairOutput;
 use nearkin_encoder::{Error as EncoderError, PairModel};
@@ -30,9 +30,12 @@ impl PairSetup {
     /// Whatever does not fit, before any training.
     pub fn new(recipe: PairRecipe) -> Result<Self> {
         let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
-        let parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let mut parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let limit = &recipe.data.limit;
+        parts.train = limit.apply(parts.train, &dataset.labels, recipe.seed)?;
         let input = Input::Image(recipe.input.clone());
         check_turned(&recipe.augment, &input)?;
+        check_noise(&recipe.augment, &recipe.input)?;
         let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?
             .with_cache(recipe.data.cache_mib);
         let setup = Self {

@@ -8,6 +8,7 @@ mod any;
 mod chain;
 mod document;
 mod grid;
+mod harmonic;
 mod optimizer;
 mod pretrained;
 mod schedule;
@@ -16,12 +17,14 @@ mod train;
 pub use any::AnyRecipe;
 pub use document::{Document, RecipeError};
 pub use grid::Point;
+pub use harmonic::Harmonic;
 pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
 pub use pretrained::Pretrained;
 pub use schedule::{Decay, Schedule};
 pub use train::{Select, Train};
 
 use crate::data::Source;
+use crate::limit::Limit;
 use crate::sampler::Sampler;
 use crate::split::Split;
 use nearkin_encoder::image::Augment;
@@ -74,6 +77,9 @@ pub struct Recipe {
     /// The weights that training begins with; all start anew where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<Pretrained>,
+    /// The old model that the new one is to be compatible with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harmonic: Option<Harmonic>,
     /// What is minimized.
     pub loss: Loss,
     /// How far two embeddings are apart; the loss's own distance where absent.
@@ -108,6 +114,9 @@ pub struct Data {
     /// Which classes or items train, validate and test.
     #[serde(default)]
     pub split: Split,
+    /// How much of what is left for training trains.
+    #[serde(default, skip_serializing_if = "Limit::is_none")]
+    pub limit: Limit,
     /// The share of damaged images that is tolerated; more stops the run.
     #[serde(default = "none")]
     pub damaged: Fraction,

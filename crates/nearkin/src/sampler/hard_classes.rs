@@ -10,56 +10,59 @@ use std::ops::Range;
 
 use super::mine::Embed;
 use super::{Pool, Purpose, SamplerError, permutation, stream};
+use crate::documented::documented;
 use crate::error::Result;
 
-/// P classes that violate triplets with one another, chosen greedily among many by the weights of the moment; K items each.
-///
-/// ```text
-/// every n steps:  draw C classes; embed two random items (a_c, p_c) of each
-/// each batch:     S = {random class};  until |S| = P: add argmax_{c ∉ S} max_{s ∈ S} v(s, c);  K random items of each of S
-/// v(s, c) = max( a_s·a_c − a_s·p_s,  a_c·a_s − a_c·p_c )      of unit vectors
-/// ```
-///
-/// Ties go to the class drawn first. Memory is that of the 2C embeddings. With `every = 1` the weights of each step decide its
-/// batch. A class whose two items are damaged is no candidate.
-///
-/// # Reference
-/// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, §3.2.1, "hard negative class
-/// mining", for triplets and for N-pair with `per_class = 2`. It gives neither C, nor how often classes are embedded, nor
-/// how a violation is scored.
-///
-/// # Example
-/// ```
-/// use nearkin::embed::Embedded;
-/// use nearkin::sampler::{Mine, Pool, Sampler};
-/// // Classes 0 and 1 look alike, and so do 2 and 3.
-/// let angles = [0.0_f32, 0.1, 2.0, 2.1];
-/// let (items, labels): (Vec<usize>, Vec<u32>) = (0..8).map(|item| (item, item as u32 / 2)).unzip();
-/// let sampler: Sampler = toml::from_str("[hard_classes]\nclasses = 2\nper_class = 2\nevery = 3")?;
-/// let mine = Mine::new(&sampler, Pool::new(&items, &labels), 3, 0)?.ok_or("it needs embeddings")?;
-/// let round = mine.round(0..3, &mut |items| {
-///     let labels: Vec<u32> = items.iter().map(|&item| labels[item]).collect();
-///     let vectors = labels.iter().map(|&class| angles[class as usize].sin_cos());
-///     let numbers = vectors.flat_map(|(sin, cos)| [cos, sin]).collect();
-///     Ok(Embedded { items: items.to_vec(), labels, numbers, dim: 2 })
-/// })?;
-/// for batch in round.batches {
-///     let pair = [labels[batch[0]], labels[batch[2]]];
-///     assert_eq!(pair[0] / 2, pair[1] / 2);
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HardClasses {
-    /// P, the number of classes in a batch.
-    pub classes: Count,
-    /// K, the number of items of each class.
-    pub per_class: Count,
-    /// C, the number of classes to choose among; all where there are fewer.
-    pub candidates: Count,
-    /// Optimizer steps between looks at the weights.
-    pub every: Count,
+documented! {
+    /// P classes that violate triplets with one another, chosen greedily among many by the weights of the moment; K items each.
+    ///
+    /// ```text
+    /// every n steps:  draw C classes; embed two random items (a_c, p_c) of each
+    /// each batch:     S = {random class};  until |S| = P: add argmax_{c ∉ S} max_{s ∈ S} v(s, c);  K random items of each of S
+    /// v(s, c) = max( a_s·a_c − a_s·p_s,  a_c·a_s − a_c·p_c )      of unit vectors
+    /// ```
+    ///
+    /// Ties go to the class drawn first. Memory is that of the 2C embeddings. With `every = 1` the weights of each step decide its
+    /// batch. A class whose two items are damaged is no candidate.
+    ///
+    /// # Reference
+    /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, §3.2.1, "hard negative class
+    /// mining", for triplets and for N-pair with `per_class = 2`. It gives neither C, nor how often classes are embedded, nor
+    /// how a violation is scored.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::embed::Embedded;
+    /// use nearkin::sampler::{Mine, Pool, Sampler};
+    /// // Classes 0 and 1 look alike, and so do 2 and 3.
+    /// let angles = [0.0_f32, 0.1, 2.0, 2.1];
+    /// let (items, labels): (Vec<usize>, Vec<u32>) = (0..8).map(|item| (item, item as u32 / 2)).unzip();
+    /// let sampler: Sampler = toml::from_str("[hard_classes]\nclasses = 2\nper_class = 2\nevery = 3")?;
+    /// let mine = Mine::new(&sampler, Pool::new(&items, &labels), 3, 0)?.ok_or("it needs embeddings")?;
+    /// let round = mine.round(0..3, &mut |items| {
+    ///     let labels: Vec<u32> = items.iter().map(|&item| labels[item]).collect();
+    ///     let vectors = labels.iter().map(|&class| angles[class as usize].sin_cos());
+    ///     let numbers = vectors.flat_map(|(sin, cos)| [cos, sin]).collect();
+    ///     Ok(Embedded { items: items.to_vec(), labels, numbers, dim: 2 })
+    /// })?;
+    /// for batch in round.batches {
+    ///     let pair = [labels[batch[0]], labels[batch[2]]];
+    ///     assert_eq!(pair[0] / 2, pair[1] / 2);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct HardClasses {
+        /// P, the number of classes in a batch.
+        pub classes: Count,
+        /// K, the number of items of each class.
+        pub per_class: Count,
+        /// C, the number of classes to choose among; all where there are fewer.
+        pub candidates: Count,
+        /// Optimizer steps between looks at the weights.
+        pub every: Count,
+    }
 }
 
 impl Default for HardClasses {

@@ -5,40 +5,43 @@ use serde::{Deserialize, Serialize};
 
 use super::turns::turns;
 use super::{Pool, Purpose, SamplerError, Shape, permutation};
+use crate::documented::documented;
 
-/// Batches of some super-classes, some classes of each, and some items of each class: negatives of a batch are near kin.
-///
-/// A super-class is what stands before the first `/` of a class name, such as the alphabet of a character or the kind of a
-/// product. Super-classes come in turn; the classes of each and their items are drawn at random for every batch. Classes
-/// with a single item and super-classes with too few classes are left out; a class with fewer items than asked for repeats
-/// them.
-///
-/// # Reference
-/// `HierarchicalSampler` of pytorch-metric-learning: K. Musgrave, S. Belongie, S.-N. Lim, `arXiv:2008.09164`, 2020. It goes through
-/// every combination of super-classes, with `batches_per_super_class` batches of each, and gives the number of items in place
-/// of the number of classes.
-///
-/// # Example
-/// ```
-/// use nearkin::sampler::{Draw, Pool, Sampler};
-/// let items: Vec<usize> = (0..16).collect();
-/// let labels: Vec<u32> = (0..16).map(|item| item / 2).collect();
-/// let kinds: Vec<u32> = (0..16).map(|item| item / 8).collect();
-/// let pool = Pool { super_classes: Some(&kinds), ..Pool::new(&items, &labels) };
-/// let sampler: Sampler = toml::from_str("[hierarchical]\nsuper_classes = 1\nclasses = 3\nper_class = 2")?;
-/// let batch = Draw::new(&sampler, pool, 0)?.batch(0);
-/// assert!(batch.iter().all(|&item| kinds[item] == kinds[batch[0]]));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Hierarchical {
-    /// Super-classes of a batch.
-    pub super_classes: Count,
-    /// Classes of each super-class.
-    pub classes: Count,
-    /// Items of each class.
-    pub per_class: Count,
+documented! {
+    /// Batches of some super-classes, some classes of each, and some items of each class: negatives of a batch are near kin.
+    ///
+    /// A super-class is what stands before the first `/` of a class name, such as the alphabet of a character or the kind of a
+    /// product. Super-classes come in turn; the classes of each and their items are drawn at random for every batch. Classes
+    /// with a single item and super-classes with too few classes are left out; a class with fewer items than asked for repeats
+    /// them.
+    ///
+    /// # Reference
+    /// `HierarchicalSampler` of pytorch-metric-learning: K. Musgrave, S. Belongie, S.-N. Lim, `arXiv:2008.09164`, 2020. It goes through
+    /// every combination of super-classes, with `batches_per_super_class` batches of each, and gives the number of items in place
+    /// of the number of classes.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::sampler::{Draw, Pool, Sampler};
+    /// let items: Vec<usize> = (0..16).collect();
+    /// let labels: Vec<u32> = (0..16).map(|item| item / 2).collect();
+    /// let kinds: Vec<u32> = (0..16).map(|item| item / 8).collect();
+    /// let pool = Pool { super_classes: Some(&kinds), ..Pool::new(&items, &labels) };
+    /// let sampler: Sampler = toml::from_str("[hierarchical]\nsuper_classes = 1\nclasses = 3\nper_class = 2")?;
+    /// let batch = Draw::new(&sampler, pool, 0)?.batch(0);
+    /// assert!(batch.iter().all(|&item| kinds[item] == kinds[batch[0]]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct Hierarchical {
+        /// Super-classes of a batch.
+        pub super_classes: Count,
+        /// Classes of each super-class.
+        pub classes: Count,
+        /// Items of each class.
+        pub per_class: Count,
+    }
 }
 
 impl Default for Hierarchical {

@@ -6,46 +6,49 @@ use nearkin_losses::range::Count;
 use serde::{Deserialize, Serialize};
 
 use super::{Pool, Purpose, SamplerError, Shape, permutation};
+use crate::documented::documented;
 
-/// About so many items of each of some identities, then random items of other identities.
-///
-/// ```text
-/// [ identity 1: ≤ per_identity | identity 2: ≤ per_identity | … | negatives ]      exemplars in all
-/// ```
-///
-/// Within an epoch every identity with two items or more comes once, with all its items or `per_identity` of them that come
-/// in turn from epoch to epoch. The sequence of identities is cut into batches, so that one at the edge is shared by two.
-/// Negatives are of identities that the batch has no other item of, those with a single item among them; where these run
-/// out, of any. No item is twice in a batch.
-///
-/// All anchor–positive pairs and the negatives of every anchor are then found within the batch, by the loss and its miner.
-/// FaceNet first passes the batch without gradient to select triplets and trains on these in small parts: `train.chunk` does
-/// both, since a chunk is embedded, the miner sees the whole batch, and the chunk is passed again with its gradient.
-///
-/// # Reference
-/// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "around 40 faces are selected per identity per
-/// mini-batch", "randomly sampled negative faces are added", "a batch size of around 1,800 exemplars". It does not say how
-/// many of them are negatives: here 200.
-///
-/// # Example
-/// ```
-/// use nearkin::sampler::{Draw, Pool, Sampler};
-/// let items: Vec<usize> = (0..40).collect();
-/// let labels: Vec<u32> = (0..40).map(|item| item / 4).collect();
-/// let sampler: Sampler = toml::from_str("[identities]\nexemplars = 11\nper_identity = 4\nnegatives = 3")?;
-/// let batch = Draw::new(&sampler, Pool::new(&items, &labels), 0)?.batch(0);
-/// assert_eq!(batch.len(), 11);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Identities {
-    /// Items of a batch, negatives included.
-    pub exemplars: Count,
-    /// The most items of one identity.
-    pub per_identity: Count,
-    /// Items drawn at random from other identities.
-    pub negatives: usize,
+documented! {
+    /// About so many items of each of some identities, then random items of other identities.
+    ///
+    /// ```text
+    /// [ identity 1: ≤ per_identity | identity 2: ≤ per_identity | … | negatives ]      exemplars in all
+    /// ```
+    ///
+    /// Within an epoch every identity with two items or more comes once, with all its items or `per_identity` of them that come
+    /// in turn from epoch to epoch. The sequence of identities is cut into batches, so that one at the edge is shared by two.
+    /// Negatives are of identities that the batch has no other item of, those with a single item among them; where these run
+    /// out, of any. No item is twice in a batch.
+    ///
+    /// All anchor–positive pairs and the negatives of every anchor are then found within the batch, by the loss and its miner.
+    /// FaceNet first passes the batch without gradient to select triplets and trains on these in small parts: `train.chunk` does
+    /// both, since a chunk is embedded, the miner sees the whole batch, and the chunk is passed again with its gradient.
+    ///
+    /// # Reference
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "around 40 faces are selected per identity per
+    /// mini-batch", "randomly sampled negative faces are added", "a batch size of around 1,800 exemplars". It does not say how
+    /// many of them are negatives: here 200.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::sampler::{Draw, Pool, Sampler};
+    /// let items: Vec<usize> = (0..40).collect();
+    /// let labels: Vec<u32> = (0..40).map(|item| item / 4).collect();
+    /// let sampler: Sampler = toml::from_str("[identities]\nexemplars = 11\nper_identity = 4\nnegatives = 3")?;
+    /// let batch = Draw::new(&sampler, Pool::new(&items, &labels), 0)?.batch(0);
+    /// assert_eq!(batch.len(), 11);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct Identities {
+        /// Items of a batch, negatives included.
+        pub exemplars: Count,
+        /// The most items of one identity.
+        pub per_identity: Count,
+        /// Items drawn at random from other identities.
+        pub negatives: usize,
+    }
 }
 
 impl Default for Identities {

@@ -8,55 +8,58 @@ use std::ops::Range;
 
 use super::mine::Embed;
 use super::{Pool, Purpose, SamplerError, permutation, stream};
+use crate::documented::documented;
 use crate::embed::Embedded;
 use crate::error::Result;
 use crate::search::{Search, Similarity};
 
-/// Triplets of extremes over a subset of the data, found with the weights of the moment every so many steps.
-///
-/// ```text
-/// every n steps:  draw whole classes up to `subset` items and embed them; for each anchor a
-///                 p = argmax ‖f_a − f_p‖,   n = argmin ‖f_a − f_n‖        (semi_hard: of those farther than p)
-/// each batch:     the next T triplets in random order:  [ a₁ … a_T | p₁ … p_T | n₁ … n_T ]
-/// ```
-///
-/// Distances are of unit vectors, ties go to the item drawn first. An item may be in several triplets of a batch. The loss sees
-/// the batch with its labels, so all its triplets, the mined ones among them.
-///
-/// # Reference
-/// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "generate triplets offline every n steps, using the
-/// most recent network checkpoint and computing the argmin and argmax on a subset of the data". It says neither how many steps
-/// nor how large the subset, and notes that the hardest negatives can collapse training early on.
-///
-/// # Example
-/// ```
-/// use nearkin::embed::Embedded;
-/// use nearkin::sampler::{Mine, Pool, Sampler};
-/// let angles = [0.0_f32, 0.5, 0.4, 2.0];
-/// let (items, labels) = ([0, 1, 2, 3], [0, 0, 1, 1]);
-/// let sampler: Sampler = toml::from_str("[offline_triplets]\ntriplets = 4")?;
-/// let mine = Mine::new(&sampler, Pool::new(&items, &labels), 1, 0)?.ok_or("it needs embeddings")?;
-/// let round = mine.round(0..1, &mut |items| {
-///     let numbers = items.iter().flat_map(|&item| [angles[item].cos(), angles[item].sin()]).collect();
-///     Ok(Embedded { items: items.to_vec(), labels: items.iter().map(|&item| labels[item]).collect(), numbers, dim: 2 })
-/// })?;
-/// let batch = &round.batches[0];
-/// let mut triplets: Vec<_> = (0..4).map(|t| (batch[t], batch[t + 4], batch[t + 8])).collect();
-/// triplets.sort_unstable();
-/// assert_eq!(triplets, [(0, 1, 2), (1, 0, 2), (2, 3, 1), (3, 2, 1)]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OfflineTriplets {
-    /// T, the number of triplets in a batch.
-    pub triplets: Count,
-    /// Items that are embedded and compared.
-    pub subset: Count,
-    /// Which negative an anchor gets.
-    pub negatives: Negatives,
-    /// Optimizer steps between looks at the weights.
-    pub every: Count,
+documented! {
+    /// Triplets of extremes over a subset of the data, found with the weights of the moment every so many steps.
+    ///
+    /// ```text
+    /// every n steps:  draw whole classes up to `subset` items and embed them; for each anchor a
+    ///                 p = argmax ‖f_a − f_p‖,   n = argmin ‖f_a − f_n‖        (semi_hard: of those farther than p)
+    /// each batch:     the next T triplets in random order:  [ a₁ … a_T | p₁ … p_T | n₁ … n_T ]
+    /// ```
+    ///
+    /// Distances are of unit vectors, ties go to the item drawn first. An item may be in several triplets of a batch. The loss sees
+    /// the batch with its labels, so all its triplets, the mined ones among them.
+    ///
+    /// # Reference
+    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "generate triplets offline every n steps, using the
+    /// most recent network checkpoint and computing the argmin and argmax on a subset of the data". It says neither how many steps
+    /// nor how large the subset, and notes that the hardest negatives can collapse training early on.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::embed::Embedded;
+    /// use nearkin::sampler::{Mine, Pool, Sampler};
+    /// let angles = [0.0_f32, 0.5, 0.4, 2.0];
+    /// let (items, labels) = ([0, 1, 2, 3], [0, 0, 1, 1]);
+    /// let sampler: Sampler = toml::from_str("[offline_triplets]\ntriplets = 4")?;
+    /// let mine = Mine::new(&sampler, Pool::new(&items, &labels), 1, 0)?.ok_or("it needs embeddings")?;
+    /// let round = mine.round(0..1, &mut |items| {
+    ///     let numbers = items.iter().flat_map(|&item| [angles[item].cos(), angles[item].sin()]).collect();
+    ///     Ok(Embedded { items: items.to_vec(), labels: items.iter().map(|&item| labels[item]).collect(), numbers, dim: 2 })
+    /// })?;
+    /// let batch = &round.batches[0];
+    /// let mut triplets: Vec<_> = (0..4).map(|t| (batch[t], batch[t + 4], batch[t + 8])).collect();
+    /// triplets.sort_unstable();
+    /// assert_eq!(triplets, [(0, 1, 2), (1, 0, 2), (2, 3, 1), (3, 2, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct OfflineTriplets {
+        /// T, the number of triplets in a batch.
+        pub triplets: Count,
+        /// Items that are embedded and compared.
+        pub subset: Count,
+        /// Which negative an anchor gets.
+        pub negatives: Negatives,
+        /// Optimizer steps between looks at the weights.
+        pub every: Count,
+    }
 }
 
 /// Which negative an anchor gets.

@@ -4,25 +4,28 @@ use serde::{Deserialize, Serialize};
 
 use super::turns::turns;
 use super::{Pool, Purpose, SamplerError, Shape, permutation};
+use crate::documented::documented;
 
-/// Batches of P classes and K items of each, class by class.
-///
-/// Within an epoch every class is drawn once before any is drawn twice, and at least once. The items of a class come
-/// in turn: all are drawn before one comes again, except that the last draw of a round is filled up from the
-/// round's beginning where K does not divide the class. An item is twice in one batch only where its class has fewer
-/// than K. Classes with a single item are left out and counted.
-///
-/// With the N-pair loss this is its N × M construction: N classes, M items of each.
-///
-/// # Reference
-/// Hermans, Beyer, Leibe: In Defense of the Triplet Loss for Person Re-Identification, 2017, section 2 (PK batches).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pk {
-    /// P, the number of classes in a batch.
-    pub classes: usize,
-    /// K, the number of items of each class.
-    pub per_class: usize,
+documented! {
+    /// Batches of P classes and K items of each, class by class.
+    ///
+    /// Within an epoch every class is drawn once before any is drawn twice, and at least once. The items of a class come
+    /// in turn: all are drawn before one comes again, except that the last draw of a round is filled up from the
+    /// round's beginning where K does not divide the class. An item is twice in one batch only where its class has fewer
+    /// than K. Classes with a single item are left out and counted.
+    ///
+    /// With the N-pair loss this is its N × M construction: N classes, M items of each.
+    ///
+    /// # Reference
+    /// Hermans, Beyer, Leibe: In Defense of the Triplet Loss for Person Re-Identification, 2017, section 2 (PK batches).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Pk {
+        /// P, the number of classes in a batch.
+        pub classes: usize,
+        /// K, the number of items of each class.
+        pub per_class: usize,
+    }
 }
 
 impl Default for Pk {

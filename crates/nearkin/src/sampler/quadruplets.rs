@@ -6,37 +6,40 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Pool, Purpose, SamplerError, Shape, permutation, stream};
+use crate::documented::documented;
 
-/// M quadruplets of three identities each, role by role.
-///
-/// ```text
-/// [ i₁ … i_M | j₁ … j_M | k₁ … k_M | l₁ … l_M ]     s_i = s_j,  and s_i, s_k, s_l all different
-/// ```
-///
-/// The identities of the anchors come in turn; the anchor is any item of its identity, the positive any other: of another
-/// camera where cameras are known and the identity was seen by several. `k` and `l` are of identities drawn at random, any item
-/// of them. Each quadruplet is drawn by itself, so that an item may be in several of a batch. A loss over the batch sees all
-/// its quadruplets, the drawn ones among them.
-///
-/// # Reference
-/// W. Chen, X. Chen, J. Zhang, K. Huang, Beyond Triplet Loss: A Deep Quadruplet Network for Person Re-identification, CVPR
-/// 2017, the constraints of Eq. 3 and batches of 128; it does not say how quadruplets are drawn.
-///
-/// # Example
-/// ```
-/// use nearkin::sampler::{Draw, Pool, Sampler};
-/// let (items, labels) = ([0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2]);
-/// let pool = Pool { cameras: Some(&[0, 1, 0, 1, 0, 1]), ..Pool::new(&items, &labels) };
-/// let sampler: Sampler = toml::from_str("[quadruplets]\nquadruplets = 1")?;
-/// let [i, j, k, l] = Draw::new(&sampler, pool, 0)?.batch(0)[..] else { unreachable!() };
-/// assert!(labels[i] == labels[j] && labels[k] != labels[i] && labels[l] != labels[i] && labels[l] != labels[k]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quadruplets {
-    /// M, the number of quadruplets in a batch of 4M items.
-    pub quadruplets: Count,
+documented! {
+    /// M quadruplets of three identities each, role by role.
+    ///
+    /// ```text
+    /// [ i₁ … i_M | j₁ … j_M | k₁ … k_M | l₁ … l_M ]     s_i = s_j,  and s_i, s_k, s_l all different
+    /// ```
+    ///
+    /// The identities of the anchors come in turn; the anchor is any item of its identity, the positive any other: of another
+    /// camera where cameras are known and the identity was seen by several. `k` and `l` are of identities drawn at random, any item
+    /// of them. Each quadruplet is drawn by itself, so that an item may be in several of a batch. A loss over the batch sees all
+    /// its quadruplets, the drawn ones among them.
+    ///
+    /// # Reference
+    /// W. Chen, X. Chen, J. Zhang, K. Huang, Beyond Triplet Loss: A Deep Quadruplet Network for Person Re-identification, CVPR
+    /// 2017, the constraints of Eq. 3 and batches of 128; it does not say how quadruplets are drawn.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::sampler::{Draw, Pool, Sampler};
+    /// let (items, labels) = ([0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2]);
+    /// let pool = Pool { cameras: Some(&[0, 1, 0, 1, 0, 1]), ..Pool::new(&items, &labels) };
+    /// let sampler: Sampler = toml::from_str("[quadruplets]\nquadruplets = 1")?;
+    /// let [i, j, k, l] = Draw::new(&sampler, pool, 0)?.batch(0)[..] else { unreachable!() };
+    /// assert!(labels[i] == labels[j] && labels[k] != labels[i] && labels[l] != labels[i] && labels[l] != labels[k]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct Quadruplets {
+        /// M, the number of quadruplets in a batch of 4M items.
+        pub quadruplets: Count,
+    }
 }
 
 impl Default for Quadruplets {

@@ -5,15 +5,18 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 
 use super::{Purpose, SamplerError, Shape, permutation};
+use crate::documented::documented;
 
-/// Batches of items in random order, each item once an epoch, whatever its class.
-///
-/// Where the batch does not divide the data, the last batch of an epoch is filled up from the epoch's beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shuffled {
-    /// The number of items in a batch.
-    pub batch: NonZeroUsize,
+documented! {
+    /// Batches of items in random order, each item once an epoch, whatever its class.
+    ///
+    /// Where the batch does not divide the data, the last batch of an epoch is filled up from the epoch's beginning.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Shuffled {
+        /// The number of items in a batch.
+        pub batch: NonZeroUsize,
+    }
 }
 
 /// The items to draw from.

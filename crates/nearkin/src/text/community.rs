@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::TextError;
-use super::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
+use crate::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
 
 /// What makes a community.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -28,10 +28,9 @@ use std::path::Path;
 use nearkin_encoder::text::{self, SentenceEncoder, Settings};
 use nearkin_kernels::Mat;
 
-use super::error::TextError;
-use super::quantize::{self, Precision, Ranges};
 use super::table::{Damage, RowReader, TextTable};
 use crate::error::{Error, Result};
+use crate::quantize::{self, Precision, QuantizeError, Ranges};
 use crate::vectors::{Element, Numbers, Spool, VectorsError};
 
 /// Texts that are embedded and kept together.
@@ -298,11 +297,7 @@ fn finish(mut spool: Spool, precision: Option<Precision>) -> Result<usize> {
 fn ranges(spool: &mut Spool) -> Result<Ranges> {
     let (rows, dim) = (spool.rows(), spool.dim());
     if rows < 2 {
-        return Err(Error::Text(TextError::TooFew {
-            what: "embeddings to take ranges from",
-            least: 2,
-            found: rows,
-        }));
+        return Err(QuantizeError::TooFew { found: rows }.into());
     }
     let mut ranges = Ranges::none(dim);
     for start in (0..rows).step_by(BLOCK) {

@@ -1,4 +1,4 @@
-//! Why embeddings of text cannot be measured, searched or clustered.
+//! Why embeddings of text cannot be measured or searched.
 
 use crate::evaluate::EvaluateError;
 

@@ -1,14 +1,12 @@
-//! Sentences and their embeddings: tables of text, evaluation, search, mining and clustering.
+//! Sentences and their embeddings: tables of text, evaluation, search and mining.
 //!
 //! Text comes in through a [`TextTable`]. Training is a [`recipe::TextRecipe`] that [`train::TextSetup`] opens and
 //! [`crate::train::train`] runs; [`embed`] makes a file of vectors with the encoder. Everything else holds no network: it works
 //! on embeddings, row-major matrices that any encoder may have made, and on the gold scores, labels or relevant items that
 //! belong to their rows.
 
-pub mod agglomerative;
 pub mod classification;
 pub mod community;
-mod condensed;
 pub mod convert;
 pub mod correlation;
 pub mod embed;
@@ -21,7 +19,6 @@ mod lbfgs;
 pub mod logistic_regression;
 pub mod pairs;
 pub mod paraphrase;
-pub mod quantize;
 pub mod recipe;
 pub mod rerank;
 mod resample;
@@ -34,7 +31,6 @@ pub mod task;
 pub mod tfidf;
 pub mod train;
 pub mod triplets;
-mod unit_rows;
 
 pub use error::TextError;
 pub use nearkin_encoder::text as encoder;

@@ -9,7 +9,7 @@ use nearkin_kernels::Mat;
 use rayon::prelude::*;
 
 use super::error::TextError;
-use super::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
+use crate::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
 
 /// Two items and their cosine similarity.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,6 @@
 use super::checkpoint::{self, write_json};
 use super::{Kept, Run, Task, Trained};
 use crate::error::Result;
-use crate::recipe::Select;
 use nearkin_encoder::weights;
 
 impl<T: Task> Run<'_, T> {
@@ -43,8 +42,8 @@ impl<T: Task> Run<'_, T> {
     }
 
     fn select(&self) -> (&'static str, u64) {
-        match (self.course.train.select, self.progress.best) {
-            (Select::Best, Some(best)) if self.task.is_watched_apart() => ("best", best.step),
+        match self.progress.best {
+            Some(best) if self.chooses() => ("best", best.step),
             _ => ("last", self.progress.step),
         }
     }

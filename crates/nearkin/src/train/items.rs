@@ -1,7 +1,7 @@
 //! The task of labeled items: images or features, measured by retrieval.
 
 use super::task::{Costs, Course, Kept, Task, Trained, Watched};
-use super::{Event, LearnedLoss, Learner, Measured, Setup, gradient};
+use super::{Event, LearnedLoss, Learner, Measured, Setup, gradient, harmonic};
 use crate::card;
 use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
@@ -45,6 +45,14 @@ pub struct Row {
     pub evaluation: Evaluation,
 }
 
+/// A batch of labeled items.
+pub struct ItemBatch {
+    /// The items, labeled by the numbers of the classes that train.
+    pub items: Batch,
+    /// Their embeddings by the old model, `[B, D]`, where the loss compares with it.
+    pub old: Option<Vec<f32>>,
+}
+
 impl Trained for Model {
     fn parameters(&self) -> &Parameters {
         self.embedder.parameters()
@@ -56,7 +64,7 @@ impl Trained for Model {
 }
 
 impl Task for Setup {
-    type Batch = Batch;
+    type Batch = ItemBatch;
     type Model = Model;
     type Report = Report;
 
@@ -110,7 +118,7 @@ impl Task for Setup {
     fn batches(
         &self,
         round: Option<Round>,
-    ) -> Result<impl FnMut(u64) -> Result<Batch> + Send + 'static> {
+    ) -> Result<impl FnMut(u64) -> Result<ItemBatch> + Send + 'static> {
         let mut items: Box<dyn FnMut(u64) -> Vec<usize> + Send> = if let Some(round) = round {
             round.check(self.feed.dataset().len())?;
             Box::new(move |number| round.batch(number).to_vec())
@@ -120,6 +128,7 @@ impl Task for Setup {
         };
         let (feed, augment) = (self.feed.clone(), self.recipe.augment.clone());
         let (seed, classes) = (self.recipe.seed, self.classes.clone());
+        let old = self.old.clone();
         let count = self.training_classes() as u32;
         Ok(move |step| {
             let items = items(step);
@@ -132,16 +141,21 @@ impl Task for Setup {
             for label in &mut batch.labels {
                 *label = classes[*label as usize] + changes.turn(*label) * count;
             }
-            Ok(batch)
+            let old = old.as_ref().map(|old| old.embed(&batch.items));
+            Ok(ItemBatch {
+                old: old.transpose()?,
+                items: batch,
+            })
         })
     }
 
     fn gradient(
         &self,
         learner: &mut Learner<Model>,
-        batch: &Batch,
+        batch: &ItemBatch,
         number: u64,
     ) -> Result<Measured> {
+        let ItemBatch { items: batch, old } = batch;
         let count = batch.items.len();
         let chunk = self.recipe.train.chunk.map_or(count, NonZeroUsize::get);
         let chunk = chunk.min(count).max(1);
@@ -156,12 +170,18 @@ impl Task for Setup {
             Ok(model.embedder.forward(&input, mode)?)
         };
         gradient(learner, &parts, &forward, &|learner, embeddings| {
+            let loss = &mut learner.losses[0];
+            if let Some(old) = old {
+                let both = (old.as_slice(), embeddings);
+                let outcome = harmonic::value_and_grad(loss, both, &batch.labels, number)?;
+                return Ok((0, outcome));
+            }
             let targets = Targets::Labels(&batch.labels);
             let batch = nearkin_losses::Batch {
                 embeddings,
                 targets,
             };
-            Ok((0, learner.losses[0].value_and_grad(batch, number)?))
+            Ok((0, loss.value_and_grad(batch, number)?))
         })
     }
 

@@ -4,6 +4,7 @@ mod budget;
 pub mod checkpoint;
 mod finish;
 mod gradient;
+mod harmonic;
 mod items;
 mod journal;
 mod learner;
@@ -13,17 +14,18 @@ mod task;
 
 pub use budget::plan_steps;
 pub use gradient::{Measured, gradient};
-pub use items::{Report, Row, measure};
+pub use items::{ItemBatch, Report, Row, measure};
 pub use journal::{EvaluationRecord, StepRecord};
 pub use learner::Learner;
 pub use loss::LearnedLoss;
 pub use setup::Setup;
-pub(crate) use setup::{check_parts, check_rates, check_turned, draw};
+pub(crate) use setup::{check_noise, check_parts, check_rates, check_turned, draw};
 pub use task::{Costs, Course, Kept, Task, Trained, Watched};
 
 use crate::error::{Error, Result};
 use crate::optimize::{self, Gradients, Optimize};
 use crate::prefetch::Prefetch;
+use crate::recipe::Select;
 use crate::sampler::Round;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
@@ -358,18 +360,31 @@ impl<'a, T: Task> Run<'a, T> {
         self.averages.as_ref().unwrap_or(&self.learner.model)
     }
 
+    /// Whether the best evaluation decides which weights are kept.
+    fn chooses(&self) -> bool {
+        self.course.train.select == Select::Best && self.task.is_watched_apart()
+    }
+
     /// Measures what is held out and keeps the model if it is the best so far.
     fn evaluate(&mut self) -> Result<()> {
         let Some(watched) = self.task.watch(self.kept(), &self.learner.losses)? else {
             return Ok(());
         };
         let score = watched.chooses;
-        let best = self.progress.best.is_none_or(|best| score > best.score);
-        if best {
+        let better = self.progress.best.is_none_or(|best| score > best.score);
+        let chooses = self.chooses();
+        if self.progress.best.is_none() && self.course.train.select == Select::Best && !chooses {
+            (self.control.observer)(Event::Warning(
+                "nothing validates, and weights are not chosen by what tests: the last ones are kept; for train.select = \"best\" set classes apart in data.split (validation)".to_owned(),
+            ));
+        }
+        if better {
             let step = self.progress.step;
             self.progress.best = Some(Best { step, score });
             self.progress.without_better = 0;
-            checkpoint::save_best(&self.folder, step, self.kept(), &self.learner)?;
+            if chooses {
+                checkpoint::save_best(&self.folder, step, self.kept(), &self.learner)?;
+            }
         } else {
             self.progress.without_better += 1;
         }
@@ -377,7 +392,7 @@ impl<'a, T: Task> Run<'a, T> {
             step: self.progress.step,
             part: watched.part,
             scores: watched.scores,
-            best,
+            best: better && chooses,
         };
         self.journal.write(&record)?;
         (self.control.observer)(Event::Evaluated(&record));

@@ -1,12 +1,14 @@
 //! From a recipe to what runs: data, split, input, model.
 
 use super::Learner;
+use super::harmonic::Old;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::feed::{Feed, feature_input};
 use crate::recipe::{Recipe, Train};
 use crate::sampler::{Draw, Mine, Pool, Sampler};
 use crate::split::Parts;
+use nearkin_encoder::ImageInput;
 use nearkin_encoder::image::Augment;
 use nearkin_encoder::model::Input;
 use nearkin_encoder::{Model, Parameters};
@@ -23,6 +25,8 @@ pub struct Setup {
     pub parts: Parts,
     /// Number of each class of the data among the training classes; `u32::MAX` for one that trains nothing.
     pub(super) classes: Vec<u32>,
+    /// The model that the new one's embeddings are compared with, where the loss does that.
+    pub(super) old: Option<Old>,
 }
 
 impl Setup {
@@ -32,7 +36,11 @@ impl Setup {
     /// Whatever does not fit, before any training.
     pub fn new(recipe: Recipe) -> Result<Self> {
         let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
-        let parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let mut parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        parts.train = recipe
+            .data
+            .limit
+            .apply(parts.train, &dataset.labels, recipe.seed)?;
         let input = match dataset.is_features() {
             Some(_) => Input::Features(feature_input(&dataset, &parts.train)),
             None => Input::Image(recipe.input.clone()),
@@ -41,13 +49,16 @@ impl Setup {
         let feed = Feed::new(dataset, input, recipe.data.damaged.exact())?
             .with_cache(recipe.data.cache_mib);
         let classes = training_classes(&feed.dataset().labels, &parts.train);
+        let old = Old::open(&recipe, &feed)?;
         let setup = Self {
             recipe,
             feed,
             parts,
             classes,
+            old,
         };
         check_parts(&setup.parts, &setup.feed.dataset().labels)?;
+        check_noise(&setup.recipe.augment, &setup.recipe.input)?;
         if setup.mine()?.is_none() {
             setup.draw()?;
         }
@@ -190,6 +201,20 @@ pub fn check_rates(train: &Train, parameters: &Parameters) -> Result<()> {
             }
             .into());
         }
+    }
+    Ok(())
+}
+
+/// Noise on the places that faces are aligned to does nothing where no face is aligned.
+pub(crate) fn check_noise(augment: &Augment, input: &ImageInput) -> Result<()> {
+    let noise = augment.landmark_noise;
+    if noise > 0.0 && input.align.is_none() {
+        return Err(nearkin_encoder::Error::Setting {
+            key: "augment.landmark_noise".into(),
+            expected: "input.align beside it: it moves the places that faces are aligned to".into(),
+            found: format!("{noise} without"),
+        }
+        .into());
     }
     Ok(())
 }

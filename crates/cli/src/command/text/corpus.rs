@@ -13,6 +13,20 @@ pub struct Corpus {
     pub names: Vec<String>,
     pub numbers: Vec<f32>,
     pub dim: usize,
+    /// Their classes, where they have some.
+    pub classes: Option<Vec<String>>,
+}
+
+impl From<Vectors> for Corpus {
+    fn from(vectors: Vectors) -> Self {
+        let numbered = || (0..vectors.rows).map(|row| row.to_string()).collect();
+        Self {
+            names: vectors.ids.unwrap_or_else(numbered),
+            numbers: vectors.data,
+            dim: vectors.dim,
+            classes: vectors.labels,
+        }
+    }
 }
 
 impl Corpus {
@@ -23,19 +37,7 @@ impl Corpus {
         subject: Option<&TextSubject>,
     ) -> Result<Self, Failure> {
         if holds_vectors(table)? {
-            let Vectors {
-                rows,
-                dim,
-                data: numbers,
-                ids,
-                ..
-            } = vectors::read(&table.path)?;
-            let names = ids.unwrap_or_else(|| (0..rows).map(|row| row.to_string()).collect());
-            return Ok(Self {
-                names,
-                numbers,
-                dim,
-            });
+            return Ok(vectors::read(&table.path)?.into());
         }
         let subject = subject.ok_or_else(|| {
             let path = table.path.display();
@@ -60,6 +62,7 @@ impl Corpus {
             names,
             numbers,
             dim,
+            classes: None,
         })
     }
 

@@ -4,8 +4,9 @@ pub mod convert;
 mod corpus;
 pub mod embed;
 pub mod evaluate;
-pub mod mine;
 pub mod search;
+
+pub use corpus::Corpus;
 
 use crate::arguments::{TextInput, TextVectors};
 use crate::failure::Failure;
@@ -165,7 +166,7 @@ impl TextInput {
 }
 
 /// The texts of a file of lines or of a table's column of texts.
-fn whole_column(path: &Path) -> Result<Vec<String>, Failure> {
+pub fn whole_column(path: &Path) -> Result<Vec<String>, Failure> {
     let input = TextInput {
         column: None,
         id: None,

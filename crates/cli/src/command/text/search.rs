@@ -138,6 +138,7 @@ fn query(arguments: &Search, subject: &TextSubject) -> Result<Corpus, Failure> {
         names,
         numbers,
         dim,
+        classes: None,
     })
 }
 

@@ -30,6 +30,11 @@ impl Cuhk01 {
     }
 }
 
+/// Whether an image is called as all of the set are.
+pub(super) fn is_called_so(file: &str) -> bool {
+    last_parts(file).is_some_and(|[name]| parse(stem(name)).is_some())
+}
+
 /// `0005003`: person, image.
 fn parse(stem: &str) -> Option<Described> {
     if stem.len() != 7 || !is_number(stem) {

@@ -73,6 +73,16 @@ impl Cuhk03 {
     }
 }
 
+/// Whether an image is in a folder of the set and called as those there are.
+pub(super) fn is_called_so(file: &str) -> bool {
+    let described = last_parts(file).and_then(|[folder, name]| match folder {
+        "images_detected" | "images_labeled" => by_pair(stem(name)),
+        "train" | "val" | "test" => by_part(folder, stem(name), Part::Train),
+        _ => None,
+    });
+    described.is_some()
+}
+
 /// `1_005_2_07`: pair, person, view, image.
 fn by_pair(stem: &str) -> Option<Described> {
     let fields: Vec<&str> = stem.split('_').collect();

@@ -64,7 +64,7 @@ impl Lfw {
 }
 
 /// The person that an image shows, if the image is called so.
-fn person(file: &str) -> Option<&str> {
+pub(super) fn person(file: &str) -> Option<&str> {
     let [person, name] = last_parts(file)?;
     let number = stem(name).strip_prefix(person)?.strip_prefix('_')?;
     is_number(number).then_some(person)

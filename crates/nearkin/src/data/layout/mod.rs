@@ -10,6 +10,7 @@ mod cuhk03;
 mod lfw;
 mod market1501;
 mod omniglot;
+mod recognized;
 mod sop;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use cuhk03::{Boxes, Cuhk03};
 pub use lfw::Lfw;
 pub use market1501::Market1501;
 pub use omniglot::Omniglot;
+pub(crate) use recognized::recognized;
 pub use sop::Sop;
 pub use viper::Viper;
 

@@ -3,8 +3,8 @@
 use nearkin_kernels::Mat;
 use serde::{Deserialize, Serialize};
 
+use super::ClusterError;
 use super::condensed::Condensed;
-use super::error::TextError;
 
 /// The distance of two items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,31 +77,21 @@ impl Agglomerative {
     /// There is no item, a number is not finite, or Ward's linkage is asked for with another distance than Euclidean.
     ///
     /// ```
-    /// use nearkin::{Mat, text::agglomerative::{Agglomerative, Distance, Linkage}};
+    /// use nearkin::{Mat, cluster::{Agglomerative, Distance, Linkage}};
     /// let points = [0.0, 0.5, 10.0, 11.0];
     /// let clustering = Agglomerative { distance: Distance::Euclidean, linkage: Linkage::Average };
     /// let dendrogram = clustering.cluster(Mat::new(&points, 4, 1))?;
     /// assert_eq!(dendrogram.merges.iter().map(|m| m.distance).collect::<Vec<_>>(), [0.5, 1.0, 10.25]);
     /// assert_eq!(dendrogram.clusters(2), [0, 0, 1, 1]);
     /// assert_eq!(dendrogram.within(0.7), [0, 0, 1, 2]);
-    /// # Ok::<(), nearkin::text::TextError>(())
+    /// # Ok::<(), nearkin::cluster::ClusterError>(())
     /// ```
-    pub fn cluster(&self, embeddings: Mat) -> Result<Dendrogram, TextError> {
+    pub fn cluster(&self, embeddings: Mat) -> Result<Dendrogram, ClusterError> {
         if self.linkage == Linkage::Ward && self.distance != Distance::Euclidean {
-            return Err(TextError::Setting {
-                setting: "linkage",
-                reason:
-                    "ward is defined by squared Euclidean distances: set distance = \"euclidean\", \
-                         or another linkage"
-                        .to_owned(),
-            });
+            return Err(ClusterError::Ward);
         }
         if embeddings.rows == 0 {
-            return Err(TextError::TooFew {
-                what: "items to cluster",
-                least: 1,
-                found: 0,
-            });
+            return Err(ClusterError::Nothing);
         }
         let distances = match self.distance {
             Distance::Cosine => Condensed::cosine(embeddings)?,

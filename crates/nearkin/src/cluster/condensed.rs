@@ -3,9 +3,8 @@
 use nearkin_kernels::{Beta, Mat, MatMut, gemm_sequential};
 use rayon::prelude::*;
 
-use super::error::TextError;
-use super::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
-use crate::evaluate::check_finite;
+use crate::evaluate::{EvaluateError, check_finite};
+use crate::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
 
 /// The upper triangle of a symmetric matrix, row after row: `N (N − 1) / 2` numbers.
 pub(super) struct Condensed {
@@ -15,7 +14,7 @@ pub(super) struct Condensed {
 
 impl Condensed {
     /// `1 − cos`, at least 0.
-    pub fn cosine(embeddings: Mat) -> Result<Self, TextError> {
+    pub fn cosine(embeddings: Mat) -> Result<Self, EvaluateError> {
         let rows = UnitRows::new(embeddings)?;
         Ok(Self::fill(rows.count, |block, columns, products| {
             rows.cosines(block, &rows, columns, products);
@@ -26,7 +25,7 @@ impl Condensed {
     }
 
     /// `‖x − y‖`.
-    pub fn euclidean(embeddings: Mat) -> Result<Self, TextError> {
+    pub fn euclidean(embeddings: Mat) -> Result<Self, EvaluateError> {
         /// Below this share of `‖x‖² + ‖y‖²`, what the product leaves of a squared distance is largely rounding.
         const CANCELED: f32 = 1e-3;
         check_finite(embeddings)?;

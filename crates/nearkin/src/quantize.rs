@@ -6,13 +6,43 @@
 //! ubinary = the bits x > 0, eight a byte, the first the highest      binary = ubinary − 128
 //! ```
 //!
-//! These are the bytes that sentence-transformers' `quantize_embeddings` gives, which other programs read.
+//! These are the bytes that sentence-transformers' `quantize_embeddings` gives, which other programs read. [`restore`] takes
+//! bytes back to the middle of their levels, at most half a step from where they came.
 
 use nearkin_kernels::Mat;
 use serde::{Deserialize, Serialize};
 
-use super::error::{TextError, check_count};
-use crate::evaluate::check_finite;
+use crate::evaluate::{EvaluateError, check_finite};
+
+/// Why embeddings cannot be made smaller.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QuantizeError {
+    /// A number is not finite.
+    #[error(transparent)]
+    Embeddings(#[from] EvaluateError),
+    /// One embedding has no range.
+    #[error("embeddings to take ranges from: at least 2 needed, {found} given")]
+    TooFew {
+        /// What there is.
+        found: usize,
+    },
+    /// Ranges are of other embeddings.
+    #[error("the ranges are of {ranges} dimensions, the embeddings of {found}")]
+    Width {
+        /// Dimensions of the ranges.
+        ranges: usize,
+        /// Dimensions of the embeddings.
+        found: usize,
+    },
+    /// Bytes that are no whole rows.
+    #[error("{bytes} bytes are no rows of {dim} dimensions")]
+    Bytes {
+        /// Bytes.
+        bytes: usize,
+        /// Dimensions of the ranges.
+        dim: usize,
+    },
+}
 
 /// How small embeddings are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,13 +75,10 @@ impl Ranges {
     ///
     /// # Errors
     /// There are fewer than two rows, which have no range, or a number is not finite.
-    pub fn of(embeddings: Mat) -> Result<Self, TextError> {
+    pub fn of(embeddings: Mat) -> Result<Self, QuantizeError> {
         if embeddings.rows < 2 {
-            return Err(TextError::TooFew {
-                what: "embeddings to take ranges from",
-                least: 2,
-                found: embeddings.rows,
-            });
+            let found = embeddings.rows;
+            return Err(QuantizeError::TooFew { found });
         }
         let mut ranges = Self::none(embeddings.cols);
         ranges.widen(embeddings)?;
@@ -70,13 +97,8 @@ impl Ranges {
     ///
     /// # Errors
     /// The width is another, or a number is not finite.
-    pub fn widen(&mut self, embeddings: Mat) -> Result<(), TextError> {
-        check_count(
-            "lowest values",
-            "dimension",
-            embeddings.cols,
-            self.low.len(),
-        )?;
+    pub fn widen(&mut self, embeddings: Mat) -> Result<(), QuantizeError> {
+        self.check(embeddings.cols)?;
         check_finite(embeddings)?;
         for row in embeddings.data.chunks_exact(embeddings.cols.max(1)) {
             for ((low, high), &x) in self.low.iter_mut().zip(&mut self.high).zip(row) {
@@ -85,6 +107,24 @@ impl Ranges {
             }
         }
         Ok(())
+    }
+
+    /// Whether the ranges are of so many dimensions.
+    fn check(&self, found: usize) -> Result<(), QuantizeError> {
+        let ends = [self.low.len(), self.high.len()];
+        match ends.into_iter().find(|&ranges| ranges != found) {
+            Some(ranges) => Err(QuantizeError::Width { ranges, found }),
+            None => Ok(()),
+        }
+    }
+
+    /// The width of a level of each dimension; 1 where all its values are one.
+    fn steps(&self) -> Vec<f32> {
+        let step = |(low, high): (&f32, &f32)| match (high - low) / 255.0 {
+            0.0 => 1.0,
+            step => step,
+        };
+        self.low.iter().zip(&self.high).map(step).collect()
     }
 }
 
@@ -98,32 +138,17 @@ impl Ranges {
 /// The ranges are of another width, or a number is not finite.
 ///
 /// ```
-/// use nearkin::{Mat, text::quantize::{Ranges, int8, uint8}};
+/// use nearkin::{Mat, quantize::{Ranges, int8, uint8}};
 /// let embeddings = Mat::new(&[0.0, 1.0, 2.0, 1.0, 1.0, 1.0], 3, 2);
 /// let ranges = Ranges::of(embeddings)?;
 /// assert_eq!(uint8(embeddings, &ranges)?, [0, 0, 254, 0, 127, 0]);
 /// assert_eq!(int8(embeddings, &ranges)?, [-128, -128, 126, -128, -1, -128]);
-/// # Ok::<(), nearkin::text::TextError>(())
+/// # Ok::<(), nearkin::quantize::QuantizeError>(())
 /// ```
-pub fn uint8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<u8>, TextError> {
-    check_count(
-        "lowest values",
-        "dimension",
-        embeddings.cols,
-        ranges.low.len(),
-    )?;
-    check_count(
-        "highest values",
-        "dimension",
-        embeddings.cols,
-        ranges.high.len(),
-    )?;
+pub fn uint8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<u8>, QuantizeError> {
+    ranges.check(embeddings.cols)?;
     check_finite(embeddings)?;
-    let step = |(low, high): (&f32, &f32)| match (high - low) / 255.0 {
-        0.0 => 1.0,
-        step => step,
-    };
-    let steps: Vec<f32> = ranges.low.iter().zip(&ranges.high).map(step).collect();
+    let steps = ranges.steps();
     let rows = embeddings.data.chunks_exact(embeddings.cols.max(1));
     let bytes = rows.flat_map(|row| {
         let levels = row.iter().zip(&ranges.low).zip(&steps);
@@ -136,9 +161,46 @@ pub fn uint8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<u8>, TextError> {
 ///
 /// # Errors
 /// As [`uint8`].
-pub fn int8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<i8>, TextError> {
+pub fn int8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<i8>, QuantizeError> {
     let bytes = uint8(embeddings, ranges)?;
     Ok(bytes.into_iter().map(less_128).collect())
+}
+
+/// The numbers that bytes of [`uint8`] stand for: the middles of their levels.
+///
+/// ```text
+/// x = low + (uint8 + 1/2) · step, at most high
+/// ```
+///
+/// # Shapes
+/// - `bytes`: `[N, D]`, `ranges`: `D`; result: `[N, D]`
+///
+/// # Errors
+/// The bytes are no rows of as many dimensions as the ranges.
+///
+/// ```
+/// use nearkin::quantize::{Ranges, restore};
+/// let ranges = Ranges { low: vec![0.0, 3.0], high: vec![255.0, 3.0] };
+/// assert_eq!(restore(&[0, 0, 7, 0], &ranges)?, [0.5, 3.0, 7.5, 3.0]);
+/// # Ok::<(), nearkin::quantize::QuantizeError>(())
+/// ```
+pub fn restore(bytes: &[u8], ranges: &Ranges) -> Result<Vec<f32>, QuantizeError> {
+    let dim = ranges.low.len();
+    ranges.check(dim)?;
+    if dim == 0 || !bytes.len().is_multiple_of(dim) {
+        let bytes = bytes.len();
+        return Err(QuantizeError::Bytes { bytes, dim });
+    }
+    let steps = ranges.steps();
+    let rows = bytes.chunks_exact(dim);
+    let numbers = rows.flat_map(|row| {
+        let levels = row
+            .iter()
+            .zip(&steps)
+            .zip(ranges.low.iter().zip(&ranges.high));
+        levels.map(|((&byte, step), (low, high))| (low + (f32::from(byte) + 0.5) * step).min(*high))
+    });
+    Ok(numbers.collect())
 }
 
 /// One bit a number: whether it is above 0. The last byte of a row is filled up with zeros.
@@ -150,13 +212,13 @@ pub fn int8(embeddings: Mat, ranges: &Ranges) -> Result<Vec<i8>, TextError> {
 /// A number is not finite.
 ///
 /// ```
-/// use nearkin::{Mat, text::quantize::{binary, ubinary}};
+/// use nearkin::{Mat, quantize::{binary, ubinary}};
 /// let row = [0.1, -0.2, 0.3, 0.0, 0.5, -0.6, 0.7, -0.8, 0.9];
 /// assert_eq!(ubinary(Mat::new(&row, 1, 9))?, [0b1010_1010, 0b1000_0000]);
 /// assert_eq!(binary(Mat::new(&row, 1, 9))?, [42, 0]);
-/// # Ok::<(), nearkin::text::TextError>(())
+/// # Ok::<(), nearkin::quantize::QuantizeError>(())
 /// ```
-pub fn ubinary(embeddings: Mat) -> Result<Vec<u8>, TextError> {
+pub fn ubinary(embeddings: Mat) -> Result<Vec<u8>, QuantizeError> {
     check_finite(embeddings)?;
     let rows = embeddings.data.chunks_exact(embeddings.cols.max(1));
     let byte = |numbers: &[f32]| {
@@ -170,7 +232,7 @@ pub fn ubinary(embeddings: Mat) -> Result<Vec<u8>, TextError> {
 ///
 /// # Errors
 /// As [`ubinary`].
-pub fn binary(embeddings: Mat) -> Result<Vec<i8>, TextError> {
+pub fn binary(embeddings: Mat) -> Result<Vec<i8>, QuantizeError> {
     let bytes = ubinary(embeddings)?;
     Ok(bytes.into_iter().map(less_128).collect())
 }
@@ -218,6 +280,22 @@ mod tests {
         let row = [-7.0, 2.0, 300.0, 5.5, 4.9, 3.0];
         let bytes = uint8(Mat::new(&row, 3, 2), &ranges).unwrap();
         assert_eq!(bytes, [0, 0, 255, 2, 4, 0]);
+    }
+
+    #[test]
+    fn what_is_restored_is_at_most_half_a_step_off() {
+        let data: Vec<f32> = (0..300)
+            .map(|i| (i * i % 211) as f32 / 90.0 - 1.0)
+            .collect();
+        let embeddings = Mat::new(&data, 60, 5);
+        let ranges = Ranges::of(embeddings).unwrap();
+        let restored = restore(&uint8(embeddings, &ranges).unwrap(), &ranges).unwrap();
+        for (at, (x, found)) in data.iter().zip(&restored).enumerate() {
+            let step = (ranges.high[at % 5] - ranges.low[at % 5]) / 255.0;
+            assert!((x - found).abs() <= 0.501 * step, "{x} {found}");
+        }
+        assert_ne!(data, restored);
+        assert!(restore(&[1, 2, 3], &ranges).is_err());
     }
 
     #[test]

@@ -4,23 +4,22 @@ use std::ops::Range;
 
 use nearkin_kernels::{Beta, Mat, MatMut, gemm_sequential, normalize_rows};
 
-use super::error::TextError;
-use crate::evaluate::check_finite;
+use crate::evaluate::{EvaluateError, check_finite};
 
 /// Rows of a block: enough for an efficient product.
-pub(super) const ROWS: usize = 64;
+pub(crate) const ROWS: usize = 64;
 /// Columns of a block, which then stays in the cache.
-pub(super) const COLUMNS: usize = 1024;
+pub(crate) const COLUMNS: usize = 1024;
 
 /// Rows of length one; a zero row stays zero and is like nothing.
-pub(super) struct UnitRows {
+pub(crate) struct UnitRows {
     data: Vec<f32>,
     pub count: usize,
     dim: usize,
 }
 
 impl UnitRows {
-    pub fn new(embeddings: Mat) -> Result<Self, TextError> {
+    pub fn new(embeddings: Mat) -> Result<Self, EvaluateError> {
         check_finite(embeddings)?;
         let mut data = embeddings.data.to_vec();
         normalize_rows(
@@ -73,7 +72,7 @@ impl UnitRows {
 }
 
 /// Pieces of `range` of at most `length`.
-pub(super) fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn pieces(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range
         .step_by(length)

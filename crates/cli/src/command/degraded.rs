@@ -1,0 +1,95 @@
+//! `nearkin evaluate --degrade`
+
+use super::evaluate::{Data, measure};
+use super::subject::{Subject, left_out};
+use super::verification::{self, Asked};
+use crate::arguments::{Evaluate, Protocol};
+use crate::failure::Failure;
+use crate::progress::activity;
+use crate::{output, table};
+use nearkin::evaluate::{Evaluation, Verification};
+use nearkin::feed::Feed;
+use nearkin::image::Degradation;
+use serde::Serialize;
+
+/// Measures a model on images as they are, and after each loss.
+pub fn run(
+    arguments: &Evaluate,
+    subject: &Subject,
+    data: &Data,
+    json: bool,
+) -> Result<(), Failure> {
+    if data.feed.dataset().is_features().is_some() {
+        return Err(Failure::usage(
+            "--degrade is for images, these are features",
+        ));
+    }
+    let table = Table {
+        losses: (arguments.items.degrade.iter())
+            .flat_map(|losses| losses.0.iter().copied())
+            .collect(),
+        data,
+        json,
+    };
+    if arguments.protocol == Some(Protocol::Verification) {
+        let asked = Asked::read(arguments, &data.feed)?;
+        let options = verification::options(arguments);
+        let one = |feed: &Feed| {
+            let paired = asked.paired(&subject.embed(feed, &asked.items)?)?;
+            verification::measure(&paired, &options)
+        };
+        return table.of(one, |rows: &[(&str, &Verification)]| {
+            verification::show(rows)
+        });
+    }
+    let one = |feed: &Feed| {
+        let embedded = subject.embed(feed, &data.indices)?;
+        let bar = activity("measuring");
+        let found = measure(&embedded);
+        bar.finish_and_clear();
+        found
+    };
+    table.of(one, |rows: &[(&str, &Evaluation)]| {
+        output::line(table::evaluations(rows))
+    })
+}
+
+/// A row for the images as they are, and one for each loss.
+struct Table<'a> {
+    losses: Vec<Degradation>,
+    data: &'a Data,
+    json: bool,
+}
+
+impl Table<'_> {
+    fn of<T: Serialize>(
+        &self,
+        measure: impl Fn(&Feed) -> Result<T, Failure>,
+        show: impl Fn(&[(&str, &T)]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Data { feed, what, .. } = self.data;
+        let mut rows = vec![("as they are".to_owned(), measure(feed)?)];
+        for &loss in &self.losses {
+            rows.push((loss.to_string(), measure(&feed.degraded(loss))?));
+        }
+        let damaged = feed.damaged();
+        if self.json {
+            let row = |(images, found): &(String, T)| {
+                Ok(serde_json::json!({ "images": images, "model": serde_json::to_value(found)? }))
+            };
+            let rows: Vec<_> = rows.iter().map(row).collect::<Result<_, Failure>>()?;
+            return output::json(&serde_json::json!({
+                "data": what, "rows": rows, "damaged": damaged
+            }));
+        }
+        output::line(format_args!(
+            "{what}, images that lost something before they are made to fit, in percent:"
+        ))?;
+        let rows: Vec<(&str, &T)> = rows
+            .iter()
+            .map(|(images, t)| (images.as_str(), t))
+            .collect();
+        show(&rows)?;
+        left_out(&damaged).map_or(Ok(()), output::line)
+    }
+}
