@@ -16,6 +16,19 @@ fn json(said: &Said) -> Value {
 }
 
 #[test]
+fn a_batch_is_of_classes_with_pairs_also_where_most_have_one_item() {
+    let place = Workplace::new();
+    place.images("photos", 40, 1);
+    place.images("photos", 16, 3);
+    let recipe = place.run(&["init", "photos"]).succeeds().stdout.clone();
+    let classes = recipe
+        .lines()
+        .find_map(|line| line.strip_prefix("classes = "));
+    let classes: usize = classes.unwrap().parse().unwrap();
+    assert!((6..=12).contains(&classes), "{recipe}");
+}
+
+#[test]
 fn from_images_to_a_recipe_a_model_vectors_and_neighbors() {
     let place = Workplace::new();
     place.images("photos", 12, 4);

@@ -176,6 +176,23 @@ fn a_recipe_goes_on_from_the_model_of_another() {
     let again = std::fs::read(place.path("runs/second/model/model.safetensors")).unwrap();
     assert!(whole == again, "the resumed chain has other weights");
 
+    // A last stage that could not begin is mended, and the first one is not trained again.
+    let lost = [
+        "--set",
+        "data.0.table.path=nowhere.tsv",
+        "--out",
+        "runs/mended",
+    ];
+    let mended = ["--out", "runs/mended"];
+    place
+        .run(&[&command[..], &lost].concat())
+        .fails(1, &["nowhere.tsv"]);
+    let first = place.read("runs/mended/after/metrics.jsonl");
+    place.run(&[&command[..], &mended].concat()).succeeds();
+    assert_eq!(place.read("runs/mended/after/metrics.jsonl"), first);
+    let mended = std::fs::read(place.path("runs/mended/model/model.safetensors")).unwrap();
+    assert!(whole == mended, "the mended chain has other weights");
+
     let seeds = [&command[..], &["--seeds", "2", "--out", "runs/seeds"]].concat();
     assert!(place.run(&seeds).succeeds().stdout.contains("same animals"));
     assert!(place.path("runs/seeds/seed-1/after/model").exists());

@@ -133,7 +133,9 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     };
     // A name with a line break must not end the comment.
     let heading = facts.to_string().replace(['\n', '\r'], " ");
-    let (classes, per_class) = batch(&facts, train_classes.saturating_sub(facts.singletons));
+    // Classes of one item are as many among those that train as among all.
+    let with_pairs = facts.classes.saturating_sub(facts.singletons);
+    let (classes, per_class) = batch(&facts, train_classes * with_pairs / facts.classes.max(1));
     Ok(format!(
         "# {heading}\n# Written by `nearkin init`; every key is explained by `nearkin recipe show`.\n\nseed = 0\n\n\
          {source}\n{split}\n\

@@ -241,18 +241,19 @@ fn fresh(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
         return Err(Failure::usage("expected a recipe or data"));
     };
     let stages = stages::placed(stages::documents(path, &arguments.set)?, folder)?;
+    let Some((last, earlier)) = stages.split_last() else {
+        return Ok(stages);
+    };
     // A run that failed before its first checkpoint is nothing to keep.
-    for Stage {
-        folder: of_stage, ..
-    } in &stages
-    {
-        if checkpoint::newest(of_stage)?.is_some() || of_stage.join("model").exists() {
-            return Err(Failure::usage(format!(
-                "{}: a run is there already; go on with `nearkin train --resume --out {}`, or name another with --out",
-                of_stage.display(),
-                folder.display()
-            )));
-        }
+    if checkpoint::newest(&last.folder)?.is_some() || last.folder.join("model").exists() {
+        return Err(Failure::usage(format!(
+            "{0}: a run is there already; go on with `nearkin train --resume --out {0}`, or name another with --out",
+            folder.display()
+        )));
+    }
+    // What an earlier stage has learned stays, so that a last one that did not begin can be mended.
+    for stage in earlier {
+        super::seeds::check_same(&stage.document, &stage.folder)?;
     }
     if stages.len() > 1 {
         if arguments.budget.is_some() {

@@ -7,7 +7,8 @@ use crate::evaluate::ReidOptions;
 use crate::feed::Changes;
 use crate::sampler::Round;
 use crate::train::{
-    Costs, Course, Event, Kept, LearnedLoss, Learner, Measured, Task, Trained, Watched, gradient,
+    Costs, Course, Event, Kept, LearnedLoss, Learner, Measured, Task, Trained, Watched, begun,
+    gradient,
 };
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, PairModel};
@@ -165,12 +166,13 @@ impl Task for PairSetup {
         let probes = Probes::reported(self.feed.dataset(), items);
         let options = ReidOptions::default();
         let mut rows = Vec::new();
-        for name in ["raw pixels", "untrained network", "trained model"] {
+        let begun = begun(self.recipe.pretrained.as_ref());
+        for name in ["raw pixels", begun, "trained model"] {
             observer(Event::Measuring(name));
             let of = |model: &PairModel| measure_probes(model, &self.feed, &probes, &options);
             let found = match name {
-                "untrained network" => of(&self.model()?)?,
                 "trained model" => of(kept.model)?,
+                name if name == begun => of(&self.model()?)?,
                 _ => measure_pixels(&self.feed, &probes, &options)?,
             };
             rows.push(PairRow { name, found });

@@ -7,6 +7,7 @@ use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
 use crate::feed::{Batch, Changes, TURNS};
+use crate::recipe::Pretrained;
 use crate::sampler::Round;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, Model};
@@ -60,6 +61,14 @@ impl Trained for Model {
 
     fn save(&self, folder: &Path) -> Result<()> {
         Ok(Self::save(self, folder)?)
+    }
+}
+
+/// What a report calls the network that training began with.
+pub(crate) fn begun(pretrained: Option<&Pretrained>) -> &'static str {
+    match pretrained {
+        Some(_) => "before training",
+        None => "untrained network",
     }
 }
 
@@ -228,11 +237,12 @@ impl Task for Setup {
             "raw pixels"
         };
         let mut rows = Vec::new();
-        for name in [raw, "untrained network", "trained model"] {
+        let begun = begun(self.recipe.pretrained.as_ref());
+        for name in [raw, begun, "trained model"] {
             observer(Event::Measuring(name));
             let evaluation = match name {
-                "untrained network" => measure(self, &self.model()?, items, &options)?,
                 "trained model" => measure(self, kept.model, items, &options)?,
+                name if name == begun => measure(self, &self.model()?, items, &options)?,
                 _ => measure_raw(self, items, &options)?,
             };
             rows.push(Row { name, evaluation });

@@ -14,6 +14,7 @@ mod task;
 
 pub use budget::plan_steps;
 pub use gradient::{Measured, gradient};
+pub(crate) use items::begun;
 pub use items::{ItemBatch, Report, Row, measure};
 pub use journal::{EvaluationRecord, StepRecord};
 pub use learner::Learner;

@@ -219,11 +219,13 @@ pub(crate) fn check_noise(augment: &Augment, input: &ImageInput) -> Result<()> {
     Ok(())
 }
 
-/// Only whole images can be turned: not features, and not faces, which alignment would turn back.
+/// Only whole images can be turned: not features, and not faces, which alignment would turn back. What is turned at random
+/// too is the same for all four classes.
 pub(crate) fn check_turned(augment: &Augment, input: &Input) -> Result<()> {
     let found = match input {
         Input::Features(_) => "features",
         Input::Image(image) if image.align.is_some() => "aligned faces (input.align)",
+        Input::Image(_) if augment.rotate => "images that are turned at random (augment.rotate)",
         Input::Image(_) => return Ok(()),
     };
     if !augment.turned_classes {
@@ -231,7 +233,7 @@ pub(crate) fn check_turned(augment: &Augment, input: &Input) -> Result<()> {
     }
     Err(nearkin_encoder::Error::Setting {
         key: "augment.turned_classes".into(),
-        expected: "images, which can be turned".into(),
+        expected: "images that turning makes others".into(),
         found: found.into(),
     }
     .into())
@@ -259,13 +261,16 @@ mod tests {
     use crate::{Control, Outcome};
     use std::sync::atomic::AtomicBool;
 
-    fn setup(data: &str, network: &str) -> Result<Setup> {
-        let text = format!(
+    fn recipe(data: &str, network: &str) -> String {
+        format!(
             "[data.source.bundled]\nname = \"{data}\"\n[input]\nheight = 8\nwidth = 8\ncolor = \"gray\"\n\
              [augment]\nturned_classes = true\n{network}\n[head]\ndim = 6\n[loss.normalized_softmax]\n\
              [train]\nsteps = 3\nevaluate_every = 3\n"
-        );
-        let document = Document::parse("turned.toml", &text).unwrap();
+        )
+    }
+
+    fn setup(data: &str, network: &str) -> Result<Setup> {
+        let document = Document::parse("turned.toml", &recipe(data, network)).unwrap();
         Setup::new(document.recipe().unwrap())
     }
 
@@ -290,7 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn features_cannot_be_turned() {
+    fn features_and_what_is_turned_at_random_cannot_be_turned() {
+        let text = recipe("glyphs", "[network.convnet]\nwidths = [4]");
+        let mut document = Document::parse("turned.toml", &text).unwrap();
+        document.set("augment.rotate=true").unwrap();
+        let error = Setup::new(document.recipe().unwrap()).err().unwrap();
+        assert!(error.to_string().contains("augment.rotate"), "{error}");
+
         let error = setup("digits", "[network.mlp]").err().unwrap();
         assert_eq!(
             error.recipe_key().as_deref(),
