@@ -137,7 +137,7 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     let with_pairs = facts.classes.saturating_sub(facts.singletons);
     let (classes, per_class) = batch(&facts, train_classes * with_pairs / facts.classes.max(1));
     Ok(format!(
-        "# {heading}\n# Written by `nearkin init`; every key is explained by `nearkin recipe show`.\n\nseed = 0\n\n\
+        "# {heading}\n# Written by `nearkin init`; `nearkin recipe show` writes every default out.\n\nseed = 0\n\n\
          {source}\n{split}\n\
          # P classes × K items a batch: pairs of one class need K of 2 or more.\n\
          [sampler.pk]\nclasses = {classes}\nper_class = {per_class}\n\n\

@@ -37,6 +37,17 @@ struct Score {
     leads: bool,
 }
 
+impl Score {
+    /// The one score of an evaluation of its own.
+    fn leading(name: String, value: f64) -> Self {
+        Self {
+            name,
+            value,
+            leads: true,
+        }
+    }
+}
+
 /// Trains with `count` seeds and prints mean and deviation.
 pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> Result<(), Failure> {
     let Some(path) = &arguments.recipe else {
@@ -72,11 +83,10 @@ pub fn trained(
     folder: &Path,
     count: NonZeroU16,
 ) -> Result<Vec<Spread>, Failure> {
-    let own = |stages: &[Stage]| stages.last().map(|stage| stage.document.any_recipe());
-    let Some(recipe) = own(&stages::placed(documents.to_vec(), folder)?) else {
+    let Some(last) = stages::placed(documents.to_vec(), folder)?.pop() else {
         return Ok(Vec::new());
     };
-    let first = recipe?.seed();
+    let first = last.document.any_recipe()?.seed();
     let mut runs = Vec::new();
     for seed in first..first + u64::from(count.get()) {
         let mut documents = documents.to_vec();
@@ -129,33 +139,25 @@ fn scores_of_pairs(report: &PairReport) -> Vec<Score> {
     let Some(row) = report.rows.last() else {
         return Vec::new();
     };
-    let score = |name: String, value| Score {
-        name,
-        value,
-        leads: true,
-    };
     let reid = &row.found.reid;
     let ranks = reid.single_shot.iter();
-    let ranks = ranks.map(|(k, over)| score(format!("rank-{k}"), over.mean));
-    ranks.chain([score("mAP".into(), reid.map.value)]).collect()
+    let ranks = ranks.map(|(k, over)| Score::leading(format!("rank-{k}"), over.mean));
+    ranks
+        .chain([Score::leading("mAP".into(), reid.map.value)])
+        .collect()
 }
 
 fn scores_of_items(report: &Report) -> Vec<Score> {
     let Some(row) = report.rows.last() else {
         return Vec::new();
     };
-    let score = |name: String, value| Score {
-        name,
-        value,
-        leads: true,
-    };
     let retrieval = &row.evaluation.retrieval;
     let recall = retrieval.recall.iter();
-    let recall = recall.map(|(k, estimate)| score(format!("Recall@{k}"), estimate.value));
+    let recall = recall.map(|(k, estimate)| Score::leading(format!("Recall@{k}"), estimate.value));
     recall
         .chain([
-            score("R-precision".into(), retrieval.r_precision.value),
-            score("MAP@R".into(), retrieval.map_at_r.value),
+            Score::leading("R-precision".into(), retrieval.r_precision.value),
+            Score::leading("MAP@R".into(), retrieval.map_at_r.value),
         ])
         .collect()
 }

@@ -129,12 +129,7 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;
     }
-    let model = report.model.display();
-    output::line(format_args!(
-        "model ({} weights, step {}): {model}",
-        report.selected, report.step
-    ))?;
-    Ok(())
+    print_model(&report.model, (report.selected, report.step))
 }
 
 /// The same of a network of pairs.
@@ -158,12 +153,7 @@ fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;
     }
-    let model = report.model.display();
-    output::line(format_args!(
-        "model ({} weights, step {}): {model}",
-        report.selected, report.step
-    ))?;
-    Ok(())
+    print_model(&report.model, (report.selected, report.step))
 }
 
 /// The same of a run on text.
@@ -180,12 +170,15 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
         let (name, damaged) = (&source.name, source.damaged);
         output::line(format_args!("{name}: {damaged} damaged rows left out"))?;
     }
-    let model = report.model.display();
+    print_model(&report.model, (report.selected, report.step))
+}
+
+/// Where the model is, and which weights of the run it has.
+fn print_model(folder: &Path, (selected, step): (&str, u64)) -> Result<(), Failure> {
+    let folder = folder.display();
     output::line(format_args!(
-        "model ({} weights, step {}): {model}",
-        report.selected, report.step
-    ))?;
-    Ok(())
+        "model ({selected} weights, step {step}): {folder}"
+    ))
 }
 
 /// A recipe with what it names opened.

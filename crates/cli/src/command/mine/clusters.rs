@@ -53,7 +53,7 @@ pub fn run(arguments: &Clusters, json: bool) -> Result<(), Failure> {
     }
     if let Cut::Kept(threshold) = cut {
         output::note(format_args!(
-            "merged up to a mean squared distance of {threshold:.4}, the threshold that the model keeps"
+            "merged up to a squared distance of {threshold:.4}, the threshold that the model keeps"
         ));
     }
     Table {
