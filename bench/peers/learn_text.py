@@ -14,17 +14,15 @@ both on texts that no run has seen. Printed is the mean over the seeds with its 
     wikisec    triplets of Wikipedia sections from MODEL; accuracy on triplets of other articles
 """
 
-import functools
 import gzip
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
-from side_by_side import ROOT, bound_threads, options
+from side_by_side import bound_threads, options, program, run_quietly
 
 LABELS = ["contradiction", "entailment", "neutral"]
 
@@ -91,7 +89,7 @@ def rust(stage, model, seed, scratch):
     )
     recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
     recipe.write_text(text)
-    run_quietly([binary(), "train", recipe, "--out", run / "run", "--threads", str(arguments.threads)])
+    run_quietly([program(not arguments.no_build), "train", recipe, "--out", run / "run", "--threads", str(arguments.threads)])
     return run / "run" / "model"
 
 
@@ -105,13 +103,6 @@ def peer(stage, model, seed, scratch):
 
 def steps(stage):
     return max(1, round(stage["steps"] * arguments.scale))
-
-
-def run_quietly(command):
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return done.stdout
 
 
 def rows(stage):
@@ -181,19 +172,10 @@ def fresh(scratch):
 def score(folder, measure):
     """The measure of a folder, in percent."""
     table, protocol = measure
-    command = [binary(), "evaluate", folder, "--data", DATA / table, "--protocol", protocol, "--json"]
+    command = [program(not arguments.no_build), "evaluate", folder, "--data", DATA / table, "--protocol", protocol, "--json"]
     found = json.loads(run_quietly(command))["scores"][protocol]
     value = found["correlations"]["cosine"]["spearman"] if protocol == "sts" else found["accuracy"]["euclidean"]
     return 100 * value["value"]
-
-
-@functools.cache
-def binary():
-    """The program, built at the first call."""
-    if not arguments.no_build:
-        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
-    return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release/nearkin"
 
 
 def run(side, task, starts, scratch, trained):

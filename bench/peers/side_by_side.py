@@ -5,6 +5,7 @@ machine's speed differs more between two runs than the two sides do.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -39,14 +40,33 @@ def example(package, name, build=True):
     if build:
         command = ["cargo", "build", "--quiet", "--release", "--package", package, "--example", name]
         subprocess.run(command, cwd=ROOT, check=True)
+    return release_folder() / "examples" / name
+
+
+@functools.cache
+def program(build=True):
+    """Builds the program at the first call, in release mode, and returns the path of its binary."""
+    if build:
+        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
+    return release_folder() / "nearkin"
+
+
+def release_folder():
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
-    metadata = json.loads(subprocess.check_output(command, cwd=ROOT))
-    return Path(metadata["target_directory"]) / "release" / "examples" / name
+    return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release"
 
 
 def run_json(command):
     """Runs a command and returns the JSON object that it prints."""
     return json.loads(subprocess.check_output([str(part) for part in command], cwd=ROOT))
+
+
+def run_quietly(command):
+    """Runs a command and returns what it prints; its last words where it fails."""
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return done.stdout
 
 
 def milliseconds(work, rounds):

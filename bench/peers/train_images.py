@@ -14,12 +14,10 @@ with its standard deviation, and that of the differences within a seed.
     cars196    cars 99 to 196; trained on cars 1 to 98
 """
 
-import functools
 import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -27,7 +25,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from side_by_side import ROOT, bound_threads, options
+from side_by_side import bound_threads, options, program, run_quietly
 
 parser = options(__doc__.splitlines()[0], rounds=1)
 parser.epilog = "--only takes names of tasks, or TASK/LOSS, with commas between them"
@@ -226,29 +224,13 @@ def train_rust(job, scratch):
         loss=LOSSES[job["loss"]], weights=json.dumps(job["start"]), rate=task["rate"], steps=job["steps"],
     ))  # fmt: skip
     run = Path(tempfile.mkdtemp(dir=scratch)) / "run"
-    run_quietly([binary(), "train", recipe, "--out", run, "--threads", arguments.threads])
+    run_quietly([program(not arguments.no_build), "train", recipe, "--out", run, "--threads", arguments.threads])
     return run / "model"
-
-
-def run_quietly(command):
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return done.stdout
-
-
-@functools.cache
-def binary():
-    """The program, built at the first call."""
-    if not arguments.no_build:
-        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT, check=True)
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
-    return Path(json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]) / "release/nearkin"
 
 
 def scores(folder):
     """Recall@1 and MAP@R of the test part, in percent."""
-    command = [binary(), "evaluate", folder, "--json", "--threads", arguments.threads]
+    command = [program(not arguments.no_build), "evaluate", folder, "--json", "--threads", arguments.threads]
     found = json.loads(run_quietly(command))["model"]["retrieval"]
     return {"Recall@1": 100 * found["recall"][0][1]["value"], "MAP@R": 100 * found["map_at_r"]["value"]}
 
