@@ -41,6 +41,22 @@ pub enum Error {
         /// Largest magnitude in the embedding matrix.
         largest: f32,
     },
+    /// A network of pairs gave a pair a NaN or an infinity.
+    #[error("the score of pair {pair} is {value}, expected finite numbers")]
+    PairScore {
+        /// Row of the matrix of outputs.
+        pair: usize,
+        /// The output found there.
+        value: f32,
+    },
+    /// Finite scores of pairs so large that the loss leaves the range of `f32`.
+    #[error(
+        "the loss overflows: the largest score of a pair is {largest:e}; lower the learning rate"
+    )]
+    PairOverflow {
+        /// Largest magnitude among the outputs.
+        largest: f32,
+    },
     /// The loss forms its own tuples.
     #[error(
         "loss {loss} forms its own tuples from the labels, miner {miner} has no effect on it: leave the miner out"

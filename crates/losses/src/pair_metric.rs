@@ -193,7 +193,7 @@ impl PairLoss {
     /// # Errors
     /// The outputs are neither one nor two a pair, one where the loss needs two, not so many pairs of each kind, or not finite.
     pub fn value_and_grad(&self, outputs: Mat<'_>) -> Result<Outcome, Error> {
-        let z = finite(outputs)?;
+        let z = finite(outputs).map_err(of_scores)?;
         let (rows, cols, kinds) = (outputs.rows, outputs.cols, self.kinds());
         if cols != 2 && (cols != 1 || self.needs_softmax()) {
             return Err(Error::Width {
@@ -224,7 +224,7 @@ impl PairLoss {
         };
         let value = sums.value as f32;
         if !value.is_finite() {
-            return Err(Error::overflow(&z));
+            return Err(of_scores(Error::overflow(&z)));
         }
         Ok(Outcome {
             value,
@@ -386,6 +386,15 @@ fn through_metric(g: f32, cols: usize) -> f64 {
     if cols == 2 { g * (1.0 - g) } else { 1.0 }
 }
 
+/// What is wrong with outputs that are no embeddings, in words of theirs.
+fn of_scores(error: Error) -> Error {
+    match error {
+        Error::NonFinite { row, value, .. } => Error::PairScore { pair: row, value },
+        Error::Overflow { largest } => Error::PairOverflow { largest },
+        error => error,
+    }
+}
+
 /// log(1 + e^x), also where e^x overflows.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
@@ -533,7 +542,7 @@ mod tests {
             let text = error(&loss, &Z[..10], 2);
             assert!(text.contains("5 embeddings"), "{text}");
             let text = error(&loss, &[f32::NAN; 12], 2);
-            assert!(text.contains("NaN"), "{text}");
+            assert!(text.contains("score of pair 0 is NaN"), "{text}");
         }
         let text = error(&without_entropy()[0], &Z[..6], 3);
         assert!(text.contains("3 components"), "{text}");

@@ -72,6 +72,16 @@ pub enum EvaluateError {
         /// The number.
         value: f32,
     },
+    /// A score of a pair of items is NaN or infinite.
+    #[error("the scores are not finite: that of query {query} and item {item} is {value}")]
+    Score {
+        /// The query.
+        query: usize,
+        /// The item.
+        item: usize,
+        /// The number.
+        value: f32,
+    },
     /// Rows and labels differ in count.
     #[error("{rows} embeddings but {labels} labels")]
     Labels {

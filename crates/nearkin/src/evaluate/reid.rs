@@ -11,6 +11,7 @@ use nearkin_encoder::parameters::named_rng;
 use nearkin_kernels::Mat;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Embedded items with what is known of each.
 #[derive(Clone, Copy, Debug)]
@@ -225,12 +226,9 @@ impl<'a> ReidRows<'a> {
                 labels: scores.len(),
             });
         }
-        if let Some(&column) = scene.gallery.iter().find(|i| !scores[**i].is_finite()) {
-            return Err(EvaluateError::NotFinite {
-                row: query,
-                column,
-                value: scores[column],
-            });
+        if let Some(&item) = scene.gallery.iter().find(|i| !scores[**i].is_finite()) {
+            let value = scores[item];
+            return Err(EvaluateError::Score { query, item, value });
         }
         let found = self.searched.of_query(query, scores, self.options);
         self.found.push(found);
@@ -307,6 +305,26 @@ impl<'a> Searched<'a> {
         }
     }
 
+    /// What a query does not look for, and whose items it does, in words: cameras say so only where one has several items.
+    fn by_camera(&self) -> (&'static str, &'static str) {
+        let Scene {
+            cameras,
+            queries,
+            gallery,
+            ..
+        } = self.scene;
+        let items: HashSet<usize> = queries.iter().chain(gallery).copied().collect();
+        let seen: HashSet<u32> = items.iter().map(|&item| cameras[item]).collect();
+        if seen.len() == items.len() {
+            ("the query itself is", "")
+        } else {
+            (
+                "items of the query's own identity and camera are",
+                " of another camera",
+            )
+        }
+    }
+
     fn distractors(&self) -> usize {
         let mut asked = vec![false; self.of_identity.len()];
         for &query in self.scene.queries {
@@ -374,6 +392,7 @@ impl<'a> Searched<'a> {
             let shares: Vec<f64> = (0..options.draws).map(share).collect();
             (k, OverDraws::of(&shares))
         });
+        let (dropped, of_another) = self.by_camera();
         let (excluded, draws) = (asked - queries, options.draws);
         Ok(Reid {
             cmc: cmc.collect(),
@@ -385,9 +404,9 @@ impl<'a> Searched<'a> {
             gallery,
             distractors: self.distractors(),
             convention: format!(
-                "{ranked}, exact, ties to the smaller index; items of the query's own identity and camera are dropped,\n\
+                "{ranked}, exact, ties to the smaller index; {dropped} dropped,\n\
                  {excluded} queries without a match left are left out;\n\
-                 single shot: {draws} draws of one item an identity of another camera, mean ± deviation"
+                 single shot: {draws} draws of one item an identity{of_another}, mean ± deviation"
             ),
         })
     }
@@ -641,7 +660,7 @@ mod tests {
         let mut scores = [0.0; 120];
         scores[7] = f32::NAN;
         let error = rows.push(&scores).unwrap_err().to_string();
-        assert!(error.contains("row 0, column 7 is NaN"), "{error}");
+        assert!(error.contains("query 0 and item 7 is NaN"), "{error}");
     }
 
     #[test]
