@@ -44,6 +44,16 @@ pub enum Error {
         /// Height and width of the layer's window.
         window: [usize; 2],
     },
+    /// A parameter of more numbers than memory is asked for.
+    #[error("{name}: at most {most} weights, found shape {shape:?}")]
+    TooManyWeights {
+        /// The parameter's name.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The most numbers of a parameter.
+        most: usize,
+    },
     /// A weight file lacks a tensor that the network has.
     #[error("{path}: tensor \"{tensor}\" is missing")]
     MissingTensor {

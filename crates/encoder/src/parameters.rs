@@ -275,10 +275,10 @@ impl Scope {
             .try_fold(1usize, |n, &size| n.checked_mul(size));
         count
             .filter(|&count| count <= LARGEST)
-            .ok_or_else(|| Error::Setting {
-                key: "network".into(),
-                expected: format!("at most {LARGEST} weights in \"{name}\""),
-                found: format!("shape {shape:?}"),
+            .ok_or_else(|| Error::TooManyWeights {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                most: LARGEST,
             })
     }
 

@@ -136,7 +136,6 @@ impl Error {
         Some(Cow::Borrowed(match self {
             Self::Encoder(nearkin_encoder::Error::Setting { key, .. })
             | Self::DataLoss { key, .. } => key,
-            Self::Encoder(nearkin_encoder::Error::TooSmall { .. }) => "network",
             Self::Sampler(_) => "sampler",
             Self::Objective(
                 Objective::NoProxies { place, .. } | Objective::Centers { place, .. },

@@ -15,7 +15,8 @@ const DECODE_MIB: u64 = 1024;
 /// the inverted inks that Adobe writes, as all programs take it to be) becomes RGB.
 ///
 /// A side beyond [`LARGEST_SIDE`] is refused before memory is taken. A JPEG without an end is refused too: its decoder
-/// would make the missing rows gray.
+/// would make the missing rows gray. One whose data stop early but that ends with the marker is not told: `image` gives its
+/// decoder no strict mode.
 pub(super) fn decode(bytes: &[u8], name: &str, upright: bool) -> Result<DynamicImage> {
     let failed = |reason: String| Error::Image {
         name: name.to_owned(),

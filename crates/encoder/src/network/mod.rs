@@ -16,6 +16,7 @@ mod layers;
 pub mod mlp;
 pub mod mobilenet_v3;
 mod pair;
+mod placed;
 pub mod resnet;
 mod stem;
 pub mod vit;

@@ -72,15 +72,18 @@ const EXPANSION: usize = 4;
 impl Resnet {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
         let mut map = input.image("network.resnet")?;
-        if self.blocks.is_empty()
-            || self.blocks.contains(&0)
-            || self.blocks.len() > 8
-            || self.width == 0
-        {
+        if self.blocks.is_empty() || self.blocks.contains(&0) || self.blocks.len() > 8 {
             return Err(Error::Setting {
-                key: "network.resnet".into(),
-                expected: "1 to 8 stages of at least one block, width above zero".into(),
-                found: format!("blocks = {:?}, width = {}", self.blocks, self.width),
+                key: "network.resnet.blocks".into(),
+                expected: "1 to 8 stages of at least one block".into(),
+                found: format!("{:?}", self.blocks),
+            });
+        }
+        if self.width == 0 {
+            return Err(Error::Setting {
+                key: "network.resnet.width".into(),
+                expected: "a width above zero".into(),
+                found: "0".into(),
             });
         }
         let (kernel, pool) = match self.stem {

@@ -78,11 +78,18 @@ impl Vit {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
         let mut map = input.image("network.vit")?;
         let width = self.width;
-        if self.patch == 0 || self.depth == 0 || self.heads == 0 || width == 0 {
-            return Err(self.refused("patch, width, depth and heads above zero"));
+        let sizes = [
+            ("patch", self.patch),
+            ("width", width),
+            ("depth", self.depth),
+            ("heads", self.heads),
+        ];
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(refused(key, "a number above zero", 0));
         }
         if !width.is_multiple_of(self.heads) {
-            return Err(self.refused("heads that divide the width"));
+            let expected = format!("a number that divides the width, {width}");
+            return Err(refused("heads", &expected, self.heads));
         }
         let (place, kernel) = (
             scope.child("patch_embed.proj"),
@@ -112,13 +119,13 @@ impl Vit {
         };
         Ok((body, width))
     }
+}
 
-    fn refused(&self, expected: &str) -> Error {
-        Error::Setting {
-            key: "network.vit".into(),
-            expected: expected.into(),
-            found: format!("{self:?}"),
-        }
+fn refused(key: &str, expected: &str, found: usize) -> Error {
+    Error::Setting {
+        key: format!("network.vit.{key}"),
+        expected: expected.into(),
+        found: found.to_string(),
     }
 }
 

@@ -105,19 +105,12 @@ impl PairSetup {
     pub fn model(&self) -> Result<PairModel> {
         let recipe = &self.recipe;
         let (network, input) = (recipe.pair_network.clone(), recipe.input.clone());
-        let too_small = |error: EncoderError| match error {
-            EncoderError::TooSmall { .. } => EncoderError::Setting {
-                key: "pair_network.alexnet.stem".to_owned(),
-                expected: "one for images of this size".to_owned(),
-                found: error.to_string(),
-            },
-            other => other,
-        };
+        let placed = |error| recipe.pair_network.placed(error);
         let Some(pretrained) = &recipe.pretrained else {
-            return Ok(PairModel::new(network, input, recipe.seed).map_err(too_small)?);
+            return Ok(PairModel::new(network, input, recipe.seed).map_err(placed)?);
         };
         let scope = pretrained.scope(recipe.seed)?;
-        let model = PairModel::on(network, input, &scope).map_err(too_small)?;
+        let model = PairModel::on(network, input, &scope).map_err(placed)?;
         pretrained.check(model.scorer.parameters())?;
         Ok(model)
     }

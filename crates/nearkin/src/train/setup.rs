@@ -79,10 +79,11 @@ impl Setup {
     pub fn model(&self) -> Result<Model> {
         let (network, head) = (self.recipe.network.clone(), self.recipe.head.clone());
         let (input, seed) = (self.feed.input().clone(), self.recipe.seed);
+        let placed = |error| self.recipe.network.placed(error);
         let Some(pretrained) = &self.recipe.pretrained else {
-            return Ok(Model::new(network, head, input, seed)?);
+            return Ok(Model::new(network, head, input, seed).map_err(placed)?);
         };
-        let model = Model::on(network, head, input, &pretrained.scope(seed)?)?;
+        let model = Model::on(network, head, input, &pretrained.scope(seed)?).map_err(placed)?;
         pretrained.check(model.embedder.parameters())?;
         Ok(model)
     }
