@@ -23,6 +23,7 @@ pub use text::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU16, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,10 +94,10 @@ pub struct Quickstart {
 /// `nearkin init`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin init photos/ -o recipe.toml   folders of images, each folder a class\n  nearkin init photos.zip               the same in an archive\n  nearkin init list.csv                 a table with columns path, label and, if you like, split\n  nearkin init features.csv             a table of numbers with a column label"
+    after_help = "Examples:\n  nearkin init photos/ -o recipe.toml   folders of images, each folder a class\n  nearkin init photos.zip               the same in an archive\n  nearkin init list.csv                 a table with columns path, label and, if you like, split\n  nearkin init features.csv             a table of numbers with a column label\n\nPublished data sets are known by their files, in a folder or a zip, and read with the split, cameras and queries they come with:\nLFW, Market-1501, CUHK01, CUHK03, VIPeR, CUB-200-2011, Cars-196, Stanford Online Products, Omniglot."
 )]
 pub struct Init {
-    /// Class folders, a zip of them, a .csv or .tsv table, a .npy matrix, or a bundled set (glyphs, digits).
+    /// Class folders, a zip of them, a published data set as it comes, a .csv or .tsv table, a .npy matrix, or a bundled set (glyphs, digits).
     #[arg(value_name = "DATA")]
     pub data: PathBuf,
     /// Where to write the recipe; standard output where absent.
@@ -107,7 +108,7 @@ pub struct Init {
 /// `nearkin train`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train cross.toml                                 one with [cross_encoder] a cross-encoder\n  nearkin train pairs.toml                                 one with [pair_network] a metric of image pairs\n  nearkin train --resume --out runs/recipe"
+    after_help = "Examples:\n  nearkin train recipe.toml --set loss.triplet_margin.margin=0.3 --set train.steps=2000\n  nearkin train photos/ --budget 10m\n  nearkin train text.toml --seeds 3                        a recipe with [encoder] trains a sentence encoder\n  nearkin train cross.toml                                 one with [cross_encoder] a cross-encoder\n  nearkin train pairs.toml                                 one with [pair_network] a metric of image pairs\n  nearkin train second.toml --set after.train.steps=100    one with after = \"first.toml\" trains both\n  nearkin train --resume --out runs/recipe\n\nA recipe with the key after = \"first.toml\" goes on from the model that this recipe, beside it, trains: that one is trained first,\nin the folder after/ of the run, and --set after.KEY=VALUE changes it. All is looked at before the first step of the first."
 )]
 pub struct Train {
     /// A recipe (.toml), or data for which `nearkin init` would write one.
@@ -351,7 +352,7 @@ pub struct Recipe {
 /// The actions on recipes.
 #[derive(Debug, Subcommand)]
 pub enum RecipeAction {
-    /// Says whether a recipe can run: keys, ranges, data, network, batches.
+    /// Says whether a recipe can run: keys, ranges, data, network, batches; likewise those that it goes on from (after).
     Check(RecipeFile),
     /// Prints the recipe with every default written out.
     Show(RecipeFile),
@@ -371,10 +372,31 @@ pub struct RecipeFile {
 
 /// A share such as `0.05`.
 fn share(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok();
-    number
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| format!("\"{text}\" is no share, expected a number from 0 to 1"))
+    number(text, 0.0..=1.0)
+}
+
+/// A cosine similarity.
+fn cosine(text: &str) -> Result<f64, String> {
+    number(text, -1.0..=1.0)
+}
+
+/// A distance `1 − cos`.
+fn cosine_distance(text: &str) -> Result<f64, String> {
+    number(text, 0.0..=2.0)
+}
+
+/// Any score of a model.
+fn score(text: &str) -> Result<f64, String> {
+    number(text, f64::MIN..=f64::MAX)
+}
+
+/// A number of a range, so neither NaN nor infinite.
+fn number(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let found = text.parse().ok().filter(|found| range.contains(found));
+    found.ok_or_else(|| match (*range.start(), *range.end()) {
+        (f64::MIN, _) => "expected a finite number".to_owned(),
+        (low, high) => format!("expected a number from {low} to {high}"),
+    })
 }
 
 /// A time such as `90s`, `10m` or `2h`.
@@ -409,10 +431,17 @@ mod tests {
     }
 
     #[test]
-    fn shares_lie_between_0_and_1() {
+    fn numbers_are_of_their_range() {
         assert_eq!(share("0.05"), Ok(0.05));
         for wrong in ["", "5%", "-0.1", "1.1", "NaN", "inf"] {
-            assert!(share(wrong).is_err(), "{wrong}");
+            let message = share(wrong).unwrap_err();
+            assert_eq!(message, "expected a number from 0 to 1", "{wrong}");
+        }
+        assert_eq!((cosine("-1"), cosine_distance("2")), (Ok(-1.0), Ok(2.0)));
+        assert_eq!(cosine("nan").unwrap_err(), "expected a number from -1 to 1");
+        assert_eq!(score("-7"), Ok(-7.0));
+        for wrong in ["-inf", "NaN", "1e999", "x"] {
+            assert_eq!(score(wrong).unwrap_err(), "expected a finite number");
         }
     }
 

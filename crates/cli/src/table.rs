@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use nearkin::evaluate::{Estimate, Evaluation, OverDraws};
 use nearkin::pair_network::PairReport;
 use nearkin::text::train::TextReport;
@@ -9,7 +9,7 @@ use nearkin::train::Report;
 /// Columns of a terminal that everyone has.
 const WIDTH: u16 = 110;
 
-/// An empty table with these column names.
+/// An empty table with these column names, whose words stay whole.
 pub fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -17,6 +17,11 @@ pub fn new(header: &[&str]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH);
     table.set_header(header);
+    for (column, name) in table.column_iter_mut().zip(header) {
+        let words = name.split(' ').map(|word| word.chars().count());
+        let padded = words.max().unwrap_or(0) + 2;
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded as u16)));
+    }
     table
 }
 
@@ -137,4 +142,19 @@ pub fn percent(estimate: &Estimate) -> String {
         estimate.value * 100.0,
         (estimate.high - estimate.low) * 50.0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_columns_are_not_cut_inside_a_word() {
+        let far = (1..=9).map(|i| format!("VAL@FAR=0.000{i}"));
+        let names: Vec<String> = [String::new()].into_iter().chain(far).collect();
+        let mut table = new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        table.add_row(names.iter().map(|_| "the model, in bytes, of all pairs"));
+        let shown = table.to_string();
+        assert!(names.iter().all(|name| shown.contains(name)), "{shown}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Arguments of `nearkin mine`.
 
-use super::{TextInput, TextVectors, Tolerance};
+use super::{TextInput, TextVectors, Tolerance, cosine, cosine_distance};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -102,10 +102,10 @@ pub struct Negatives {
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     pub min_score: Option<f64>,
     /// How far below the score of the query's lowest answer a negative's must be.
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     pub absolute_margin: Option<f64>,
     /// The same as a share of that score.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub relative_margin: Option<f64>,
     /// Takes any of the candidates, drawn at random by this seed, not the nearest.
     #[arg(long, value_name = "SEED")]
@@ -145,8 +145,8 @@ pub struct Paraphrases {
     #[arg(long, value_name = "N", default_value = "500")]
     pub max_pairs: NonZeroUsize,
     /// The lowest cosine similarity of a pair.
-    #[arg(long, value_name = "COSINE", default_value_t = -1.0, allow_hyphen_values = true)]
-    pub min_score: f32,
+    #[arg(long, value_name = "COSINE", default_value = "-1", allow_hyphen_values = true, value_parser = cosine)]
+    pub min_score: f64,
 }
 
 /// `nearkin mine communities`
@@ -159,7 +159,7 @@ pub struct Communities {
     #[command(flatten)]
     pub texts: MineInput,
     /// The cosine similarity to the center that a member has at least.
-    #[arg(long, value_name = "COSINE", default_value_t = 0.75)]
+    #[arg(long, value_name = "COSINE", default_value = "0.75", allow_hyphen_values = true, value_parser = cosine)]
     pub threshold: f64,
     /// Members of a community at least.
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -181,8 +181,8 @@ pub struct Clusters {
     pub count: Option<NonZeroUsize>,
     /// The largest distance, 1 − cosine, at which clusters are merged; with neither this nor --clusters the threshold that the
     /// model folder keeps for `nearkin verify`.
-    #[arg(long, value_name = "DISTANCE", group = "cut")]
-    pub within: Option<f32>,
+    #[arg(long, value_name = "DISTANCE", group = "cut", allow_hyphen_values = true, value_parser = cosine_distance)]
+    pub within: Option<f64>,
     /// The distance of two clusters, from those of their items.
     #[arg(long, value_enum, value_name = "LINKAGE", default_value = "average")]
     pub linkage: Linkage,

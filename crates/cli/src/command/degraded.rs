@@ -50,7 +50,11 @@ pub fn run(
         found
     };
     table.of(one, |rows: &[(&str, &Evaluation)]| {
-        output::line(table::evaluations(rows))
+        output::line(table::evaluations(rows))?;
+        let convention = rows.first().map_or("", |(_, e)| &e.retrieval.convention);
+        output::line(format_args!(
+            "half the 95% bootstrap interval; {convention}"
+        ))
     })
 }
 

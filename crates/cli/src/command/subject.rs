@@ -72,12 +72,7 @@ pub struct Subject {
 impl Subject {
     /// Reads the model in a folder.
     pub fn load(folder: &Path, tolerance: &Tolerance) -> Result<Self, Failure> {
-        if PairModel::is_in(folder) {
-            return Err(Failure::usage(format!(
-                "{}: a network of pairs scores two images together and has no vector of one; measure it with `nearkin evaluate --protocol reid`, or compare two images with `nearkin verify`",
-                folder.display()
-            )));
-        }
+        refuse_pairs(folder)?;
         Ok(Self {
             model: Model::load(folder)?,
             folder: ModelFolder::new(folder, tolerance),
@@ -128,6 +123,17 @@ impl Subject {
         };
         Ok((vectors, feed.damaged()))
     }
+}
+
+/// Says what a network of pairs is for, where vectors are needed.
+pub fn refuse_pairs(folder: &Path) -> Result<(), Failure> {
+    if PairModel::is_in(folder) {
+        return Err(Failure::usage(format!(
+            "{}: a network of pairs scores two images together and has no vector of one; measure it with `nearkin evaluate --protocol reid`, or compare two images with `nearkin verify`",
+            folder.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Says how to go on where too much is damaged.

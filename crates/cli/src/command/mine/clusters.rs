@@ -2,6 +2,7 @@
 
 use super::{Input, Table, load, working};
 use crate::arguments::{Clusters, Linkage};
+use crate::command::subject::refuse_pairs;
 use crate::command::text::resolve;
 use crate::failure::Failure;
 use crate::output;
@@ -71,7 +72,7 @@ enum Cut {
     /// At so many clusters.
     Count(usize),
     /// At a distance `1 − cos`.
-    Within(f32),
+    Within(f64),
     /// At the model's threshold on squared distances of unit vectors: `‖u − v‖² = 2 (1 − cos)`.
     Kept(f64),
 }
@@ -86,7 +87,10 @@ impl Cut {
         }
         let model = arguments.items.model.as_deref().map(resolve).transpose()?;
         let kept = match model {
-            Some(model) => kept_threshold(&model)?,
+            Some(model) => {
+                refuse_pairs(&model)?;
+                kept_threshold(&model)?
+            }
             None => None,
         };
         let kept = kept.map(|kept| Self::Kept(kept.threshold));
@@ -100,7 +104,7 @@ impl Cut {
     fn of_tree(self, tree: &Dendrogram) -> Vec<u32> {
         match self {
             Self::Count(count) => tree.clusters(count),
-            Self::Within(distance) => tree.within(distance),
+            Self::Within(distance) => tree.within(distance as f32),
             Self::Kept(threshold) => tree.within((threshold / 2.0) as f32),
         }
     }

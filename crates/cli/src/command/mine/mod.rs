@@ -47,8 +47,12 @@ impl Table<'_> {
             facts,
         } = self;
         let path = out.output.as_deref().unwrap_or(Path::new("-.jsonl"));
+        let is_empty = rows.is_empty();
         let bytes = table_bytes(path, &columns, rows)?;
         if out.output.is_none() {
+            if is_empty {
+                output::note(format_args!("found {what}"));
+            }
             return output::write(String::from_utf8_lossy(&bytes));
         }
         nearkin::write_beside(path, &bytes)?;
@@ -132,7 +136,7 @@ fn pairs(arguments: &Paraphrases, json: bool) -> Result<(), Failure> {
     })?;
     let good = found
         .iter()
-        .filter(|pair| pair.score >= arguments.min_score);
+        .filter(|pair| f64::from(pair.score) >= arguments.min_score);
     let rows: Vec<Vec<Value>> = good
         .map(|pair| {
             let (first, second) = (&texts.names[pair.first], &texts.names[pair.second]);
@@ -178,7 +182,8 @@ fn communities(arguments: &Communities, json: bool) -> Result<(), Failure> {
         })
     });
     let rows: Vec<Vec<Value>> = members.collect();
-    let what = format!("{} communities of {} {noun}s", found.len(), rows.len());
+    let (count, members, all) = (found.len(), rows.len(), texts.names.len());
+    let what = format!("{count} communities of {members} of {all} {noun}s");
     Table {
         columns: vec!["community", "center", "row", noun],
         rows,
