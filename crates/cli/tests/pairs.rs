@@ -96,6 +96,10 @@ fn it_trains_and_is_measured_by_its_scores() {
         "for the model of its scores",
     ];
     holds(&shown, &parts);
+    assert!(shown.stdout.contains("identity and camera are dropped"));
+    let plain = place.run(&[&command[..], &["--data", "photos"]].concat());
+    holds(&plain, &["32 queries", "the query itself is dropped"]);
+    assert!(!plain.stdout.contains("camera"), "{}", plain.stdout);
     let found = json(&place.run(&[&command[..], &["--json"]].concat()));
     assert_eq!(found["model"]["queries"], 16);
     // All ordered pairs of queries and gallery but an item with itself.
@@ -123,6 +127,19 @@ fn two_images_are_compared_and_nothing_is_embedded() {
     let (score, same) = (said["distance"].as_f64().unwrap(), said["same"].as_bool());
     assert!((0.0..=1.0).contains(&score) && same == Some(score <= 0.5));
     assert_eq!(said["threshold"], 0.5);
+    let turned = ["verify", "run/model", other, one, "--json"];
+    assert_eq!(
+        json(&place.run(&turned)),
+        said,
+        "the order of the two does not matter"
+    );
+    place
+        .run(&["verify", "run/model", one, "photos/none.png"])
+        .fails(1, &["photos/none.png: there is no such file"]);
+    let clusters = ["mine", "clusters", "photos", "--model", "run/model"];
+    place
+        .run(&clusters)
+        .fails(2, &["has no vector of one", "nearkin verify"]);
     let strict = place.run(&[&verify[..], &["--threshold", "0"]].concat());
     holds(&strict, &["different: score", "> 0.0000"]);
 
@@ -193,6 +210,15 @@ fn what_does_not_fit_is_said_before_training() {
     fails(
         alone,
         &["by two cameras among those to test, found 16 images"],
+    );
+
+    let steep = ["--set", "optimizer.sgd.rate=1e30"];
+    let diverged = train(&place, "steep", &steep);
+    diverged.fails(1, &["the score of pair 0 is NaN"]);
+    assert!(
+        !diverged.stderr.contains("embedding"),
+        "{}",
+        diverged.stderr
     );
 
     train(&place, "first", &[]).succeeds();

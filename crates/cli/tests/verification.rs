@@ -120,8 +120,10 @@ fn videos_are_the_means_of_their_frames() {
         let mut table = "first,second,same,fold\n".to_owned();
         for class in 0..8 {
             let (other, fold) = ((class + 4) % 8, class % 2);
-            writeln!(table, "c{class}/{frame}.png,c{class}/0.png,1,{fold}").unwrap();
+            let next = (class + 1) % 8;
+            writeln!(table, "c{class}/{frame}.png,c{next}/0.png,1,{fold}").unwrap();
             writeln!(table, "c{class}/{frame}.png,c{other}/3.png,0,{fold}").unwrap();
+            writeln!(table, "c{class}/{frame}.png,c{class}/0.png,1,{fold}").unwrap();
         }
         place.write("videos.csv", table.as_bytes());
         let found = evaluate(&["--frames", "2", "--json"])
@@ -131,6 +133,8 @@ fn videos_are_the_means_of_their_frames() {
         serde_json::from_str::<serde_json::Value>(&found).unwrap()
     };
     let found = table(3);
+    assert_eq!(found["of_one_video"], 8);
+    assert_eq!(found["model"]["same"], 8);
     assert_eq!(
         found["model"]["mean_distance"],
         table(1)["model"]["mean_distance"]
@@ -142,6 +146,10 @@ fn videos_are_the_means_of_their_frames() {
     let shown = evaluate(&["--frames", "2"]);
     let table = &shown.succeeds().stdout;
     assert!(table.contains("of the first 2 of each"), "{table}");
+    assert!(
+        table.contains("8 pairs of a video with itself are left out"),
+        "{table}"
+    );
     let all = evaluate(&["--json"]).succeeds().stdout.clone();
     assert!(!all.contains("of the first"));
     place
@@ -208,6 +216,11 @@ fn what_cannot_be_measured_is_said() {
     with("one.csv").fails(1, &["pairs of both kinds are needed"]);
     place.write("absent.csv", b"first,second,same\nc0/0.png,c9/1.png,1\n");
     with("absent.csv").fails(1, &["absent.csv:2: c9/1.png is not among the 32 items"]);
+    place.write(
+        "splits.txt",
+        b"1, photos/c0, photos/c1, 1\n2, photos/c0, photos/c2, 0\n",
+    );
+    with("splits.txt").fails(1, &["splits.txt:1: no video photos/c0"]);
     place.write("damaged.png", b"no image");
     let verify = [
         "verify",
@@ -218,4 +231,23 @@ fn what_cannot_be_measured_is_said() {
         "1",
     ];
     place.run(&verify).fails(1, &["damaged.png"]);
+    let with = |option: &str, value: &str| {
+        let verify = [
+            "verify",
+            "run/model",
+            "photos/c0/0.png",
+            "gone.png",
+            option,
+            value,
+        ];
+        place.run(&verify)
+    };
+    with("--threshold", "1").fails(1, &["gone.png: there is no such file"]);
+    for wrong in ["nan", "inf", "-inf", "x"] {
+        with("--threshold", wrong).fails(2, &["--threshold", "expected a finite number"]);
+    }
+    place
+        .run(&["verify", "nowhere", "photos/c0/0.png", "photos/c0/1.png"])
+        .fails(1, &["nowhere: no model folder"]);
+    with("--threshold", "4.5").fails(2, &["--threshold 4.5", "from 0 to 4"]);
 }

@@ -85,7 +85,7 @@ pub fn open_any(path: &Path, dim: Option<usize>) -> Result<Dataset> {
         .extension()
         .map(|e| e.to_string_lossy().to_ascii_lowercase());
     if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
-        return Ok(Dataset::of_image(path));
+        return Ok(Dataset::of_image(path)?);
     }
     let source = source_of(path)?;
     if let (Source::Features(features), Some(_)) = (&source, dim)

@@ -23,7 +23,11 @@ use std::num::NonZeroUsize;
 /// # Ok::<(), nearkin::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table, such as { items = 1000 } or { classes = 50 }"
+)]
 pub struct Limit {
     /// Classes that train.
     #[serde(skip_serializing_if = "Option::is_none")]

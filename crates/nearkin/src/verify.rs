@@ -20,6 +20,8 @@ pub struct Paired {
     pub fold_of: Vec<usize>,
     /// Pairs left out because an item of them is damaged.
     pub left_out: usize,
+    /// Pairs of a video with itself, which are left out: frames of one video are alike whoever they show.
+    pub of_one_video: usize,
 }
 
 impl Paired {
@@ -102,7 +104,8 @@ impl Videos {
 }
 
 impl Paired {
-    /// Distances of pairs of videos, each named by any of its frames, of which some are embedded.
+    /// Distances of pairs of videos, each named by any of its frames, of which some are embedded. A pair of a video with itself
+    /// is none, as in `YouTube` Faces, whose pairs of the same are of two videos of a person.
     ///
     /// # Errors
     /// A vector is not finite.
@@ -119,6 +122,10 @@ impl Paired {
             let both = [pair.first, pair.second].map(|item| videos.of_item[item]);
             if both.iter().any(|video| !seen.contains(video)) {
                 paired.left_out += 1;
+                continue;
+            }
+            if both[0] == both[1] {
+                paired.of_one_video += 1;
                 continue;
             }
             asked.push(both);
@@ -192,6 +199,7 @@ mod tests {
             same: vec![true, false],
             fold_of: vec![3, 3],
             left_out: 1,
+            of_one_video: 0,
         };
         assert_eq!(Paired::new(&embedded, &pairs).unwrap(), want);
         // Another model turned all by a quarter, and could not read one.
@@ -206,6 +214,7 @@ mod tests {
             same: vec![true, false],
             fold_of: vec![3, 3],
             left_out: 1,
+            of_one_video: 0,
         };
         assert_eq!(Paired::between(&embedded, &other, &pairs).unwrap(), want);
         let longer = Embedded {
@@ -245,12 +254,18 @@ mod tests {
             fold: 1,
         };
         // Named by frames that do not count too; the last video has no frame left.
-        let pairs = [pair(2, 3, true), pair(3, 4, false), pair(0, 5, false)];
+        let pairs = [
+            pair(2, 3, true),
+            pair(3, 4, false),
+            pair(0, 5, false),
+            pair(2, 0, true),
+        ];
         let want = Paired {
             distances: vec![1.0, 4.0],
             same: vec![true, false],
             fold_of: vec![1, 1],
             left_out: 1,
+            of_one_video: 1,
         };
         assert_eq!(Paired::of_videos(&embedded, &pairs, &videos).unwrap(), want);
     }

@@ -34,7 +34,9 @@ fn labeled_faces_are_4786_people() {
     let faces = open("lfw", &folder.join("lfw/images.zip"));
     assert_eq!((faces.len(), faces.classes.len()), (10_492, 4_786));
     assert_eq!(faces.skipped.images, 0);
-    let pairs = nearkin::data::read_pairs(&folder.join("lfw/pairsDevTrain.txt"), &faces).unwrap();
+    let pairs = nearkin::data::read_pairs(&folder.join("lfw/pairsDevTrain.txt"), &faces)
+        .unwrap()
+        .pairs;
     assert_eq!(pairs.iter().filter(|pair| pair.same).count(), 1_100);
 }
 

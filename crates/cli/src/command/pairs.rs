@@ -49,7 +49,7 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
     let input = Input::Image(model.config.input.clone());
     let folder = ModelFolder::new(folder, &arguments.tolerance);
     let image = |path: &Path| {
-        let feed = folder.feed(Dataset::of_image(path), &input)?;
+        let feed = folder.feed(Dataset::of_image(path)?, &input)?;
         let batch = feed.batch(&[0], None)?;
         if batch.items.is_empty() {
             let text = format!("{}: the image cannot be read", path.display());
@@ -58,7 +58,11 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
         Ok(batch.tensor(&input, 0..1)?)
     };
     let (first, second) = (image(&arguments.first)?, image(&arguments.second)?);
-    let score = f64::from(model.scorer.matrix(&first, &second, 1)?[0]);
+    let one = |first, second| -> Result<f64, Failure> {
+        Ok(f64::from(model.scorer.matrix(first, second, 1)?[0]))
+    };
+    // The network sees a first and a second image; which is which is no part of the question.
+    let score = one(&first, &second)?.midpoint(one(&second, &first)?);
     let same = score <= threshold;
     if json {
         return output::json(&serde_json::json!({

@@ -6,7 +6,7 @@ use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::progress::activity;
 use crate::{output, table};
-use nearkin::data::{ItemPair, read_pairs};
+use nearkin::data::{ItemPair, ItemPairs, read_pairs};
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{
     Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate, verification,
@@ -44,7 +44,8 @@ pub fn run(
     }
     if json {
         let mut value = serde_json::json!({
-            "pairs": asked.path, "left_out": paired.left_out, "damaged": feed.damaged()
+            "pairs": asked.path, "left_out": paired.left_out, "of_one_video": paired.of_one_video,
+            "damaged": feed.damaged()
         });
         for (compared, found) in compared.iter().zip(&found) {
             value[compared.key] = serde_json::to_value(found)?;
@@ -58,6 +59,12 @@ pub fn run(
     if let Some(most) = wanted.frames {
         output::line(format_args!(
             "videos: means over all pairs of their frames, of the first {most} of each"
+        ))?;
+    }
+    if paired.of_one_video > 0 {
+        let count = paired.of_one_video;
+        output::line(format_args!(
+            "{count} pairs of a video with itself are left out"
         ))?;
     }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
@@ -107,7 +114,13 @@ impl Asked {
         let Some(path) = &wanted.pairs else {
             return Err(Failure::usage("--protocol verification needs --pairs FILE"));
         };
-        let pairs = read_pairs(path, feed.dataset())?;
+        let ItemPairs { pairs, are_videos } = read_pairs(path, feed.dataset())?;
+        if are_videos && wanted.frames.is_none() {
+            return Err(Failure::usage(format!(
+                "{}: pairs of videos; say with --frames how many frames of each count, such as the first 100",
+                path.display()
+            )));
+        }
         let frames = wanted.frames.map(NonZeroUsize::get);
         let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
         let both = pairs.iter().flat_map(|p| [p.first, p.second]);

@@ -22,6 +22,12 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
     if PairModel::is_in(&model) {
         return super::pairs::verify(arguments, &model, json);
     }
+    if let Some(threshold) = arguments.threshold.filter(|t| !(0.0..=4.0).contains(t)) {
+        return Err(Failure::usage(format!(
+            "--threshold {threshold}: squared distances of unit vectors are from 0 to 4"
+        )));
+    }
+    let subject = Subject::load(&model, &arguments.tolerance)?;
     let kept = kept_threshold(&model)?;
     let Some(threshold) = arguments
         .threshold
@@ -32,9 +38,8 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
             model.display()
         )));
     };
-    let subject = Subject::load(&model, &arguments.tolerance)?;
     let vector = |path: &Path| -> Result<Vec<f32>, Failure> {
-        let feed = subject.feed(Dataset::of_image(path))?;
+        let feed = subject.feed(Dataset::of_image(path)?)?;
         let embedded = subject.embed(&feed, &[0])?;
         if embedded.items.is_empty() {
             return Err(Failure::run(format!(

@@ -137,9 +137,15 @@ pub struct Skipped {
 
 impl Dataset {
     /// A set of one image file, its class unnamed: something to embed or to search for.
-    pub fn of_image(path: &Path) -> Self {
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn of_image(path: &Path) -> Result<Self, DataError> {
+        if !path.is_file() {
+            return Err(DataError::NoFile { path: path.into() });
+        }
         let name = path.display().to_string();
-        Self {
+        Ok(Self {
             name: name.clone(),
             classes: vec![String::new()],
             labels: vec![0],
@@ -151,7 +157,7 @@ impl Dataset {
             landmarks: None,
             skipped: Skipped::default(),
             items: Items::Files(vec![path.to_owned()]),
-        }
+        })
     }
 
     /// The number of items.

@@ -10,6 +10,12 @@ pub enum DataError {
     /// The operating system refused; the message names the file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A path where no file is.
+    #[error("{path}: there is no such file")]
+    NoFile {
+        /// The path given.
+        path: PathBuf,
+    },
     /// A file where a folder was expected.
     #[error(
         "{path} is a file; [data.source.folder] expects a folder of class folders (a zip goes to [data.source.zip])"

@@ -1,6 +1,6 @@
 //! Pairs of items, the same class or not, for verification.
 
-use super::{DataError, Dataset};
+use super::{DataError, Dataset, youtube_faces};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -17,32 +17,46 @@ pub struct ItemPair {
     pub fold: usize,
 }
 
+/// A list of pairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPairs {
+    /// The pairs.
+    pub pairs: Vec<ItemPair>,
+    /// Whether each item stands for the video that it is a frame of, as the list says.
+    pub are_videos: bool,
+}
+
 /// Folds where a list of pairs does not say how many it has.
 const FOLDS: usize = 10;
 
 /// The fold of a pair of which no fold is said.
 const UNSAID: usize = usize::MAX;
 
-/// Reads a list of pairs: that of Labeled Faces in the Wild, or a table.
+/// Reads a list of pairs: that of Labeled Faces in the Wild, that of `YouTube` Faces, or a table.
 ///
 /// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
 ///   set, with any extension and in any folder. A first line with the number of folds (`10  300`) makes each fold as many lines,
 ///   in their order; without it each kind is cut into ten in its order, or into as many as there are
 ///   pairs of the rarer kind.
+/// - `YouTube` Faces (`splits.txt`): `split, first, second, same` between commas, with or without a heading: the number of the
+///   split from 1, which is the fold, two videos by their folders (`Ann_Lee/0`, the last two of their frames' paths), and 1 or 0.
 /// - `.csv`, `.tsv`: a header `first,second,same` and maybe `fold`; items by their names in the data set (relative paths), `same`
 ///   is 1 or 0.
 ///
 /// # Errors
 /// The file cannot be read, a line has another form, or an item is not in the data set: with its line.
-pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataError> {
+pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<ItemPairs, DataError> {
     let text = fs_err::read_to_string(path)?;
     let extension = path
         .extension()
         .and_then(|e| e.to_str())
         .unwrap_or_default();
-    let mut pairs = match extension.to_ascii_lowercase().as_str() {
-        "csv" => table(path, &text, b',', dataset)?,
-        "tsv" => table(path, &text, b'\t', dataset)?,
+    let is_table = ["csv", "tsv"].map(|table| extension.eq_ignore_ascii_case(table));
+    let are_videos = is_table == [false; 2] && youtube_faces::is_list(&text);
+    let mut pairs = match is_table {
+        [true, _] => table(path, &text, b',', dataset)?,
+        [_, true] => table(path, &text, b'\t', dataset)?,
+        _ if are_videos => youtube_faces::read(path, &text, dataset)?,
         _ => lfw(path, &text, dataset)?,
     };
     if pairs.is_empty() {
@@ -54,7 +68,7 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<Vec<ItemPair>, DataE
     if pairs.iter().any(|pair| pair.fold == UNSAID) {
         deal(&mut pairs);
     }
-    Ok(pairs)
+    Ok(ItemPairs { pairs, are_videos })
 }
 
 /// Each kind in ten parts, in its order; in fewer where there are fewer pairs of a kind, so that none is without.
@@ -70,7 +84,7 @@ fn deal(pairs: &mut [ItemPair]) {
     }
 }
 
-fn line_error(path: &Path, line: usize, reason: String) -> DataError {
+pub(super) fn line_error(path: &Path, line: usize, reason: String) -> DataError {
     DataError::Line {
         path: path.into(),
         line: line as u64,
@@ -267,8 +281,10 @@ mod tests {
         let dataset = dataset(folder.path());
         let path = folder.path().join(name);
         fs_err::write(&path, text).unwrap();
-        let pairs = read_pairs(&path, &dataset).map_err(|error| error.to_string())?;
-        Ok(pairs
+        let list = read_pairs(&path, &dataset).map_err(|error| error.to_string())?;
+        assert!(!list.are_videos);
+        Ok(list
+            .pairs
             .iter()
             .map(|p| (p.first, p.second, p.same, p.fold))
             .collect())

@@ -181,7 +181,11 @@ impl Manifest {
         } else if let Some(at) = places.image {
             let root = self.root.as_deref().or(self.path.parent());
             let root = root.unwrap_or(Path::new(""));
-            let expected = format!("a file below {}", root.display());
+            let expected = if root.as_os_str().is_empty() {
+                "a file below the current folder".to_owned()
+            } else {
+                format!("a file below {}", root.display())
+            };
             let name = row.text(at, &expected)?;
             let path = root.join(name);
             if !path.is_file() {

@@ -94,9 +94,12 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    /// Some file.
+    const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
     /// Identity 0 was seen by cameras 3 and 1, identity 1 by one alone, identity 2 by three.
     fn dataset(cameras: Option<Vec<u32>>) -> Dataset {
-        let mut dataset = Dataset::of_image(Path::new("none"));
+        let mut dataset = Dataset::of_image(Path::new(MANIFEST)).unwrap();
         dataset.names = (0..9).map(|item| item.to_string()).collect();
         dataset.labels = vec![0, 0, 0, 0, 1, 1, 2, 2, 2];
         dataset.cameras = cameras;
