@@ -165,6 +165,57 @@ fn people_are_identified_and_strangers_rejected() {
 }
 
 #[test]
+fn probes_are_identified_in_the_gallery_that_a_list_names() {
+    let place = place();
+    let list = |name: &str, classes: std::ops::Range<u8>, item: u8| {
+        let lines: Vec<String> = classes.map(|class| format!("c{class}/{item}")).collect();
+        place.write(name, lines.join("\n").as_bytes());
+    };
+    list("gallery.txt", 0..5, 0);
+    list("genuine.txt", 0..4, 1);
+    list("impostors.txt", 5..8, 2);
+    let identify = |probes: &[&str]| {
+        let lists = [
+            "--data",
+            "photos",
+            "--far",
+            "0.1,0.5",
+            "--gallery-list",
+            "gallery.txt",
+        ];
+        let probes = probes.iter().flat_map(|list| ["--probe-list", list]);
+        evaluate(
+            &place,
+            "identification",
+            &lists.into_iter().chain(probes).collect::<Vec<_>>(),
+        )
+    };
+    let shown = identify(&["genuine.txt", "impostors.txt"]);
+    holds(
+        &shown,
+        &[
+            "DIR@FAR=0.1",
+            "5 identities in the gallery, 4 probes of them, 3 impostors",
+        ],
+    );
+    identify(&["genuine.txt"]).succeeds();
+    identify(&["gallery.txt"]).fails(2, &["c0/0.png is in another list already"]);
+    identify(&["none.txt"]).fails(1, &["none.txt"]);
+    identify(&["impostors.txt"]).fails(1, &["nothing can be retrieved"]);
+    evaluate(
+        &place,
+        "n-way",
+        &[
+            "--gallery-list",
+            "gallery.txt",
+            "--probe-list",
+            "genuine.txt",
+        ],
+    )
+    .fails(2, &["--gallery-list goes with --protocol identification"]);
+}
+
+#[test]
 fn a_few_labeled_items_classify_the_others() {
     let place = place();
     let shown = evaluate(&place, "few-shot", &["--data", "photos", "--shots", "2"]);
@@ -266,7 +317,14 @@ fn images_that_lost_something_are_measured_beside_themselves() {
     let shown = evaluate(&place, "retrieval", &data);
     holds(
         &shown,
-        &["as they are", "jpeg=10", "jpeg=90", "pixels=16", "Recall@1"],
+        &[
+            "as they are",
+            "jpeg=10",
+            "jpeg=90",
+            "pixels=16",
+            "Recall@1",
+            "half the 95% bootstrap interval; ",
+        ],
     );
     let found = json(&evaluate(
         &place,
@@ -317,6 +375,10 @@ fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
         place.run(&[&["mine", "clusters", input, "--model", "run/model"], more].concat())
     };
     cluster("photos", &[]).fails(2, &["--clusters N or --within DISTANCE", "--keep"]);
+    for wrong in ["nan", "inf", "2.1", "-1"] {
+        cluster("photos", &["--within", wrong])
+            .fails(2, &["--within", "expected a number from 0 to 2"]);
+    }
     let all = ["--clusters", "8", "-o", "eight.tsv", "--json"];
     let said = json(&cluster("photos", &all));
     assert_eq!(
@@ -347,6 +409,22 @@ fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
         .succeeds();
     cluster("v.npy", &["-o", "embedded.tsv"]).succeeds();
     assert_eq!(place.read("kept.tsv"), place.read("embedded.tsv"));
+    let none = [
+        "mine",
+        "communities",
+        "v.npy",
+        "--threshold",
+        "1",
+        "--min-size",
+        "20",
+    ];
+    let none = place.run(&none);
+    assert_eq!(none.succeeds().stdout, "");
+    assert!(
+        none.stderr.contains("found 0 communities of 0 of 32 items"),
+        "{}",
+        none.stderr
+    );
     let likest = [
         "mine",
         "paraphrases",

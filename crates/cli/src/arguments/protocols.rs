@@ -4,6 +4,7 @@ use super::{Degrade, Protocol};
 use clap::{Args, ValueEnum};
 use nearkin::evaluate::{KReciprocal, QueryExpansion, Ranking};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 /// How labeled images or features are measured.
 #[derive(Clone, Debug, Args)]
@@ -16,6 +17,13 @@ pub struct ItemProtocols {
     /// reid: how the gallery is ranked.
     #[arg(long, value_enum, value_name = "HOW")]
     pub ranking: Option<Ranked>,
+    /// identification: the items of the gallery, a text file with one a line, by their names in the data or the ends of these
+    /// (such as `Ann_Lee_0001`); galleries are drawn where absent.
+    #[arg(long, value_name = "FILE", requires = "probe_list")]
+    pub gallery_list: Option<PathBuf>,
+    /// identification: the probes, likewise; those of no identity of the gallery are impostors. May be repeated.
+    #[arg(long, value_name = "FILE", requires = "gallery_list")]
+    pub probe_list: Vec<PathBuf>,
     /// few-shot: labeled items of each class, drawn ten times; where absent, the items that trained the model are the labeled
     /// ones.
     #[arg(long, value_name = "N")]
@@ -41,6 +49,11 @@ impl ItemProtocols {
                 self.ranking.is_some(),
                 Protocol::Reid,
                 "--ranking goes with --protocol reid",
+            ),
+            (
+                self.gallery_list.is_some(),
+                Protocol::Identification,
+                "--gallery-list goes with --protocol identification",
             ),
             (
                 self.shots.is_some(),

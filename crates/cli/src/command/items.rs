@@ -1,4 +1,4 @@
-//! `nearkin evaluate --protocol reid|identification|few-shot|n-way`
+//! `nearkin evaluate --protocol reid|few-shot|n-way`, and what identification shares with them.
 
 use super::evaluate::Data;
 use super::subject::{Subject, left_out, with_remedy};
@@ -11,8 +11,8 @@ use comfy_table::Table;
 use nearkin::data::{Dataset, Role};
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{
-    ClassDistances, FewShot, IdentificationDraws, IdentificationOptions, Labeled, NWay, References,
-    Reid, ReidOptions, Seen, Spread, class_distances, few_shot, identification_draws, n_way, reid,
+    ClassDistances, FewShot, Labeled, NWay, References, Reid, ReidOptions, Seen, Spread,
+    class_distances, few_shot, n_way, reid,
 };
 use nearkin::pair_network::{PairReid, PairSearch, cameras_of, measure};
 use nearkin::{Mat, PairModel};
@@ -21,15 +21,15 @@ use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 /// Draws of galleries, negatives and references.
-const DRAWS: usize = 10;
+pub(super) const DRAWS: usize = 10;
 /// Neighbors that vote.
 const NEIGHBORS: usize = 5;
 /// The rows of every table.
-const NAMES: [&str; 2] = ["raw input", "model"];
+pub(super) const NAMES: [&str; 2] = ["raw input", "model"];
 
 /// The items as vectors: their own numbers, or the model's.
-struct Side {
-    measured: Embedded,
+pub(super) struct Side {
+    pub(super) measured: Embedded,
     /// The items that trained the model, where they are the references.
     trained: Option<Embedded>,
 }
@@ -41,6 +41,9 @@ pub fn run(
     (subject, data): (&Subject, &Data),
     json: bool,
 ) -> Result<(), Failure> {
+    if protocol == Protocol::Identification {
+        return super::identification::run(arguments, (subject, data), json);
+    }
     let shots = arguments.items.shots.map(NonZeroUsize::get);
     let from_training = protocol == Protocol::FewShot && shots.is_none();
     let sides = sides(subject, data, from_training)?;
@@ -55,18 +58,6 @@ pub fn run(
             };
             let distances = "intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities";
             report.of(&sides, measured, |found| show_people(found, distances))
-        }
-        Protocol::Identification => {
-            let options = IdentificationOptions {
-                fars: arguments.verification.far.clone(),
-                draws: DRAWS,
-                ..IdentificationOptions::default()
-            };
-            let identified = |side: &Side| {
-                let Labeled { vectors, labels } = labeled(&side.measured);
-                Ok(identification_draws(vectors, labels, &options)?)
-            };
-            report.of(&sides, identified, show_identified)
         }
         Protocol::FewShot => report.of(&sides, |side| few(side, shots), show_few),
         _ => {
@@ -85,14 +76,14 @@ pub fn run(
 }
 
 /// What is printed, and how.
-struct Report<'a> {
-    data: &'a Data,
-    json: bool,
+pub(super) struct Report<'a> {
+    pub(super) data: &'a Data,
+    pub(super) json: bool,
 }
 
 impl Report<'_> {
     /// Measures both sides and prints them, as a table with its conventions or as JSON.
-    fn of<T: Serialize>(
+    pub(super) fn of<T: Serialize>(
         &self,
         sides: &[Side; 2],
         measure: impl Fn(&Side) -> Result<T, Failure>,
@@ -126,7 +117,11 @@ impl Report<'_> {
 }
 
 /// Both sides; the items that trained the model too where they are the references.
-fn sides(subject: &Subject, data: &Data, from_training: bool) -> Result<[Side; 2], Failure> {
+pub(super) fn sides(
+    subject: &Subject,
+    data: &Data,
+    from_training: bool,
+) -> Result<[Side; 2], Failure> {
     let Data {
         feed,
         indices,
@@ -156,7 +151,7 @@ fn sides(subject: &Subject, data: &Data, from_training: bool) -> Result<[Side; 2
     Ok([raw, model])
 }
 
-fn labeled(embedded: &Embedded) -> Labeled<'_> {
+pub(super) fn labeled(embedded: &Embedded) -> Labeled<'_> {
     Labeled {
         vectors: Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim),
         labels: &embedded.labels,
@@ -303,29 +298,6 @@ fn show_people(found: [&People; 2], distances_are: &str) -> (String, String) {
     (format!("{}\n{}", right(whole), right(single)), conventions)
 }
 
-fn show_identified(found: [&IdentificationDraws; 2]) -> (String, String) {
-    let last = found[1];
-    let ranks = last.rank.iter().map(|(k, _)| format!("rank-{k}"));
-    let rates = last
-        .detected
-        .iter()
-        .map(|(far, _)| format!("DIR@FAR={far}"));
-    let mut shown = titled([String::new()].into_iter().chain(ranks).chain(rates));
-    for (name, found) in NAMES.iter().zip(found) {
-        let ranks = found.rank.iter().map(|(_, over)| over);
-        let over = ranks.chain(found.detected.iter().map(|(_, over)| over));
-        shown.add_row([(*name).to_owned()].into_iter().chain(over.map(over_draws)));
-    }
-    let [closed, open] = last.identities;
-    let conventions = format!(
-        "cosine similarity; galleries of one random item an identity, mean ± deviation over {DRAWS} draws;\n\
-         closed set: {closed} identities, {} probes; open set: {open} of those with several items enrolled, the others and single\n\
-         items are {:.0} impostors; a probe at the threshold is rejected",
-        last.genuine, last.impostors
-    );
-    (right(shown), conventions)
-}
-
 fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
     let references = match (&side.trained, shots) {
         (Some(trained), None) => References::Given(labeled(trained)),
@@ -382,13 +354,13 @@ fn show_tried(found: [&NWay; 2]) -> (String, String) {
     (right(shown), conventions)
 }
 
-fn titled(header: impl Iterator<Item = String>) -> Table {
+pub(super) fn titled(header: impl Iterator<Item = String>) -> Table {
     let header: Vec<String> = header.collect();
     table::new(&header.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The table with its numbers to the right.
-fn right(mut table: Table) -> String {
+pub(super) fn right(mut table: Table) -> String {
     numbers_right(&mut table);
     table.to_string()
 }
