@@ -59,6 +59,12 @@ impl Failure {
         }
     }
 
+    /// The same failure of one thing among several.
+    pub fn about(self, what: &str) -> Self {
+        let message = format!("{what}: {}", self.message);
+        Self { message, ..self }
+    }
+
     /// The process's exit code.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self.kind {

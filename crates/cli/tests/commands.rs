@@ -527,3 +527,100 @@ fn the_help_of_every_command_is_the_one_on_file() {
         );
     }
 }
+
+#[test]
+fn a_network_that_does_not_fit_is_refused_at_the_key_that_decides_it() {
+    let place = Workplace::new();
+    place.images("photos", 10, 4);
+    let recipe = |network: &str| {
+        let text = format!(
+            "[data.source.folder]\npath = \"photos\"\n[input]\nheight = 16\nwidth = 16\n[network.{network}\n\
+             [loss.multi_similarity]\n[sampler.pk]\nclasses = 2\nper_class = 2\n"
+        );
+        place.write("r.toml", text.as_bytes());
+        place.run(&["recipe", "check", "r.toml"])
+    };
+    for (network, place) in [
+        (
+            "convnet]\nreduce = \"average\"\nwidths = [4, 4, 4, 4, 4]",
+            "r.toml:8:10: network.convnet.widths:",
+        ),
+        (
+            "convnet]\nwidths = [1000000000]",
+            "r.toml:7:10: network.convnet.widths:",
+        ),
+        (
+            "resnet]\nwidth = 1000000000",
+            "r.toml:7:9: network.resnet.width:",
+        ),
+        (
+            "resnet]\nblocks = [1, 0]",
+            "r.toml:7:10: network.resnet.blocks:",
+        ),
+        (
+            "googlenet]\nstem = \"large\"",
+            "r.toml:7:8: network.googlenet.stem:",
+        ),
+        ("googlenet]", "r.toml:6:1: network.googlenet.stem:"),
+        ("vit]\npatch = 32", "r.toml:7:9: network.vit.patch:"),
+        (
+            "vit]\npatch = 8\nheads = 5",
+            "r.toml:8:9: network.vit.heads:",
+        ),
+        (
+            "convnet]\nwidths = [4]\n[head]\ndim = 100000000000",
+            "r.toml:9:7: head.dim:",
+        ),
+    ] {
+        recipe(network).fails(2, &[place]);
+    }
+    let limit = [
+        "recipe",
+        "check",
+        "r.toml",
+        "--set",
+        "network.convnet.widths=[4]",
+        "--set",
+    ];
+    place.run(&[&limit[..], &["data.limit=10"]].concat()).fails(
+        2,
+        &["invalid type: integer `10`, expected a table, such as { items = 1000 }"],
+    );
+}
+
+/// Images go on too: shapes that do not fit the first model are said before it trains.
+#[test]
+fn stages_of_images_are_looked_at_before_the_first_trains() {
+    let place = Workplace::new();
+    place.images("photos", 10, 4);
+    place
+        .run(&["init", "photos", "-o", "first.toml"])
+        .succeeds();
+    let second = place.read("first.toml");
+    place.write(
+        "second.toml",
+        format!("after = 'first.toml'\n{second}").as_bytes(),
+    );
+    let steps = |set: &str| format!("{set}train.steps=4");
+    let sets = ["", "after."].map(steps);
+    let few = |more: &[&str]| {
+        let own = ["train", "second.toml", "--set", &sets[0], "--set", &sets[1]];
+        let small = "network.convnet.widths=[4]";
+        let after = format!("after.{small}");
+        place.run(&[&own[..], &["--set", small, "--set", &after], more].concat())
+    };
+    let other = ["--set", "network.convnet.widths=[5]"];
+    few(&other).fails(
+        2,
+        &[
+            "second.toml:1:9: the model that first.toml trains: tensor",
+            "has shape [4",
+        ],
+    );
+    few(&["--set", "data.source.folder.path=nowhere"]).fails(1, &["nowhere"]);
+    few(&["--set", "sampler.pk.classes=50"]).fails(2, &["second.toml:", "50"]);
+    few(&["--set", "after.sampler.pk.classes=50"]).fails(2, &["first.toml:", "50"]);
+    assert!(!place.path("runs").exists());
+    few(&[]).succeeds();
+    assert!(place.path("runs/second/after/model").exists());
+}

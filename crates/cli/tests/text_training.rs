@@ -176,22 +176,16 @@ fn a_recipe_goes_on_from_the_model_of_another() {
     let again = std::fs::read(place.path("runs/second/model/model.safetensors")).unwrap();
     assert!(whole == again, "the resumed chain has other weights");
 
-    // A last stage that could not begin is mended, and the first one is not trained again.
-    let lost = [
-        "--set",
-        "data.0.table.path=nowhere.tsv",
-        "--out",
-        "runs/mended",
-    ];
-    let mended = ["--out", "runs/mended"];
-    place
-        .run(&[&command[..], &lost].concat())
-        .fails(1, &["nowhere.tsv"]);
-    let first = place.read("runs/mended/after/metrics.jsonl");
-    place.run(&[&command[..], &mended].concat()).succeeds();
-    assert_eq!(place.read("runs/mended/after/metrics.jsonl"), first);
-    let mended = std::fs::read(place.path("runs/mended/model/model.safetensors")).unwrap();
-    assert!(whole == mended, "the mended chain has other weights");
+    // Where the last stage is given up and another wanted, the first one is not trained again.
+    for gone in ["model", "checkpoints"] {
+        std::fs::remove_dir_all(place.path("runs/second").join(gone)).unwrap();
+    }
+    let first = place.read("runs/second/after/metrics.jsonl");
+    let longer = ["--set", "train.epochs=31"];
+    place.run(&[&command[..], &longer].concat()).succeeds();
+    assert_eq!(place.read("runs/second/after/metrics.jsonl"), first);
+    let other = std::fs::read(place.path("runs/second/model/model.safetensors")).unwrap();
+    assert!(whole != other, "another last stage has the same weights");
 
     let seeds = [&command[..], &["--seeds", "2", "--out", "runs/seeds"]].concat();
     assert!(place.run(&seeds).succeeds().stdout.contains("same animals"));
@@ -211,12 +205,79 @@ fn what_does_not_fit_a_recipe_that_goes_on_from_another_is_said() {
     place
         .run(&["train", "second.toml", "--set", "after.loss.nothing={}"])
         .fails(2, &["unknown variant `nothing`"]);
-    let vary = ["sweep", "second.toml", "--vary", "seed=[1, 2]"];
-    place.run(&vary).fails(2, &["goes on from another"]);
-    place
-        .run(&["recipe", "check", "second.toml"])
-        .fails(2, &["goes on from another"]);
+    // The last stage is looked at before the first one trains.
+    for set in [
+        "data.0.table.path=nowhere.tsv",
+        "evaluate.0.table.path=nowhere.tsv",
+    ] {
+        let seeds = ["train", "second.toml", "--seeds", "2", "--set", set];
+        place
+            .run(&[&seeds[..2], &seeds[4..]].concat())
+            .fails(1, &["nowhere.tsv"]);
+        place.run(&seeds).fails(1, &["nowhere.tsv"]);
+        let check = ["recipe", "check", "second.toml", "--set", set];
+        place.run(&check).fails(1, &["nowhere.tsv"]);
+    }
     assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn a_recipe_that_goes_on_from_another_is_checked_shown_and_swept() {
+    let place = place();
+    place.write("second.toml", second_stage().as_bytes());
+    let said = place.run(&["recipe", "check", "second.toml"]);
+    let text = &said.succeeds().stdout;
+    let first = text.find("text.toml: ready to train").unwrap();
+    let second = text.find("second.toml: ready to train").unwrap();
+    assert!(
+        first < second && text.contains("begins with the model that text.toml trains"),
+        "{text}"
+    );
+    let said = place.run(&["recipe", "check", "second.toml", "--json"]);
+    let facts: serde_json::Value = serde_json::from_str(&said.succeeds().stdout).unwrap();
+    assert_eq!(facts["weights"], facts["after"]["weights"]);
+    let wrong = ["--set", "after.optimizer.adamw.rat=1"];
+    place
+        .run(&[&["recipe", "check", "second.toml"], &wrong[..]].concat())
+        .fails(2, &["text.toml:", "did you mean `rate`?"]);
+
+    let shown = place.run(&["recipe", "show", "second.toml"]);
+    let text = &shown.succeeds().stdout;
+    assert!(
+        text.starts_with("# Begins with the model that text.toml trains;"),
+        "{text}"
+    );
+    assert!(
+        text.contains("model = \"runs/second/after/model\""),
+        "{text}"
+    );
+    place.write("shown.toml", text.as_bytes());
+
+    let sweep = [
+        "sweep",
+        "second.toml",
+        "--vary",
+        "after.train.epochs=[1, 2]",
+        "--set",
+        "train.epochs=1",
+    ];
+    let swept = place.run(&sweep);
+    let text = &swept.succeeds().stdout;
+    assert!(text.contains("after.train.epochs=2"), "{text}");
+    let steps = |run: &str| {
+        let run = format!("runs/second-sweep/{run}/metrics.jsonl");
+        place
+            .read(&run)
+            .lines()
+            .filter(|l| l.contains("\"loss\""))
+            .count()
+    };
+    assert_eq!(2 * steps("1/seed-0/after"), steps("2/seed-0/after"));
+    assert_eq!(steps("1/seed-0"), steps("2/seed-0"));
+    let wrong = ["sweep", "second.toml", "--vary", "after.sed=[1, 2]"];
+    place
+        .run(&wrong)
+        .fails(2, &["after.sed=1: text.toml:", "unknown field `sed`"]);
 }
 
 #[test]

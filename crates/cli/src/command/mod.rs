@@ -9,6 +9,7 @@ pub mod init;
 mod items;
 pub mod list;
 pub mod mine;
+mod opened;
 mod pairs;
 pub mod quickstart;
 pub mod recipe;

@@ -1,82 +1,116 @@
 //! `nearkin recipe`
 
-use super::train::{Opened, opened, read, resolved};
-use crate::arguments::{Recipe, RecipeAction};
+use super::opened::{Opened, look};
+use super::stages::{self, Stage};
+use super::train::resolved;
+use crate::arguments::{Recipe, RecipeAction, RecipeFile};
 use crate::failure::Failure;
 use crate::output;
 use nearkin::feed::Feed;
+use nearkin::recipe::Document;
 use nearkin::split::Parts;
 use nearkin::text::train::Summary;
-use std::path::Path;
+use serde_json::{Value, json};
 
 /// Checks or shows a recipe.
 pub fn run(arguments: &Recipe, json: bool) -> Result<(), Failure> {
     match &arguments.action {
-        RecipeAction::Show(file) => {
-            let document = read(&file.recipe, &file.set)?;
-            if json {
-                output::json(&document.any_recipe()?)?;
-            } else {
-                output::write(resolved(&document)?)?;
-            }
+        RecipeAction::Show(file) => show(file, json),
+        RecipeAction::Check(file) => check(file, json),
+    }
+}
+
+/// Prints a recipe as a run of it has it, and what it begins with where other recipes train before it.
+fn show(file: &RecipeFile, json: bool) -> Result<(), Failure> {
+    let documents = stages::documents(&file.recipe, &file.set)?;
+    let folder = stages::default_folder(&file.recipe);
+    let Some(Stage { document, folder }) = stages::placed(documents, &folder)?.pop() else {
+        return Ok(());
+    };
+    if json {
+        let mut shown = serde_json::to_value(document.any_recipe()?)?;
+        if let Some(after) = document.after() {
+            shown["after"] = json!(after);
         }
-        RecipeAction::Check(file) => {
-            let document = read(&file.recipe, &file.set)?;
-            match opened(&document)? {
+        return output::json(&shown);
+    }
+    if let Some(after) = document.after() {
+        output::line(format_args!(
+            "# Begins with the model that {} trains; in a run of `nearkin train` into {1} it is {1}/after/model.",
+            after.display(),
+            folder.display()
+        ))?;
+    }
+    output::write(resolved(&document)?)
+}
+
+/// Opens a recipe and those before it, and says what each comes to.
+fn check(file: &RecipeFile, json: bool) -> Result<(), Failure> {
+    let (mut said, mut told) = (Value::Null, Vec::new());
+    look(
+        &stages::documents(&file.recipe, &file.set)?,
+        |document, opened| {
+            let (mut facts, text) = match opened {
                 Opened::Items(setup) => {
                     let weights = setup.model()?.embedder.parameters().count();
-                    let opened = (&setup.feed, &setup.parts, weights);
-                    check_items(opened, &file.recipe, json)?;
+                    of_items(&setup.feed, &setup.parts, weights)
                 }
                 Opened::Pairs(setup) => {
                     let weights = setup.model()?.scorer.parameters().count();
-                    let opened = (&setup.feed, &setup.parts, weights);
-                    check_items(opened, &file.recipe, json)?;
+                    of_items(&setup.feed, &setup.parts, weights)
                 }
-                Opened::Text(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
-                Opened::CrossEncoder(setup) => check_text(&setup.summary()?, &file.recipe, json)?,
+                Opened::Text(setup) => of_text(&setup.summary()?)?,
+                Opened::CrossEncoder(setup) => of_text(&setup.summary()?)?,
+            };
+            told.push(tell(document, &text));
+            if !said.is_null() {
+                facts["after"] = said.take();
             }
-        }
+            said = facts;
+            Ok(())
+        },
+    )?;
+    if json {
+        output::json(&said)
+    } else {
+        output::line(told.join("\n"))
     }
-    Ok(())
 }
 
-fn check_items(
-    (feed, parts, weights): (&Feed, &Parts, usize),
-    path: &Path,
-    json: bool,
-) -> Result<(), Failure> {
+fn tell(document: &Document, text: &str) -> String {
+    let begins = document.after().map_or_else(String::new, |after| {
+        let after = after.display();
+        format!("  begins with the model that {after} trains\n")
+    });
+    format!("{}: ready to train\n{begins}{text}", document.name())
+}
+
+/// What is known of a recipe of labeled items, for machines and for people.
+fn of_items(feed: &Feed, parts: &Parts, weights: usize) -> (Value, String) {
     let parts = [&parts.train, &parts.validation, &parts.test];
     let [train, validation, test] = parts.map(Vec::len);
-    if json {
-        return output::line(
-            serde_json::json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights }),
-        );
-    }
-    output::line(format_args!("{}: ready to train", path.display()))?;
+    let facts = json!({ "ok": true, "train": train, "validation": validation, "test": test, "weights": weights });
     let dataset = nearkin::data::summary(feed.dataset());
-    output::line(format_args!("  {dataset}"))?;
-    output::line(format_args!(
-        "  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
-    ))
+    let text = format!(
+        "  {dataset}\n  {train} items to train, {validation} to validate, {test} to test; {weights} weights"
+    );
+    (facts, text)
 }
 
-fn check_text(summary: &Summary, path: &Path, json: bool) -> Result<(), Failure> {
-    if json {
-        output::json(summary)?;
-        return Ok(());
-    }
+/// The same of a recipe on text.
+fn of_text(summary: &Summary) -> Result<(Value, String), Failure> {
     let counted = |items: &[(String, usize)]| {
         let items = items.iter().map(|(name, count)| format!("{name} {count}"));
         items.collect::<Vec<_>>().join(", ")
     };
-    output::line(format_args!("{}: ready to train", path.display()))?;
-    output::line(format_args!("  items to train: {}", counted(&summary.data)))?;
+    let mut lines = vec![format!("  items to train: {}", counted(&summary.data))];
     if !summary.evaluate.is_empty() {
-        let measured = counted(&summary.evaluate);
-        output::line(format_args!("  items to measure: {measured}"))?;
+        lines.push(format!(
+            "  items to measure: {}",
+            counted(&summary.evaluate)
+        ));
     }
     let (steps, weights) = (summary.steps, summary.weights);
-    output::line(format_args!("  {steps} steps; {weights} weights learn"))?;
-    Ok(())
+    lines.push(format!("  {steps} steps; {weights} weights learn"));
+    Ok((serde_json::to_value(summary)?, lines.join("\n")))
 }

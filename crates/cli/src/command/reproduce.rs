@@ -1,6 +1,7 @@
 //! `nearkin reproduce`: the comparison of a paper, its table, and which of its claims hold.
 
-use super::train::{Opened, opened, supervised};
+use super::opened::{Opened, opened};
+use super::train::supervised;
 use crate::arguments::{Reproduce, ScaleName};
 use crate::failure::Failure;
 use crate::{output, table};

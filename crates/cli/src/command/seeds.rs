@@ -1,7 +1,8 @@
 //! `nearkin train --seeds`: the same recipe several times, to see what chance is worth.
 
+use super::opened::{Opened, look, opened};
 use super::stages::{self, Stage};
-use super::train::{Opened, opened, resolved, supervised};
+use super::train::{resolved, supervised};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::{output, table};
@@ -86,6 +87,9 @@ pub fn trained(
     let Some(last) = stages::placed(documents.to_vec(), folder)?.pop() else {
         return Ok(Vec::new());
     };
+    if documents.len() > 1 {
+        look(documents, |_, _| Ok(()))?;
+    }
     let first = last.document.any_recipe()?.seed();
     let mut runs = Vec::new();
     for seed in first..first + u64::from(count.get()) {

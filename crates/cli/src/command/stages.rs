@@ -1,6 +1,7 @@
 //! Training in stages: recipes that go on from the model of another, `after = "first.toml"`.
 
-use super::train::{Opened, is_recipe, opened, read, resolved, supervised_in};
+use super::opened::{Opened, opened};
+use super::train::{resolved, supervised_in};
 use crate::failure::Failure;
 use crate::output;
 use nearkin::recipe::Document;
@@ -17,11 +18,21 @@ pub struct Stage {
 
 /// The recipe of a file with those before it, the first to train first; or that for data.
 pub fn documents(path: &Path, changes: &[String]) -> Result<Vec<Document>, Failure> {
-    if is_recipe(path) {
-        Ok(Document::chain(path, changes)?)
-    } else {
-        Ok(vec![read(path, changes)?])
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Ok(Document::chain(path, changes)?);
     }
+    let name = format!("recipe for {}", path.display());
+    let mut document = Document::parse(&name, &nearkin::init::recipe_for(path)?)?;
+    for change in changes {
+        document.set(change)?;
+    }
+    Ok(vec![document])
+}
+
+/// The folder of a recipe's runs where none is named.
+pub fn default_folder(recipe: &Path) -> PathBuf {
+    let stem = recipe.file_stem().unwrap_or(recipe.as_os_str());
+    Path::new("runs").join(stem)
 }
 
 /// Each recipe with its folder, and with the model of the one before. A recipe that cannot be is better known before the

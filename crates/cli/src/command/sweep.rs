@@ -1,13 +1,12 @@
 //! `nearkin sweep`: one recipe with every combination of some values, each with several seeds.
 
 use super::seeds::{Spread, trained};
-use super::train::read;
+use super::stages;
 use crate::arguments::Sweep;
 use crate::failure::Failure;
 use crate::{output, table};
-use nearkin::recipe::Point;
+use nearkin::recipe::{Document, combinations};
 use serde::Serialize;
-use std::path::Path;
 
 /// What one combination gave.
 #[derive(Serialize)]
@@ -17,33 +16,29 @@ struct Row {
     scores: Vec<Spread>,
 }
 
+/// A combination, and the recipes that it makes, the first to train first.
+struct Point {
+    changes: Vec<String>,
+    documents: Vec<Document>,
+}
+
 /// Trains every combination that is not done yet, and prints their scores side by side.
 pub fn run(arguments: &Sweep, json: bool) -> Result<(), Failure> {
-    let points = read(&arguments.recipe, &arguments.set)?.grid(&arguments.vary)?;
-    // A recipe that cannot be is better known before the first run than after hours of others.
-    for point in &points {
-        point
-            .document
-            .any_recipe()
-            .map_err(|error| Failure::usage(format!("{}: {error}", named(point))))?;
-    }
-    let stem = arguments.recipe.file_stem().unwrap_or_default();
-    let default = || Path::new("runs").join(format!("{}-sweep", stem.to_string_lossy()));
-    let folder = arguments.out.clone().unwrap_or_else(default);
+    let combined = combinations(&arguments.vary)?.into_iter();
+    let points: Vec<Point> = combined
+        .map(|changes| point(arguments, changes))
+        .collect::<Result<_, Failure>>()?;
+    let mut default = stages::default_folder(&arguments.recipe).into_os_string();
+    default.push("-sweep");
+    let folder = arguments.out.clone().unwrap_or_else(|| default.into());
     let mut rows = Vec::new();
-    for (number, point) in (1..).zip(points.iter()) {
-        output::note(format_args!(
-            "{number} of {}: {}",
-            points.len(),
-            named(point)
-        ));
+    for (number, Point { changes, documents }) in (1..).zip(&points) {
+        let (count, named) = (points.len(), changes.join(", "));
+        output::note(format_args!("{number} of {count}: {named}"));
+        let folder = folder.join(number.to_string());
         rows.push(Row {
-            changes: point.changes.clone(),
-            scores: trained(
-                std::slice::from_ref(&point.document),
-                &folder.join(number.to_string()),
-                arguments.seeds,
-            )?,
+            changes: changes.clone(),
+            scores: trained(documents, &folder, arguments.seeds)?,
         });
     }
     if json {
@@ -53,8 +48,13 @@ pub fn run(arguments: &Sweep, json: bool) -> Result<(), Failure> {
     show(&rows, arguments.seeds.get())
 }
 
-fn named(point: &Point) -> String {
-    point.changes.join(", ")
+/// The recipes of a combination. One that cannot be is better known before the first run than after hours of others.
+fn point(arguments: &Sweep, changes: Vec<String>) -> Result<Point, Failure> {
+    let all = [&arguments.set[..], &changes].concat();
+    let documents = stages::documents(&arguments.recipe, &all)?;
+    stages::placed(documents.clone(), &arguments.recipe)
+        .map_err(|error| error.about(&changes.join(", ")))?;
+    Ok(Point { changes, documents })
 }
 
 /// A line for each combination, with the first score of every evaluation.

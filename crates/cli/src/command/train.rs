@@ -1,5 +1,6 @@
 //! `nearkin train`
 
+use super::opened::{Opened, look, opened};
 use super::stages::{self, Stage};
 use super::subject::left_out;
 use crate::arguments::Train;
@@ -7,10 +8,10 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::TrainingBar;
 use crate::table;
-use nearkin::pair_network::{PairReport, PairSetup};
-use nearkin::recipe::{AnyRecipe, Document};
-use nearkin::text::train::{CrossEncoderSetup, TextReport, TextSetup};
-use nearkin::train::{Report, Setup, Task, checkpoint, plan_steps, train};
+use nearkin::pair_network::PairReport;
+use nearkin::recipe::Document;
+use nearkin::text::train::TextReport;
+use nearkin::train::{Report, Task, checkpoint, plan_steps, train};
 use nearkin::{Control, Event, Outcome};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -181,37 +182,6 @@ fn print_model(folder: &Path, (selected, step): (&str, u64)) -> Result<(), Failu
     ))
 }
 
-/// A recipe with what it names opened.
-pub enum Opened {
-    Items(Box<Setup>),
-    Pairs(Box<PairSetup>),
-    Text(Box<TextSetup>),
-    CrossEncoder(Box<CrossEncoderSetup>),
-}
-
-/// Opens what a recipe names; what does not fit is placed in the recipe.
-pub fn opened(document: &Document) -> Result<Opened, Failure> {
-    let opened = match document.any_recipe()? {
-        AnyRecipe::Items(recipe) => Setup::new(*recipe).map(|setup| Opened::Items(setup.into())),
-        AnyRecipe::Pairs(recipe) => {
-            PairSetup::new(*recipe).map(|setup| Opened::Pairs(setup.into()))
-        }
-        AnyRecipe::Text(recipe) => TextSetup::new(*recipe).map(|setup| Opened::Text(setup.into())),
-        AnyRecipe::CrossEncoder(recipe) => {
-            CrossEncoderSetup::new(*recipe).map(|setup| Opened::CrossEncoder(setup.into()))
-        }
-    };
-    opened.map_err(|error| placed(document, error))
-}
-
-/// An error about a key of the recipe, at that key.
-fn placed(document: &Document, error: nearkin::Error) -> Failure {
-    match error.recipe_key() {
-        Some(key) => document.error_at(&key, &error.to_string()).into(),
-        None => error.into(),
-    }
-}
-
 /// The recipe of a document with every default written out.
 pub fn resolved(document: &Document) -> Result<String, Failure> {
     Ok(document.any_recipe()?.to_toml()?)
@@ -220,10 +190,7 @@ pub fn resolved(document: &Document) -> Result<String, Failure> {
 fn folder(arguments: &Train) -> Result<PathBuf, Failure> {
     match (&arguments.out, &arguments.recipe) {
         (Some(out), _) => Ok(out.clone()),
-        (None, Some(recipe)) => {
-            let stem = recipe.file_stem().unwrap_or(recipe.as_os_str());
-            Ok(Path::new("runs").join(stem))
-        }
+        (None, Some(recipe)) => Ok(stages::default_folder(recipe)),
         (None, None) => Err(Failure::usage("--resume needs the run: --out DIR")),
     }
 }
@@ -233,7 +200,8 @@ fn fresh(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
     let Some(path) = &arguments.recipe else {
         return Err(Failure::usage("expected a recipe or data"));
     };
-    let stages = stages::placed(stages::documents(path, &arguments.set)?, folder)?;
+    let documents = stages::documents(path, &arguments.set)?;
+    let stages = stages::placed(documents.clone(), folder)?;
     let Some((last, earlier)) = stages.split_last() else {
         return Ok(stages);
     };
@@ -254,41 +222,12 @@ fn fresh(arguments: &Train, folder: &Path) -> Result<Vec<Stage>, Failure> {
                 "--budget fits the steps of one recipe, and this one has others before it: train those first",
             ));
         }
+        look(&documents, |_, _| Ok(()))?;
         for stage in &stages {
             create(&stage.folder, &resolved(&stage.document)?)?;
         }
     }
     Ok(stages)
-}
-
-pub fn is_recipe(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "toml")
-}
-
-/// Reads a recipe that goes on from no other, or writes one for data, and applies the changes.
-pub fn read(path: &Path, changes: &[String]) -> Result<Document, Failure> {
-    let mut document = if is_recipe(path) {
-        let mut chain = Document::chain(path, &[])?;
-        match (chain.pop(), chain.is_empty()) {
-            (Some(document), true) => document,
-            _ => {
-                return Err(Failure::usage(format!(
-                    "{}: the recipe goes on from another (`after`), which only `nearkin train` does: take the recipes one by \
-                 one, with the model of the first named in the second",
-                    path.display()
-                )));
-            }
-        }
-    } else {
-        Document::parse(
-            &format!("recipe for {}", path.display()),
-            &nearkin::init::recipe_for(path)?,
-        )?
-    };
-    for change in changes {
-        document.set(change)?;
-    }
-    Ok(document)
 }
 
 /// The recipes that a run began with.

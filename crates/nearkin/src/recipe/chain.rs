@@ -5,7 +5,24 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Document as Parsed, Item};
 
 /// The key that names the recipe before.
-const AFTER: &str = "after";
+pub(super) const AFTER: &str = "after";
+
+/// What the key said, which is taken out of a document that is read in a chain.
+#[derive(Clone, Debug)]
+pub(super) struct After {
+    recipe: PathBuf,
+    place: String,
+}
+
+impl After {
+    /// An error at the key.
+    pub(super) fn error(&self, message: &str) -> RecipeError {
+        RecipeError::At {
+            place: self.place.clone(),
+            message: message.to_owned(),
+        }
+    }
+}
 
 impl Document {
     /// Reads a recipe and those before it: one with `after = "first.toml"` goes on from the model that `first.toml` trains,
@@ -24,8 +41,7 @@ impl Document {
             let (before, own): (Vec<_>, Vec<_>) =
                 changes.into_iter().partition(|c| of_before(c).is_some());
             own.iter().try_for_each(|change| document.set(change))?;
-            if let Some(named) = document.take_after()? {
-                let named = path.parent().unwrap_or(Path::new("")).join(named);
+            if let Some(named) = document.take_after(&path)? {
                 if seen.contains(&named.canonicalize().unwrap_or_else(|_| named.clone())) {
                     let message = format!("{} goes on from itself", named.display());
                     return Err(document.error_at(AFTER, &message));
@@ -41,6 +57,11 @@ impl Document {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// The recipe that this one goes on from, as [`chain`](Self::chain) found it.
+    pub fn after(&self) -> Option<&Path> {
+        self.after.as_ref().map(|after| after.recipe.as_path())
     }
 
     /// Begins training with a model: `encoder.model`, `cross_encoder.model` or `pretrained.weights`, as the recipe is.
@@ -63,20 +84,23 @@ impl Document {
         self.set(&format!("{key}={model}"))
     }
 
-    /// Takes the key `after` out of the document; all else keeps its line and column.
-    fn take_after(&mut self) -> Result<Option<PathBuf>, RecipeError> {
+    /// Takes the key `after` out of the document, which is that of `path`; all else keeps its line and column.
+    fn take_after(&mut self, path: &Path) -> Result<Option<PathBuf>, RecipeError> {
         let Some(item) = self.item(AFTER) else {
             return Ok(None);
         };
-        let Some(path) = item.as_str().map(PathBuf::from) else {
+        let Some(named) = item.as_str() else {
             return Err(self.error_at(AFTER, "expected the path of a recipe"));
         };
+        let recipe = path.parent().unwrap_or(Path::new("")).join(named);
+        let place = self.place(item.span().map_or(0, |span| span.start));
         let parsed = Parsed::parse(self.text()).ok();
         let key = parsed.as_ref().and_then(|p| p.as_table().key(AFTER));
         if let Some(span) = key.and_then(toml_edit::Key::span) {
-            self.comment_out(span.start);
+            self.text.insert(span.start, '#');
         }
-        Ok(Some(path))
+        let after = After { recipe, place };
+        Ok(Some(self.after.insert(after).recipe.clone()))
     }
 
     fn item(&self, key: &str) -> Option<Item> {

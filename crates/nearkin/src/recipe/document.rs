@@ -1,5 +1,6 @@
 //! The recipe as a document: reading, changing, and errors that point at line and column.
 
+use super::chain::{AFTER, After};
 use super::{AnyRecipe, Recipe};
 use crate::nearest::nearest;
 use crate::pair_network::PairRecipe;
@@ -38,8 +39,10 @@ pub enum RecipeError {
 /// A recipe as written.
 #[derive(Clone, Debug)]
 pub struct Document {
-    name: String,
-    text: String,
+    pub(super) name: String,
+    pub(super) text: String,
+    /// The recipe that it goes on from, once [`chain`](Self::chain) has read both.
+    pub(super) after: Option<After>,
 }
 
 impl Document {
@@ -59,6 +62,7 @@ impl Document {
         let document = Self {
             name: name.to_owned(),
             text: text.to_owned(),
+            after: None,
         };
         match Parsed::parse(text) {
             Ok(_) => Ok(document),
@@ -163,17 +167,20 @@ impl Document {
     /// An error at a dotted key of the document, or at its start where the key is not written; items of a list go by their
     /// numbers.
     pub fn error_at(&self, key: &str, message: &str) -> RecipeError {
-        self.at(self.span_of(key), message)
+        match &self.after {
+            Some(after) if key == AFTER => after.error(message),
+            _ => self.at(self.span_of(key), message),
+        }
+    }
+
+    /// The file it was read from, or the name it was given.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The text of the document.
     pub fn text(&self) -> &str {
         &self.text
-    }
-
-    /// Makes a comment of what a line holds from a byte on.
-    pub(super) fn comment_out(&mut self, start: usize) {
-        self.text.insert(start, '#');
     }
 
     /// The bytes of the longest written beginning of a dotted key.
@@ -196,13 +203,18 @@ impl Document {
     }
 
     fn at(&self, span: Option<std::ops::Range<usize>>, message: &str) -> RecipeError {
-        let before = &self.text[..span.map_or(0, |s| s.start).min(self.text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
         RecipeError::At {
-            place: format!("{}:{line}:{column}", self.name),
+            place: self.place(span.map_or(0, |s| s.start)),
             message: message.trim_end().to_owned(),
         }
+    }
+
+    /// `file:line:column` of a byte.
+    pub(super) fn place(&self, byte: usize) -> String {
+        let before = &self.text[..byte.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        format!("{}:{line}:{column}", self.name)
     }
 }
 

@@ -1,58 +1,39 @@
 //! Many recipes from one: every combination of the values that some keys take.
 
-use super::{Document, RecipeError};
+use super::RecipeError;
 use toml_edit::Value;
 
-/// Recipes a grid may have.
+/// Combinations there may be.
 const MOST: usize = 10_000;
 
-/// One recipe of a grid.
-#[derive(Clone, Debug)]
-pub struct Point {
-    /// What is changed, as `--set` takes it: `path.to.key=value`.
-    pub changes: Vec<String>,
-    /// The recipe so changed.
-    pub document: Document,
-}
-
-impl Document {
-    /// Every combination of values: each list is `path.to.key=[one, another, …]`; the last list changes fastest.
-    ///
-    /// ```
-    /// use nearkin::recipe::Document;
-    /// let recipe = Document::parse("r.toml", "[loss.triplet_margin]")?;
-    /// let grid = recipe.grid(&["seed=[0, 1]".into(), "loss.triplet_margin.margin=[0.1, 0.2]".into()])?;
-    /// assert_eq!(grid.len(), 4);
-    /// assert_eq!(grid[1].changes, ["seed=0", "loss.triplet_margin.margin=0.2"]);
-    /// # Ok::<(), nearkin::recipe::RecipeError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// A text is not of that form, a list is empty, there are more than 10,000 combinations, or a value cannot stand at its key.
-    /// Whether the recipes can run is not looked at.
-    pub fn grid(&self, lists: &[String]) -> Result<Vec<Point>, RecipeError> {
-        let mut points = vec![Point {
-            changes: Vec::new(),
-            document: self.clone(),
-        }];
-        for list in lists {
-            let changes = changes(list)?;
-            if points.len() * changes.len() > MOST {
-                return Err(wrong(list, &format!("more than {MOST} combinations")));
-            }
-            let mut finer = Vec::new();
-            for point in &points {
-                for change in &changes {
-                    let mut point = point.clone();
-                    point.document.set(change)?;
-                    point.changes.push(change.clone());
-                    finer.push(point);
-                }
-            }
-            points = finer;
+/// Every combination of values, as changes that [`Document::set`](super::Document::set) and
+/// [`Document::chain`](super::Document::chain) take; each list is `path.to.key=[one, another, …]`, and the last changes fastest.
+///
+/// ```
+/// use nearkin::recipe::combinations;
+/// let found = combinations(&["seed=[0, 1]".into(), "loss.triplet_margin.margin=[0.1, 0.2]".into()])?;
+/// assert_eq!(found.len(), 4);
+/// assert_eq!(found[1], ["seed=0", "loss.triplet_margin.margin=0.2"]);
+/// # Ok::<(), nearkin::recipe::RecipeError>(())
+/// ```
+///
+/// # Errors
+/// A text is not of that form, a list is empty, or there are more than 10,000 combinations.
+pub fn combinations(lists: &[String]) -> Result<Vec<Vec<String>>, RecipeError> {
+    let mut found = vec![Vec::new()];
+    for list in lists {
+        let changes = changes(list)?;
+        if found.len() * changes.len() > MOST {
+            return Err(wrong(list, &format!("more than {MOST} combinations")));
         }
-        Ok(points)
+        let finer = |coarse: &Vec<String>| {
+            let coarse = coarse.clone();
+            let one = move |change: &String| [&coarse[..], std::slice::from_ref(change)].concat();
+            changes.iter().map(one).collect::<Vec<_>>()
+        };
+        found = found.iter().flat_map(finer).collect();
     }
+    Ok(found)
 }
 
 /// `key=[a, b]` as `key=a` and `key=b`.
@@ -79,16 +60,15 @@ fn wrong(list: &str, message: &str) -> RecipeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Document;
 
-    fn grid(lists: &[&str]) -> Result<Vec<Point>, RecipeError> {
-        let document = Document::parse("r.toml", "[encoder]\npooling = [\"mean\"]").unwrap();
-        document.grid(&lists.iter().map(|&list| list.into()).collect::<Vec<_>>())
+    fn found(lists: &[&str]) -> Result<Vec<Vec<String>>, RecipeError> {
+        combinations(&lists.iter().map(|&list| list.into()).collect::<Vec<_>>())
     }
 
     #[test]
     fn no_list_is_the_recipe_itself() {
-        let grid = grid(&[]).unwrap();
-        assert_eq!((grid.len(), grid[0].changes.len()), (1, 0));
+        assert_eq!(found(&[]).unwrap(), [Vec::<String>::new()]);
     }
 
     #[test]
@@ -98,9 +78,13 @@ mod tests {
             "loss.softmax_classification=[{product = true}, {difference = false}]",
             "encoder.model=['a = b']",
         ];
-        let grid = grid(&lists).unwrap();
-        assert_eq!(grid.len(), 4);
-        let last = grid[3].document.text();
+        let found = found(&lists).unwrap();
+        assert_eq!(found.len(), 4);
+        let mut document = Document::parse("r.toml", "[encoder]\npooling = [\"mean\"]").unwrap();
+        for change in &found[3] {
+            document.set(change).unwrap();
+        }
+        let last = document.text();
         for part in [
             "[\"cls\", \"max\"]",
             "difference = false",
@@ -113,18 +97,12 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_refused() {
-        for (text, part) in [
-            ("seed", "expected path.to.key=["),
-            ("seed=3", "expected path.to.key=["),
-            ("seed=[]", "expected path.to.key=["),
-            ("seed=[1,", "expected path.to.key=["),
-            ("encoder.pooling.x=[1]", "a part of the path is a value"),
-        ] {
-            let error = grid(&[text]).unwrap_err().to_string();
-            assert!(error.contains(part), "{text}: {error}");
+        for text in ["seed", "seed=3", "seed=[]", "seed=[1,"] {
+            let error = found(&[text]).unwrap_err().to_string();
+            assert!(error.contains("expected path.to.key=["), "{text}: {error}");
         }
         let many = format!("seed={:?}", (0..200).collect::<Vec<_>>());
-        let error = grid(&[&many, &many]).unwrap_err().to_string();
+        let error = found(&[&many, &many]).unwrap_err().to_string();
         assert!(error.contains("10000 combinations"), "{error}");
     }
 }

@@ -16,7 +16,7 @@ mod train;
 
 pub use any::AnyRecipe;
 pub use document::{Document, RecipeError};
-pub use grid::Point;
+pub use grid::combinations;
 pub use harmonic::Harmonic;
 pub use optimizer::{AdaGrad, AdamW, Optimizer, Sgd};
 pub use pretrained::Pretrained;
@@ -114,7 +114,8 @@ pub struct Data {
     /// Which classes or items train, validate and test.
     #[serde(default)]
     pub split: Split,
-    /// How much of what is left for training trains.
+    /// How much of what is left for training trains: `[data.limit]` with `items`, `classes` or both, such as
+    /// `limit = { items = 1000 }`; see [`Limit`].
     #[serde(default, skip_serializing_if = "Limit::is_none")]
     pub limit: Limit,
     /// The share of damaged images that is tolerated; more stops the run.
