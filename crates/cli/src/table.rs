@@ -19,17 +19,28 @@ pub fn new(header: &[&str]) -> Table {
     table.set_header(header);
     for (column, name) in table.column_iter_mut().zip(header) {
         let words = name.split(' ').map(|word| word.chars().count());
-        let padded = words.max().unwrap_or(0) + 2;
-        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded as u16)));
+        column.set_constraint(at_least(words.max().unwrap_or(0) as u16));
     }
     table
 }
 
-/// Right-aligns all columns but the first.
+/// Columns up to this width hold numbers, which stay on one line with what they are give or take.
+const NUMBER: u16 = 14;
+
+/// Right-aligns all columns but the first, and keeps their numbers whole.
 pub fn numbers_right(table: &mut Table) {
-    for column in table.column_iter_mut().skip(1) {
+    let widths = table.column_max_content_widths();
+    for (column, width) in table.column_iter_mut().zip(widths).skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
+        if width <= NUMBER {
+            column.set_constraint(at_least(width));
+        }
     }
+}
+
+/// Room for so many characters between the blanks beside a column.
+fn at_least(width: u16) -> ColumnConstraint {
+    ColumnConstraint::LowerBoundary(Width::Fixed(width + 2))
 }
 
 /// The table of a finished run: raw input, untrained network, trained model.
@@ -155,6 +166,27 @@ mod tests {
         let mut table = new(&names.iter().map(String::as_str).collect::<Vec<_>>());
         table.add_row(names.iter().map(|_| "the model, in bytes, of all pairs"));
         let shown = table.to_string();
+        assert!(names.iter().all(|name| shown.contains(name)), "{shown}");
+    }
+
+    #[test]
+    fn numbers_are_not_parted_from_what_they_are_give_or_take() {
+        let names = [
+            "",
+            "accuracy",
+            "VAL@FAR=0.001",
+            "AUC",
+            "EER",
+            "TAR@FAR=0.001",
+            "TAR@FAR=0.01",
+            "TAR@FAR=0.1",
+        ];
+        let mut table = new(&names);
+        let name = "model to gallery model".to_owned();
+        table.add_row([name].into_iter().chain(vec!["100.0 ±12.5".to_owned(); 7]));
+        numbers_right(&mut table);
+        let shown = table.to_string();
+        assert_eq!(shown.matches("100.0 ±12.5").count(), 7, "{shown}");
         assert!(names.iter().all(|name| shown.contains(name)), "{shown}");
     }
 }

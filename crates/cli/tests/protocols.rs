@@ -323,7 +323,7 @@ fn images_that_lost_something_are_measured_beside_themselves() {
             "jpeg=90",
             "pixels=16",
             "Recall@1",
-            "half the 95% bootstrap interval; ",
+            "half the 95% bootstrap interval;\n32 queries",
         ],
     );
     let found = json(&evaluate(

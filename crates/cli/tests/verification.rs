@@ -147,7 +147,7 @@ fn videos_are_the_means_of_their_frames() {
     let table = &shown.succeeds().stdout;
     assert!(table.contains("of the first 2 of each"), "{table}");
     assert!(
-        table.contains("8 pairs of a video with itself are left out"),
+        table.contains("pairs of a video with itself, left out: 8"),
         "{table}"
     );
     let all = evaluate(&["--json"]).succeeds().stdout.clone();

@@ -53,7 +53,7 @@ pub fn run(
         output::line(table::evaluations(rows))?;
         let convention = rows.first().map_or("", |(_, e)| &e.retrieval.convention);
         output::line(format_args!(
-            "half the 95% bootstrap interval; {convention}"
+            "half the 95% bootstrap interval;\n{convention}"
         ))
     })
 }

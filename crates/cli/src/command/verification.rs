@@ -64,7 +64,7 @@ pub fn run(
     if paired.of_one_video > 0 {
         let count = paired.of_one_video;
         output::line(format_args!(
-            "{count} pairs of a video with itself are left out"
+            "pairs of a video with itself, left out: {count}"
         ))?;
     }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
