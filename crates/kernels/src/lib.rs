@@ -55,6 +55,7 @@ mod im2col;
 mod layer_norm;
 mod linear;
 mod maxout;
+mod nearest_of_groups;
 mod normalize;
 mod optimizer;
 mod packed_linear;
@@ -87,6 +88,10 @@ pub use gemm::{Beta, gemm, gemm_sequential};
 pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
 pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_new};
 pub use maxout::{maxout, maxout_backward};
+pub use nearest_of_groups::{
+    nearest_of_groups, nearest_of_groups_backward, soft_nearest_of_groups,
+    soft_nearest_of_groups_backward,
+};
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
 pub use packed_linear::PackedLinear;

@@ -111,7 +111,7 @@ pub trait PairDistance: Described + Send + Sync {
 }
 
 /// Embeddings as a distance sees them.
-struct Side {
+pub(crate) struct Side {
     /// The embeddings, divided by their norms if the distance says so.
     points: Vec<f32>,
     /// Norms of the embeddings; empty if the points are the embeddings themselves.
@@ -120,7 +120,12 @@ struct Side {
 }
 
 impl Side {
-    fn new(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<Self, Error> {
+    /// Embeddings `[n, D]`, row-major, `D = cols`.
+    pub(crate) fn new(
+        distance: &dyn PairDistance,
+        embeddings: &[f32],
+        cols: usize,
+    ) -> Result<Self, Error> {
         check_range(distance, embeddings, cols)?;
         if !distance.normalize() {
             return Ok(Self {
@@ -144,7 +149,7 @@ impl Side {
     }
 
     /// `∂L/∂E` from the gradient of the points.
-    fn through_norm(&self, gradient: Vec<f32>) -> Vec<f32> {
+    pub(crate) fn through_norm(&self, gradient: Vec<f32>) -> Vec<f32> {
         if self.norms.is_empty() {
             return gradient;
         }
@@ -158,6 +163,11 @@ impl Side {
         );
         scratch::keep(gradient);
         through
+    }
+
+    /// Gives the memory back for the next batch.
+    pub(crate) fn release(self) {
+        scratch::keep(self.points);
     }
 }
 
@@ -186,8 +196,24 @@ pub struct Distances<'a> {
     distance: &'a dyn PairDistance,
     x: Side,
     /// `None` if the columns are the rows.
-    y: Option<Side>,
+    y: Option<Columns<'a>>,
     s: Vec<f32>,
+}
+
+/// The points that rows are compared with.
+enum Columns<'a> {
+    Own(Side),
+    /// Those of other blocks of rows too.
+    Shared(&'a Side),
+}
+
+impl Columns<'_> {
+    fn side(&self) -> &Side {
+        match self {
+            Self::Own(side) => side,
+            Self::Shared(side) => side,
+        }
+    }
 }
 
 impl<'a> Distances<'a> {
@@ -226,9 +252,26 @@ impl<'a> Distances<'a> {
         others: &[f32],
         cols: usize,
     ) -> Result<Self, Error> {
-        let x = Side::new(distance, embeddings, cols)?;
-        let y = Side::new(distance, others, cols)?;
-        let s = distance.matrix(Points::between(x.mat(), y.mat()));
+        let y = Columns::Own(Side::new(distance, others, cols)?);
+        Self::to_columns(distance, embeddings, y)
+    }
+
+    /// The same against points that other blocks of rows are compared with too.
+    pub(crate) fn to(
+        distance: &'a dyn PairDistance,
+        embeddings: &[f32],
+        others: &'a Side,
+    ) -> Result<Self, Error> {
+        Self::to_columns(distance, embeddings, Columns::Shared(others))
+    }
+
+    fn to_columns(
+        distance: &'a dyn PairDistance,
+        embeddings: &[f32],
+        y: Columns<'a>,
+    ) -> Result<Self, Error> {
+        let x = Side::new(distance, embeddings, y.side().cols)?;
+        let s = distance.matrix(Points::between(x.mat(), y.side().mat()));
         Ok(Self {
             distance,
             x,
@@ -261,22 +304,25 @@ impl<'a> Distances<'a> {
         self.gradients(g, false).0
     }
 
-    /// `∂L/∂E` of the rows and of the columns; the second is empty among one set, or if not asked for.
+    /// `∂L/∂E` of the rows and of the columns; the second is empty among one set, or if not asked for. It is that of their
+    /// points where these are shared, for the blocks to be added up first.
     #[must_use]
     pub fn gradients(mut self, g: &[f32], of_columns: bool) -> (Vec<f32>, Vec<f32>) {
         let mut dx = scratch::take(self.x.points.len());
         let columns = self.y.as_ref().filter(|_| of_columns);
-        let mut dy = scratch::take(columns.map_or(0, |y| y.points.len()));
+        let mut dy = scratch::take(columns.map_or(0, |y| y.side().points.len()));
         let points = match &self.y {
             None => Points::among(self.x.mat()),
-            Some(y) => Points::between(self.x.mat(), y.mat()),
+            Some(y) => Points::between(self.x.mat(), y.side().mat()),
         };
         let out = Gradients {
             x: &mut dx,
             y: columns.is_some().then_some(dy.as_mut_slice()),
         };
         self.distance.gradient(points, &mut self.s, g, out);
-        let dy = columns.map_or(Vec::new(), |y| y.through_norm(dy));
+        if let Some(Columns::Own(y)) = columns {
+            dy = y.through_norm(dy);
+        }
         let dx = self.x.through_norm(dx);
         self.release();
         (dx, dy)
@@ -285,8 +331,10 @@ impl<'a> Distances<'a> {
     /// Gives the memory back for the next batch.
     pub(crate) fn release(self) {
         scratch::keep(self.s);
-        scratch::keep(self.x.points);
-        self.y.into_iter().for_each(|y| scratch::keep(y.points));
+        self.x.release();
+        if let Some(Columns::Own(y)) = self.y {
+            y.release();
+        }
     }
 }
 

@@ -169,6 +169,11 @@ pub trait TermReducer: Described + Send + Sync {
         Keep::ALL
     }
 
+    /// Whether all anchors weigh the same, whatever their terms are, so that slopes can be multiplied last.
+    fn is_even(&self) -> bool {
+        false
+    }
+
     /// What the terms of each anchor are multiplied by, from their sums; `labels` are those of the anchors and `divisor`
     /// is the loss's own, if it has one.
     fn weights(&self, anchors: &[Terms], labels: &[u32], divisor: Option<f64>) -> Vec<f64>;

@@ -2,7 +2,7 @@
 
 use super::columns::{self, Learner, Others, Vectors};
 use super::{CHUNK, Part, Run, Seen, add};
-use crate::distance::{Distances, PairDistance};
+use crate::distance::{Distances, PairDistance, Side};
 use crate::error::Error;
 use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, RowLoss, Rows};
 use crate::miner::TupleMiner;
@@ -126,11 +126,22 @@ impl Setting<'_> {
         }
     }
 
-    /// Distances of the rows from `first` on.
-    fn distances(&self, others: &Others<'_>, dense: &[f32]) -> Result<Distances<'_>, Error> {
-        match others {
-            Others::Batch => Distances::among(self.distance, dense, self.dim),
-            Others::Vectors(v) => Distances::between(self.distance, dense, &v.points, self.dim),
+    /// What the rows of every block are compared with, as the distance sees it.
+    fn columns(&self, others: &Others<'_>) -> Result<Option<Side>, Error> {
+        let Others::Vectors(vectors) = others else {
+            return Ok(None);
+        };
+        Side::new(self.distance, &vectors.points, self.dim).map(Some)
+    }
+
+    fn distances<'b>(
+        &'b self,
+        columns: Option<&'b Side>,
+        dense: &[f32],
+    ) -> Result<Distances<'b>, Error> {
+        match columns {
+            None => Distances::among(self.distance, dense, self.dim),
+            Some(columns) => Distances::to(self.distance, dense, columns),
         }
     }
 
@@ -142,8 +153,8 @@ impl Setting<'_> {
         }
     }
 
-    /// A loss that is a sum over anchors: in one block, or in blocks of rows that are passed twice, first for the value,
-    /// which decides the weights, then for the slopes.
+    /// A loss that is a sum over anchors, in blocks of rows. The weights of anchors come from the terms of all of them, so
+    /// that several blocks are passed twice, first for the value and then for the slopes, unless all anchors weigh the same.
     fn rows(
         &self,
         loss: &dyn RowLoss,
@@ -155,49 +166,58 @@ impl Setting<'_> {
             reducer: self.reducer,
             labels: self.labels,
         };
-        let (classes, block) = (self.classes(others), self.block(others));
-        let own = own(others);
-        let firsts: Vec<_> = (0..self.labels.len()).step_by(block).collect();
-        let mut sums = Vec::with_capacity(self.labels.len());
-        let draws = rng.clone();
-        let mut found = Found::empty(self.dense.len(), others);
-        let mut kept = None;
-        for &first in &firsts {
-            let distances = self.distances(others, self.block_of(first, block))?;
+        let (classes, height) = (self.classes(others), self.block(others));
+        let columns = self.columns(others)?;
+        let firsts: Vec<_> = (0..self.labels.len()).step_by(height).collect();
+        let block = |first, rng: &mut ChaCha8Rng| {
+            let own = own(others);
+            let distances = self.distances(columns.as_ref(), self.block_of(first, height))?;
             let pairs = Pairs::block(distances.s(), &classes, first, own).within(distances.space());
             let mut g = scratch::take(distances.s().len());
             let tuples = self.tuples(pairs, rng);
-            let (terms, kept_pairs) = rows.terms(pairs, &tuples, &mut g);
+            let (terms, kept) = rows.terms(pairs, &tuples, &mut g);
+            Ok::<_, Error>((distances, tuples, g, terms, kept))
+        };
+        let weigh =
+            |reduced: &_, (distances, tuples, g): (&Distances<'_>, &_, &mut [f32]), first| {
+                let pairs = Pairs::block(distances.s(), &classes, first, own(others));
+                rows.weigh(reduced, (pairs.within(distances.space()), tuples), g)
+            };
+        let mut found = Found::empty(self.dense.len(), others);
+        let mut sums = Vec::with_capacity(self.labels.len());
+        let draws = rng.clone();
+        let mut whole = None;
+        for &first in &firsts {
+            let (distances, tuples, g, terms, kept) = block(first, rng)?;
             sums.extend(terms);
-            found.keep(kept_pairs);
+            found.keep(kept);
             if firsts.len() == 1 {
-                kept = Some((distances, tuples, g));
-            } else {
-                scratch::keep(g);
+                whole = Some((distances, tuples, g));
+                continue;
             }
+            if rows.weigh_alike() {
+                found.add(distances, first * self.dim, (&g, 1.0));
+            }
+            scratch::keep(g);
         }
         let reduced = rows.reduce(&sums);
         found.evaluation = reduced.evaluation;
-        let rng = &mut draws.clone();
-        for &first in &firsts {
-            let (distances, g, factor) = if let Some((distances, tuples, mut g)) = kept.take() {
-                let pairs =
-                    Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g, factor)
-            } else {
-                let distances = self.distances(others, self.block_of(first, block))?;
-                let pairs =
-                    Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-                let mut g = scratch::take(distances.s().len());
-                let tuples = self.tuples(pairs, rng);
-                rows.terms(pairs, &tuples, &mut g);
-                let factor = rows.weigh(&reduced, (pairs, &tuples), &mut g);
-                (distances, g, factor)
-            };
-            found.add(distances, first * self.dim, (&g, factor));
+        if let Some((distances, tuples, mut g)) = whole {
+            let factor = weigh(&reduced, (&distances, &tuples, &mut g), 0);
+            found.add(distances, 0, (&g, factor));
             scratch::keep(g);
+        } else if rows.weigh_alike() {
+            found.multiply(reduced.weight());
+        } else {
+            let rng = &mut draws.clone();
+            for &first in &firsts {
+                let (distances, tuples, mut g, ..) = block(first, rng)?;
+                let factor = weigh(&reduced, (&distances, &tuples, &mut g), first);
+                found.add(distances, first * self.dim, (&g, factor));
+                scratch::keep(g);
+            }
         }
+        found.finish(columns);
         Ok(found)
     }
 
@@ -215,7 +235,8 @@ impl Setting<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Found, Error> {
         let classes = self.classes(others);
-        let distances = self.distances(others, self.dense)?;
+        let points = self.columns(others)?;
+        let distances = self.distances(points.as_ref(), self.dense)?;
         let mut found = Found::empty(self.dense.len(), others);
         let pairs = Pairs::block(distances.s(), &classes, 0, own(others)).within(distances.space());
         let tuples = self.tuples(pairs, rng);
@@ -256,6 +277,7 @@ impl Setting<'_> {
         found.evaluation = loss.value_and_grad(&matrix, &mut gradients);
         found.add(distances, 0, (&g, 1.0));
         scratch::keep(g);
+        found.finish(points);
         through_norms(&mut found.rows, self.dense, [&norms[0], &of_norms[0]]);
         if !found.columns.is_empty() {
             through_norms(&mut found.columns, columns, [&norms[1], &of_norms[1]]);
@@ -292,6 +314,23 @@ impl Found {
         add(&mut self.rows[at..at + rows.len()], &rows, factor);
         add(&mut self.columns, &columns, factor);
         [rows, columns].into_iter().for_each(scratch::keep);
+    }
+
+    /// Makes of the gradient of the columns' points that of the columns.
+    fn finish(&mut self, columns: Option<Side>) {
+        let Some(columns) = columns else { return };
+        if !self.columns.is_empty() {
+            self.columns = columns.through_norm(std::mem::take(&mut self.columns));
+        }
+        columns.release();
+    }
+
+    /// Multiplies the gradients.
+    fn multiply(&mut self, factor: f32) {
+        for gradient in [&mut self.rows, &mut self.columns] {
+            let chunks = gradient.par_chunks_mut(CHUNK);
+            chunks.for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= factor));
+        }
     }
 }
 

@@ -84,6 +84,18 @@ pub(super) enum Of {
     Products,
 }
 
+impl Of {
+    /// What a distance of differences is made of. Of unit vectors the gradient goes through their normalization, which takes
+    /// the share along `x_i` away: there `y_j` has the same gradient as `y_j - x_i`, and no sums of rows and columns.
+    pub(super) fn differences(unit: bool) -> Self {
+        if unit {
+            Self::Products
+        } else {
+            Self::Differences
+        }
+    }
+}
+
 /// `∂L/∂X` and `∂L/∂Y` for `h_ij = w(S_ij) G_ij` and a factor `alpha`; `weight` makes of distances their `w` in place, and
 /// without it `w` is one:
 ///

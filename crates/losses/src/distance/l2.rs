@@ -36,7 +36,7 @@ impl PairDistance for L2 {
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        let of = (Of::Differences, -1.0);
+        let of = (Of::differences(self.normalize), -1.0);
         gram::gradient(points, of, Some(reciprocals), (s, g), out);
     }
 

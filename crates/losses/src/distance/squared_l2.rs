@@ -36,7 +36,8 @@ impl PairDistance for SquaredL2 {
     }
 
     fn gradient(&self, points: Points<'_>, s: &mut [f32], g: &[f32], out: Gradients<'_>) {
-        gram::gradient(points, (Of::Differences, -2.0), None, (s, g), out);
+        let of = Of::differences(self.normalize);
+        gram::gradient(points, (of, -2.0), None, (s, g), out);
     }
 
     fn euclidean(&self) -> Option<fn(f32) -> f32> {

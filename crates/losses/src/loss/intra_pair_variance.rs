@@ -4,6 +4,7 @@ use super::{Definition, Evaluation, Matrix, MatrixGradients, MatrixLoss};
 use crate::described::described;
 use crate::distance::{Cosine, Distance};
 use crate::exact::Exact;
+use crate::lanes;
 use crate::range::NonNegative;
 use crate::reducer::{Term, Terms};
 use crate::tuples::{KeptPairs, Tuples};
@@ -46,6 +47,9 @@ described! {
     }
 }
 
+/// Numbers that are added in `f32` before they join the sum in `f64`.
+const BLOCK: usize = 256;
+
 /// Sum and number of the distances, or slopes, of one kind of pair.
 #[derive(Clone, Copy, Default)]
 struct Sum {
@@ -68,7 +72,7 @@ fn sums(kept: &KeptPairs<'_>, a: usize, row: &[f32]) -> [Sum; 2] {
     }
     kept.negatives(a, |range| {
         negatives.count += range.len();
-        negatives.sum += row[range].iter().map(|&d| f64::from(d)).sum::<f64>();
+        negatives.sum += row[range].chunks(BLOCK).map(lanes::total).sum::<f64>();
     });
     [positives, negatives]
 }
@@ -78,14 +82,6 @@ fn total(rows: &[[Sum; 2]]) -> [Sum; 2] {
         sum: rows.iter().map(|row| row[kind].sum).sum(),
         count: rows.iter().map(|row| row[kind].count).sum(),
     })
-}
-
-/// Replaces the slopes of the pairs of a row, those of positives and negatives each by a rule.
-fn map(kept: &KeptPairs<'_>, a: usize, g: &mut [f32], rules: [&dyn Fn(f32) -> f32; 2]) {
-    kept.positives(a).for_each(|p| g[p] = rules[0](g[p]));
-    kept.negatives(a, |range| {
-        g[range].iter_mut().for_each(|g| *g = rules[1](*g));
-    });
 }
 
 impl Definition for IntraPairVariance {
@@ -110,23 +106,24 @@ impl MatrixLoss for IntraPairVariance {
         let bound =
             |kind: usize| (means[kind].mean() + epsilon[kind] * (1.0 - means[kind].mean())) as f32;
         let (outer, inner) = (bound(0), bound(1));
-        let terms = pairs.each_anchor(gradients.g, |a, g| {
+        let found = pairs.each_anchor(gradients.g, |a, g| {
             let (d, mut terms) = (pairs.row(a), [Terms::default(); 2]);
             for p in kept.positives(a) {
                 let excess = (d[p] - outer).max(0.0);
                 g[p] = 2.0 * excess * terms[0].add(excess * excess, excess > 0.0, keep);
             }
             kept.negatives(a, |range| {
-                for (g, &d) in g[range.clone()].iter_mut().zip(&d[range]) {
+                let term = |d: f32| {
                     let excess = (inner - d).max(0.0);
-                    *g = -2.0 * excess * terms[1].add(excess * excess, excess > 0.0, keep);
-                }
+                    (excess * excess, -2.0 * excess)
+                };
+                terms[1].add_run(&d[range.clone()], &mut g[range], keep, term);
             });
-            terms
+            (terms, sums(&kept, a, g))
         });
         let mut evaluation = Evaluation::default();
         let weights = [0, 1].map(|kind| {
-            let terms: Vec<_> = terms.iter().map(|terms| terms[kind]).collect();
+            let terms: Vec<_> = found.iter().map(|(terms, _)| terms[kind]).collect();
             let weights = matrix.reducer.weights(&terms, matrix.labels, None);
             for (terms, weight) in terms.iter().zip(&weights) {
                 evaluation.value += terms.value * weight;
@@ -136,14 +133,21 @@ impl MatrixLoss for IntraPairVariance {
             weights
         });
         // The bounds move with the means: each pair of a kind carries its share of all the slopes of that kind.
-        let slopes = total(&pairs.each_anchor(gradients.g, |a, g| {
-            let [of_p, of_n] = [weights[0][a] as f32, weights[1][a] as f32];
-            map(&kept, a, g, [&|g| g * of_p, &|g| g * of_n]);
-            sums(&kept, a, g)
-        }));
-        let [of_p, of_n] = [0, 1].map(|kind| ((1.0 - epsilon[kind]) * slopes[kind].mean()) as f32);
+        let weighed = |(a, (_, sums)): (usize, &(_, [Sum; 2]))| {
+            [0, 1].map(|kind| Sum {
+                sum: weights[kind][a] * sums[kind].sum,
+                ..sums[kind]
+            })
+        };
+        let slopes = total(&found.iter().enumerate().map(weighed).collect::<Vec<_>>());
+        let moved = [0, 1].map(|kind| ((1.0 - epsilon[kind]) * slopes[kind].mean()) as f32);
         pairs.each_anchor(gradients.g, |a, g| {
-            map(&kept, a, g, [&|g| g - of_p, &|g| g - of_n]);
+            let [of_p, of_n] = [weights[0][a] as f32, weights[1][a] as f32];
+            kept.positives(a)
+                .for_each(|p| g[p] = g[p] * of_p - moved[0]);
+            kept.negatives(a, |range| {
+                g[range].iter_mut().for_each(|g| *g = *g * of_n - moved[1]);
+            });
         });
         evaluation
     }

@@ -2,6 +2,7 @@
 
 use super::{Row, exponentials, softplus};
 use crate::exact::Exact;
+use crate::lanes::smallest;
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
 
@@ -41,11 +42,7 @@ pub(super) fn picks(
 /// The distance of the nearest negative that takes part; infinite without one.
 pub(super) fn nearest_negative(row: &Row<'_>) -> f32 {
     let mut nearest = f32::INFINITY;
-    row.negatives(|range| {
-        for &d in &row.d()[range] {
-            nearest = if d < nearest { d } else { nearest };
-        }
-    });
+    row.negatives(|range| nearest = nearest.min(smallest(&row.d()[range])));
     nearest
 }
 

@@ -130,6 +130,13 @@ pub(crate) struct Reduced {
     weights: [Vec<f64>; 2],
 }
 
+impl Reduced {
+    /// The weight of the anchors, where they [weigh alike](Rows::weigh_alike).
+    pub fn weight(&self) -> f32 {
+        self.weights[0].first().map_or(1.0, |&weight| weight as f32)
+    }
+}
+
 impl Rows<'_> {
     /// The terms of each anchor of a block, slopes in `g`, whatever it held; and how many pairs take part, of how many.
     pub fn terms(
@@ -191,6 +198,11 @@ impl Rows<'_> {
             evaluation,
             weights,
         }
+    }
+
+    /// Whether every slope is multiplied by the same number in the end.
+    pub fn weigh_alike(&self) -> bool {
+        self.reducer.is_even() && !self.loss.apart() && !self.loss.lends_slopes()
     }
 
     /// Multiplies the slopes of a block by the weights of their anchors, all but the factor that it returns: what all slopes

@@ -1,6 +1,6 @@
 //! The soft triple loss.
 
-use super::class_softmax::{class_definition, cross_entropy, exp_in_place, terms};
+use super::class_softmax::{class_definition, cross_entropy, terms};
 use super::{Row, RowLoss};
 use crate::described::described;
 use crate::distance::Cosine;
@@ -8,6 +8,7 @@ use crate::exact::Exact;
 use crate::range::{Count, Fraction, NonNegative, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
+use nearkin_kernels::{soft_nearest_of_groups, soft_nearest_of_groups_backward};
 
 described! {
     /// Classifies by the mean distance to several centers of each class, the nearer of which weigh more.
@@ -71,38 +72,14 @@ impl RowLoss for SoftTriple {
         };
         let (d, k, scale) = (row.d(), self.centers.get(), self.scale.get());
         let sharpness = self.gamma.exact().recip() as f32;
-        for (g, d) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)) {
-            let nearest = d.iter().copied().fold(f32::INFINITY, f32::min);
-            g.iter_mut()
-                .zip(d)
-                .for_each(|(g, d)| *g = sharpness * (nearest - d));
-        }
-        exp_in_place(g, 0.0);
-        // g becomes q, and D_c is the class's distance.
-        let mut mean = Vec::with_capacity(d.len() / k);
-        for (q, d) in g.chunks_exact_mut(k).zip(d.chunks_exact(k)) {
-            let factor = q.iter().sum::<f32>().recip();
-            for q in q.iter_mut() {
-                *q *= factor;
-            }
-            mean.push(q.iter().zip(d).map(|(q, d)| q * d).sum::<f32>());
-        }
+        let mut mean = vec![0.0; d.len() / k];
+        soft_nearest_of_groups(d, k, sharpness, &mut mean);
         let class = first / k;
         let own = mean[class] + self.margin.get();
         let mut z: Vec<f32> = mean.iter().map(|d| scale * (own - d)).collect();
-        let odds = cross_entropy(&mut z, class, (true, 1.0));
-        z[class] = -odds.miss;
-        for (((g, d), mean), z) in g
-            .chunks_exact_mut(k)
-            .zip(d.chunks_exact(k))
-            .zip(&mean)
-            .zip(&z)
-        {
-            // ∂D/∂d_k = q_k (1 - (d_k - D) / γ)
-            let slope = -scale * z;
-            let of = |(g, d): (&mut f32, &f32)| *g *= slope * (1.0 - sharpness * (d - mean));
-            g.iter_mut().zip(d).for_each(of);
-        }
+        let odds = cross_entropy(&mut z, class, (true, -scale));
+        z[class] = scale * odds.miss;
+        soft_nearest_of_groups_backward(d, (k, sharpness), &mean, &z, g);
         row.whole(odds.value, [1, usize::from(odds.beaten)], g)
     }
 

@@ -9,6 +9,7 @@ use crate::exact::Exact;
 use crate::range::{Count, Degrees, Fraction, Positive};
 use crate::reducer::{Term, Terms};
 use crate::tuples::Tuples;
+use nearkin_kernels::{nearest_of_groups, nearest_of_groups_backward};
 
 described! {
     /// `arcface` with several proxies for each class, the nearest of which counts, so that noise finds one of its own.
@@ -65,18 +66,6 @@ class_definition!(
     |loss| loss.sample.get()
 );
 
-/// The first of the nearest, and its distance; without a branch, which would be mispredicted half of the time.
-fn nearest(d: &[f32]) -> (usize, f32) {
-    let first = (0, d[0]);
-    d.iter()
-        .enumerate()
-        .skip(1)
-        .fold(first, |(k, least), (j, &d)| {
-            let nearer = d < least;
-            (if nearer { j } else { k }, if nearer { d } else { least })
-        })
-}
-
 impl RowLoss for SubCenterArcface {
     fn row(&self, row: &Row<'_>, g: &mut [f32]) -> [Terms; 2] {
         let Some(first) = row.pairs.positives(row.a).next() else {
@@ -84,19 +73,13 @@ impl RowLoss for SubCenterArcface {
         };
         let (d, k, scale) = (row.d(), self.sub_centers.get(), self.scale.get());
         let class = first / k;
-        let (own, least) = nearest(&d[first..first + k]);
-        let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(least);
-        let chosen = |(c, d): (usize, &[f32])| {
-            let (nearest, d) = nearest(d);
-            (c * k + nearest, scale * (shifted - d))
-        };
-        let (columns, mut z): (Vec<usize>, Vec<f32>) =
-            d.chunks_exact(k).enumerate().map(chosen).unzip();
+        let mut least = vec![0.0; d.len() / k];
+        nearest_of_groups(d, k, &mut least);
+        let (shifted, slope) = AngularMargin::new(self.margin, self.slope).shifted(least[class]);
+        let mut z: Vec<f32> = least.iter().map(|d| scale * (shifted - d)).collect();
         let odds = cross_entropy(&mut z, class, (true, -scale));
-        for (column, share) in columns.into_iter().zip(z) {
-            g[column] = share;
-        }
-        g[first + own] = scale * odds.miss * slope;
+        z[class] = scale * odds.miss * slope;
+        nearest_of_groups_backward(d, k, &least, &z, g);
         row.whole(odds.value, [1, usize::from(odds.beaten)], g)
     }
 

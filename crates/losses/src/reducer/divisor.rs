@@ -25,6 +25,10 @@ described! {
 }
 
 impl TermReducer for Divisor {
+    fn is_even(&self) -> bool {
+        true
+    }
+
     fn weights(&self, anchors: &[Terms], _labels: &[u32], divisor: Option<f64>) -> Vec<f64> {
         let terms = || anchors.iter().map(|terms| terms.terms as f64).sum();
         one_over(divisor.unwrap_or_else(terms), anchors)

@@ -23,6 +23,10 @@ described! {
 }
 
 impl TermReducer for Mean {
+    fn is_even(&self) -> bool {
+        true
+    }
+
     fn weights(&self, anchors: &[Terms], _labels: &[u32], _divisor: Option<f64>) -> Vec<f64> {
         one_over(
             anchors.iter().map(|terms| terms.terms as f64).sum(),

@@ -23,6 +23,10 @@ described! {
 }
 
 impl TermReducer for Sum {
+    fn is_even(&self) -> bool {
+        true
+    }
+
     fn weights(&self, anchors: &[Terms], _labels: &[u32], _divisor: Option<f64>) -> Vec<f64> {
         vec![1.0; anchors.len()]
     }

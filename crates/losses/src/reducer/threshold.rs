@@ -36,6 +36,10 @@ impl TermReducer for Threshold {
         }
     }
 
+    fn is_even(&self) -> bool {
+        true
+    }
+
     fn weights(&self, anchors: &[Terms], _labels: &[u32], _divisor: Option<f64>) -> Vec<f64> {
         one_over(anchors.iter().map(|terms| terms.kept as f64).sum(), anchors)
     }
