@@ -4,12 +4,18 @@
 //! the i-th nearest is relevant, P(i) is the share of relevant ones among the first i. Queries with
 //! R = 0 are excluded from every mean and counted. Ties go to the smaller index.
 
+mod ami;
+mod ari;
+mod bcubed;
 mod bootstrap;
+mod calinski_harabasz;
 mod class_distances;
+mod contingency;
 mod davies_bouldin;
 mod draws;
 mod enrollment;
 mod few_shot;
+mod hubness;
 mod identification;
 mod k_nn;
 mod kmeans;
@@ -24,11 +30,17 @@ mod rerank;
 mod retrieval;
 mod roc;
 mod silhouette;
+mod uniformity;
+mod v_measure;
 mod verification;
 mod videos;
 
+pub use ami::adjusted_mutual_information;
+pub use ari::adjusted_rand_index;
+pub use bcubed::{BCubed, b_cubed};
 pub use bootstrap::Estimate;
 pub(crate) use bootstrap::estimates;
+pub use calinski_harabasz::calinski_harabasz;
 pub use class_distances::{ClassDistances, Spread, class_distances};
 pub use davies_bouldin::davies_bouldin;
 pub use draws::OverDraws;
@@ -36,6 +48,7 @@ pub use enrollment::{
     Enrolled, IdentificationDraws, IdentificationOptions, enroll, identification_draws,
 };
 pub use few_shot::{FewShot, Labeled, References, few_shot};
+pub use hubness::{Hubness, hubness};
 pub use identification::{Detected, Identification, identification};
 pub use k_nn::{KNearest, k_nearest};
 pub use kmeans::{Clusters, kmeans};
@@ -49,6 +62,8 @@ pub use rerank::KReciprocal;
 pub use retrieval::{Retrieval, retrieval};
 pub use roc::{At, Point, Roc};
 pub use silhouette::silhouette;
+pub use uniformity::{OnSphere, on_sphere};
+pub use v_measure::homogeneity_completeness;
 pub use verification::{
     Accepted, Calibration, Verification, VerificationOptions, calibrate, squared_distances,
     verification,

@@ -1,8 +1,9 @@
-//! Agreement of a clustering with classes.
+//! Agreement of a clustering with classes, in information.
 
-use std::collections::BTreeMap;
+use super::contingency::Contingency;
 
-/// Normalized mutual information, arithmetic mean of the entropies.
+/// Normalized mutual information, arithmetic mean of the entropies: also the V-measure, the harmonic mean of
+/// [homogeneity and completeness](super::homogeneity_completeness).
 ///
 /// ```text
 /// NMI = 2 I(Ω; C) / (H(Ω) + H(C))        1 if both are one single group
@@ -17,28 +18,10 @@ use std::collections::BTreeMap;
 /// assert_eq!(normalized_mutual_information(&[0, 1, 0, 1], &[0, 0, 1, 1]), 0.0);
 /// ```
 pub fn normalized_mutual_information(clusters: &[u32], classes: &[u32]) -> f64 {
-    let count = clusters.len() as f64;
-    // Ordered maps: the same groups in another order of items give the same bits.
-    let mut joint: BTreeMap<(u32, u32), f64> = BTreeMap::new();
-    let (mut left, mut right) = (BTreeMap::new(), BTreeMap::new());
-    for (&a, &b) in clusters.iter().zip(classes) {
-        *joint.entry((a, b)).or_default() += 1.0;
-        *left.entry(a).or_insert(0.0) += 1.0;
-        *right.entry(b).or_insert(0.0) += 1.0;
-    }
-    let entropy = |groups: &BTreeMap<u32, f64>| {
-        -groups
-            .values()
-            .map(|n| n / count * (n / count).ln())
-            .sum::<f64>()
-    };
-    let information: f64 = joint
-        .iter()
-        .map(|((a, b), n)| n / count * (n * count / (left[a] * right[b])).ln())
-        .sum();
-    let entropies = entropy(&left) + entropy(&right);
+    let counts = Contingency::new(clusters, classes);
+    let entropies: f64 = counts.entropies().iter().sum();
     if entropies > 0.0 {
-        (2.0 * information / entropies).clamp(0.0, 1.0)
+        (2.0 * counts.information() / entropies).clamp(0.0, 1.0)
     } else {
         1.0
     }
@@ -46,6 +29,7 @@ pub fn normalized_mutual_information(clusters: &[u32], classes: &[u32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contingency::examples;
     use super::*;
 
     #[test]
@@ -53,9 +37,7 @@ mod tests {
         // from sklearn.metrics import normalized_mutual_info_score as f
         // a = [i * i % 5 for i in range(40)]; b = [i % 7 for i in range(40)]; c = [i // 10 for i in range(40)]
         // d = [i // 8 for i in range(40)]; print(f(a, b), f(b, c), f(c, d))
-        let make = |f: &dyn Fn(u32) -> u32| (0..40).map(f).collect::<Vec<_>>();
-        let (a, b, c) = (make(&|i| i * i % 5), make(&|i| i % 7), make(&|i| i / 10));
-        let d = make(&|i| i / 8);
+        let [a, b, c, d] = examples();
         for (x, y, expected) in [
             (&a, &b, GOLDEN[0]),
             (&b, &c, GOLDEN[1]),

@@ -1,6 +1,6 @@
 //! Agreement of a clustering with classes, by pairs.
 
-use std::collections::BTreeMap;
+use super::contingency::Contingency;
 
 /// The F1 of the decision that two items belong together.
 ///
@@ -20,17 +20,7 @@ use std::collections::BTreeMap;
 /// assert_eq!(pairwise_f1(&[0, 0, 0, 1], &[0, 0, 1, 1]), 0.4);
 /// ```
 pub fn pairwise_f1(clusters: &[u32], classes: &[u32]) -> f64 {
-    let mut joint: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    let (mut of_cluster, mut of_class) = (BTreeMap::new(), BTreeMap::new());
-    for (&cluster, &class) in clusters.iter().zip(classes) {
-        *joint.entry((cluster, class)).or_default() += 1;
-        *of_cluster.entry(cluster).or_insert(0) += 1;
-        *of_class.entry(class).or_insert(0) += 1;
-    }
-    let pairs = |count: &u64| count * (count - 1) / 2;
-    let right: u64 = joint.values().map(pairs).sum();
-    let [together, same] =
-        [of_cluster, of_class].map(|groups| groups.values().map(pairs).sum::<u64>());
+    let [right, together, same, _] = Contingency::new(clusters, classes).pairs();
     // 2 P R / (P + R) with P = TP / together and R = TP / same.
     if right > 0 {
         2.0 * right as f64 / (together + same) as f64

@@ -1,0 +1,164 @@
+//! Whether kin are near, and all are spread over the sphere.
+
+use super::EvaluateError;
+use super::silhouette::Classes;
+use crate::search::{Search, Similarity};
+use nearkin_kernels::{Mat, normalize_rows};
+use serde::Serialize;
+
+/// How embeddings lie on the unit sphere.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OnSphere {
+    /// Mean square distance of two items of a class, from 0 to 4, smaller is better; absent where no class has two.
+    pub alignment: Option<f64>,
+    /// Logarithm of the mean Gaussian potential of two items, at most 0, smaller is better.
+    pub uniformity: f64,
+    /// Dimensions that carry variance, from 1 to `D`: the participation ratio of the covariance's eigenvalues.
+    pub dimensions: f64,
+}
+
+/// Alignment, uniformity and used dimensions of embeddings, each divided by its norm.
+///
+/// ```text
+/// alignment  = mean over pairs of one class of ‖u - v‖²
+/// uniformity = log( mean over all pairs of exp(-2 ‖u - v‖²) )
+/// dimensions = (tr Σ)² / tr Σ²        Σ: covariance of the unit vectors; 1 if they do not vary
+/// ```
+///
+/// Pairs are made a row at a time.
+///
+/// # Errors
+/// A number is not finite, counts differ, or there are fewer than two classes.
+///
+/// # Reference
+/// T. Wang, P. Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere,
+/// ICML 2020, §4.1, with α = 2 and t = 2; all pairs of a class stand for their positive pairs.
+///
+/// # Example
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::evaluate::on_sphere;
+/// // Two classes opposite each other, each a point.
+/// let found = on_sphere(Mat::new(&[1.0, 2.0, -3.0, -1.0], 4, 1), &[0, 0, 1, 1])?;
+/// assert_eq!((found.alignment, found.dimensions), (Some(0.0), 1.0));
+/// assert!((found.uniformity - ((2.0 + 4.0 * (-8.0_f64).exp()) / 6.0).ln()).abs() < 1e-6);
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub fn on_sphere(embeddings: Mat<'_>, labels: &[u32]) -> Result<OnSphere, EvaluateError> {
+    let classes = Classes::new(embeddings, labels)?;
+    let (count, dim) = (embeddings.rows, embeddings.cols);
+    let mut unit = vec![0.0; embeddings.data.len()];
+    normalize_rows(embeddings.data, dim, &mut unit, &mut vec![0.0; count]);
+    let unit = Mat::new(&unit, count, dim);
+    let search = Search::new(unit, unit, Similarity::Euclidean)?;
+    let rows = search.rows(|item, scores| {
+        let others = scores.iter().enumerate().filter(|(j, _)| *j != item);
+        let [mut potential, mut kin] = [0.0; 2];
+        for (other, &score) in others {
+            let square = f64::from(-score);
+            potential += (-2.0 * square).exp();
+            if classes.of[other] == classes.of[item] {
+                kin += square;
+            }
+        }
+        [potential, kin]
+    });
+    let sum = |k: usize| rows.iter().map(|row| row[k]).sum::<f64>();
+    let pairs = (count * (count - 1)) as f64;
+    let of_kin: usize = classes.sizes.iter().map(|n| n * (n - 1)).sum();
+    Ok(OnSphere {
+        alignment: (of_kin > 0).then(|| sum(1) / of_kin as f64),
+        uniformity: (sum(0) / pairs).ln(),
+        dimensions: dimensions(unit),
+    })
+}
+
+/// The participation ratio of the eigenvalues of the rows' covariance, without the eigenvalues: `tr Σ²` is the sum of the
+/// squares of the entries of `Σ`, made a column at a time.
+fn dimensions(unit: Mat<'_>) -> f64 {
+    let (count, dim) = (unit.rows as f64, unit.cols);
+    let rows = || unit.data.chunks_exact(dim.max(1));
+    let mut mean = vec![0.0f64; dim];
+    for row in rows() {
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(m, &x)| *m += f64::from(x) / count);
+    }
+    let [mut trace, mut squares] = [0.0; 2];
+    for first in 0..dim {
+        let mut column = vec![0.0f64; dim];
+        for row in rows() {
+            let deviation = f64::from(row[first]) - mean[first];
+            for ((sum, &x), m) in column.iter_mut().zip(row).zip(&mean) {
+                *sum += deviation * (f64::from(x) - m) / count;
+            }
+        }
+        trace += column[first];
+        squares += column.iter().map(|c| c * c).sum::<f64>();
+    }
+    // Rounding of f32 makes a little variance of none.
+    if trace > 1e-12 {
+        trace * trace / squares
+    } else {
+        1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearkin_encoder::parameters::named_rng;
+    use rand::RngExt;
+
+    #[test]
+    fn values_are_those_of_all_pairs() {
+        let (count, dim) = (70, 4);
+        let mut rng = named_rng(2, "on sphere");
+        let data: Vec<f32> = (0..count * dim)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
+        let labels: Vec<u32> = (0..count).map(|i| (i * i % 9) as u32).collect();
+        let unit: Vec<Vec<f64>> = data
+            .chunks(dim)
+            .map(|row| {
+                let norm = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+                row.iter().map(|&x| f64::from(x) / norm.sqrt()).collect()
+            })
+            .collect();
+        let [mut potential, mut pairs, mut kin, mut of_kin] = [0.0; 4];
+        for i in 0..count {
+            for j in 0..i {
+                let square: f64 = (0..dim).map(|c| (unit[i][c] - unit[j][c]).powi(2)).sum();
+                potential += (-2.0 * square).exp();
+                pairs += 1.0;
+                if labels[i] == labels[j] {
+                    kin += square;
+                    of_kin += 1.0;
+                }
+            }
+        }
+        let found = on_sphere(Mat::new(&data, count, dim), &labels).unwrap();
+        assert!((found.uniformity - f64::ln(potential / pairs)).abs() < 1e-5);
+        assert!((found.alignment.unwrap() - kin / of_kin).abs() < 1e-5);
+    }
+
+    #[test]
+    fn dimensions_are_those_that_vary() {
+        // The corners of an octahedron of three of five dimensions, and of one.
+        let corners = |used: usize| -> Vec<f32> {
+            (0..2 * used)
+                .flat_map(|i| {
+                    let mut corner = [0.0; 5];
+                    corner[i / 2] = if i % 2 == 0 { 1.0 } else { -1.0 };
+                    corner
+                })
+                .collect()
+        };
+        for used in [1, 3] {
+            let data = corners(used);
+            let found = dimensions(Mat::new(&data, 2 * used, 5));
+            assert!((found - used as f64).abs() < 1e-9, "{found}");
+        }
+        assert_eq!(dimensions(Mat::new(&[0.6, 0.8, 0.6, 0.8], 2, 2)), 1.0);
+    }
+}
