@@ -255,6 +255,48 @@ fn a_few_labeled_items_classify_the_others() {
 }
 
 #[test]
+fn clusters_and_the_places_of_vectors_are_measured() {
+    let place = place();
+    let shown = evaluate(&place, "clustering", &["--data", "photos"]);
+    let parts = [
+        "all of photos",
+        "raw input",
+        "AMI",
+        "homogeneity",
+        "B-cubed F1",
+        "Calinski–Harabasz",
+        "uniformity ↓",
+        "hubness ↓",
+        "8 clusters",
+        "10 seeds",
+    ];
+    holds(&shown, &parts);
+    let found = json(&evaluate(
+        &place,
+        "clustering",
+        &["--data", "photos", "--json"],
+    ));
+    for side in ["raw", "model"] {
+        let found = &found[side];
+        for key in ["nmi", "ami", "ari", "homogeneity", "f1", "b_cubed"] {
+            let mean = found[key]["mean"].as_f64().unwrap();
+            assert!((-0.5..=1.0).contains(&mean), "{key} {mean}");
+        }
+        assert!(found["sphere"]["uniformity"].as_f64().unwrap() < 0.0);
+        assert_eq!(found["hubness"]["k"], 10);
+    }
+    let refused = place.run(&[
+        "evaluate",
+        "run/model",
+        "--protocol",
+        "clustering",
+        "--shots",
+        "2",
+    ]);
+    refused.fails(2, &["--shots goes with"]);
+}
+
+#[test]
 fn a_positive_is_nearer_than_some_negatives() {
     let place = place();
     let shown = evaluate(&place, "n-way", &["--data", "photos", "--negatives", "1,7"]);

@@ -201,6 +201,9 @@ pub enum Protocol {
     FewShot,
     /// Images and features: is the positive nearer than 1 and than 71 negatives?
     NWay,
+    /// Images and features: agreement of k-means with the classes (NMI, AMI, ARI, B-cubed), and how the vectors lie:
+    /// silhouette, alignment, uniformity, hubs.
+    Clustering,
     /// Semantic textual similarity: correlation with scores.
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.

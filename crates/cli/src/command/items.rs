@@ -1,6 +1,7 @@
-//! `nearkin evaluate --protocol reid|few-shot|n-way`, and what identification shares with them.
+//! `nearkin evaluate --protocol reid|few-shot|n-way|clustering`, and what identification shares with them.
 
 use super::evaluate::Data;
+use super::grouping;
 use super::subject::{Subject, left_out, with_remedy};
 use crate::arguments::{Evaluate, Protocol, Ranked};
 use crate::failure::Failure;
@@ -60,6 +61,7 @@ pub fn run(
             report.of(&sides, measured, |found| show_people(found, distances))
         }
         Protocol::FewShot => report.of(&sides, |side| few(side, shots), show_few),
+        Protocol::Clustering => report.of(&sides, grouping::measure, grouping::show),
         _ => {
             let given = arguments.items.negatives.iter().map(|n| n.get());
             let mut negatives: Vec<usize> = given.collect();

@@ -4,6 +4,7 @@ mod degraded;
 pub mod embed;
 pub mod evaluate;
 pub mod explain;
+mod grouping;
 mod identification;
 pub mod init;
 mod items;

@@ -15,6 +15,7 @@ mod davies_bouldin;
 mod draws;
 mod enrollment;
 mod few_shot;
+mod grouping;
 mod hubness;
 mod identification;
 mod k_nn;
@@ -48,6 +49,7 @@ pub use enrollment::{
     Enrolled, IdentificationDraws, IdentificationOptions, enroll, identification_draws,
 };
 pub use few_shot::{FewShot, Labeled, References, few_shot};
+pub use grouping::{Grouping, grouping};
 pub use hubness::{Hubness, hubness};
 pub use identification::{Detected, Identification, identification};
 pub use k_nn::{KNearest, k_nearest};
@@ -379,6 +381,16 @@ pub fn metrics() -> &'static [Metric] {
             convention: "mean and deviation over k-means seeds (Song et al. 2016)",
         },
         Metric {
+            name: "AMI, ARI",
+            definition: "(I - E I) / (mean H - E I); (S - E) / ((A + B) / 2 - E) over pairs: agreement of clusters beyond chance",
+            convention: "scikit-learn's, arithmetic mean of entropies; mean and deviation over 10 k-means seeds",
+        },
+        Metric {
+            name: "homogeneity, completeness, B-cubed F1",
+            definition: "I / H(classes); I / H(clusters); of the shares of an item's cluster and class that the two have in common",
+            convention: "the V-measure is NMI; the item itself counts in B-cubed (Bagga and Baldwin 1998)",
+        },
+        Metric {
             name: "CMC@k, mAP, mINP",
             definition: "a match among the first k; average precision; R / rank of the last match",
             convention: "Market-1501's: items of the query's identity and camera are dropped, queries without a match left out",
@@ -404,9 +416,9 @@ pub fn metrics() -> &'static [Metric] {
             convention: "scikit-learn's: Euclidean distance of vectors as they are, k = 5, ties to the smallest label",
         },
         Metric {
-            name: "silhouette, Davies–Bouldin",
-            definition: "mean of (b − a) / max(a, b); mean over classes of the worst (S_i + S_j) / M_ij",
-            convention: "of true classes, Euclidean, as scikit-learn",
+            name: "silhouette, Davies–Bouldin, Calinski–Harabasz",
+            definition: "mean of (b − a) / max(a, b); mean over classes of the worst (S_i + S_j) / M_ij; variance between over within",
+            convention: "of true classes, Euclidean, as scikit-learn; few-shot of vectors as they are, clustering of unit vectors",
         },
         Metric {
             name: "intra, inter",
@@ -427,6 +439,16 @@ pub fn metrics() -> &'static [Metric] {
             name: "TAR@FAR",
             definition: "the largest share of the same accepted by a threshold that accepts at most FAR of the different ones",
             convention: "one threshold for all pairs, chosen on them",
+        },
+        Metric {
+            name: "alignment, uniformity, dimensions",
+            definition: "mean ‖u − v‖² of kin; log mean exp(−2 ‖u − v‖²) of all pairs; (tr Σ)² / tr Σ²",
+            convention: "unit vectors (Wang and Isola 2020, α = t = 2); all pairs of a class are kin",
+        },
+        Metric {
+            name: "hubness, orphans",
+            definition: "skewness of how often an item is among the 10 nearest of others; share of items that never are",
+            convention: "cosine; ties to the smaller index (Radovanović et al. 2010)",
         },
         Metric {
             name: "spread",

@@ -7,7 +7,10 @@ use crate::command::text::resolve;
 use crate::failure::Failure;
 use crate::output;
 use nearkin::cluster::{self, Agglomerative, Dendrogram, medoids};
-use nearkin::evaluate::{normalized_mutual_information, pairwise_f1};
+use nearkin::evaluate::{
+    adjusted_mutual_information, adjusted_rand_index, b_cubed, normalized_mutual_information,
+    pairwise_f1,
+};
 use nearkin::verify::kept_threshold;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -121,8 +124,8 @@ impl Cut {
 /// How well clusters agree with classes.
 struct Quality {
     classes: usize,
-    nmi: f64,
-    f1: f64,
+    /// By the names of the facts and of the note, from 0 to 1.
+    measures: [(&'static str, &'static str, f64); 5],
 }
 
 impl Quality {
@@ -134,27 +137,32 @@ impl Quality {
             let next = numbers.len() as u32;
             labels.push(*numbers.entry(class).or_insert(next));
         }
+        let nmi = normalized_mutual_information(clusters, &labels);
         (numbers.len() > 1).then(|| Self {
             classes: numbers.len(),
-            nmi: normalized_mutual_information(clusters, &labels),
-            f1: pairwise_f1(clusters, &labels),
+            measures: [
+                ("nmi", "NMI", nmi),
+                ("ami", "AMI", adjusted_mutual_information(clusters, &labels)),
+                ("ari", "ARI", adjusted_rand_index(clusters, &labels)),
+                ("f1", "pairwise F1", pairwise_f1(clusters, &labels)),
+                ("b_cubed", "B-cubed F1", b_cubed(clusters, &labels).f1),
+            ],
         })
     }
 
     fn tell(&self) {
+        let each = self
+            .measures
+            .map(|(_, name, value)| format!("{name} {:.1}", 100.0 * value));
         output::note(format_args!(
-            "against {} classes: NMI {:.1}, pairwise F1 {:.1} percent",
+            "against {} classes: {} percent",
             self.classes,
-            100.0 * self.nmi,
-            100.0 * self.f1
+            each.join(", ")
         ));
     }
 
-    fn facts(&self) -> [(&'static str, Value); 3] {
-        [
-            ("classes", self.classes.into()),
-            ("nmi", self.nmi.into()),
-            ("f1", self.f1.into()),
-        ]
+    fn facts(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        let each = self.measures.map(|(key, _, value)| (key, value.into()));
+        [("classes", self.classes.into())].into_iter().chain(each)
     }
 }

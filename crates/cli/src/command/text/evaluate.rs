@@ -135,7 +135,8 @@ fn of_texts(protocol: Protocol) -> Result<task::Protocol, Failure> {
         | Protocol::Reid
         | Protocol::Identification
         | Protocol::FewShot
-        | Protocol::NWay => {
+        | Protocol::NWay
+        | Protocol::Clustering => {
             let expected =
                 "models of texts are measured by --protocol sts, pairs, triplets, ir or senteval";
             return Err(Failure::usage(expected));
