@@ -27,9 +27,21 @@ pub fn new(header: &[&str]) -> Table {
 /// Columns up to this width hold numbers, which stay on one line with what they are give or take.
 const NUMBER: u16 = 14;
 
-/// Right-aligns all columns but the first, and keeps their numbers whole.
+/// Right-aligns all columns but the first, and keeps their numbers whole, and the words of the first: a table that has no
+/// room for that becomes wider.
 pub fn numbers_right(table: &mut Table) {
     let widths = table.column_max_content_widths();
+    let names = table.row_iter().filter_map(|row| row.cell_iter().next());
+    let words = names.flat_map(|cell| {
+        cell.content()
+            .split(' ')
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    let longest = words.map(|word| word.chars().count()).max().unwrap_or(0);
+    if let Some(names) = table.column_mut(0) {
+        names.set_constraint(at_least(longest as u16));
+    }
     for (column, width) in table.column_iter_mut().zip(widths).skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
         if width <= NUMBER {

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::table::{numbers_right, over_draws};
 use crate::{command::items, table};
+use comfy_table::Table;
 use items::{NAMES, Side, labeled};
 use nearkin::evaluate::{Grouping, Labeled, OverDraws, grouping};
 
@@ -26,52 +27,52 @@ pub fn show(sides: [&Grouping; 2]) -> (String, String) {
         ("pairwise F1", |g| &g.f1),
         ("B-cubed F1", |g| &g.b_cubed),
     ];
-    let heads = agreement.map(|(name, _)| name);
-    let clusters = rows(sides, &heads, |side| {
-        agreement
-            .iter()
-            .map(|(_, of)| over_draws(of(side)))
-            .collect()
-    });
-    let heads = [
-        "silhouette",
-        "Davies–Bouldin ↓",
-        "Calinski–Harabasz",
-        "alignment ↓",
-        "uniformity ↓",
-        "dimensions",
-        "hubness ↓",
-        "orphans ↓",
-    ];
-    let vectors = rows(sides, &heads, |side| {
-        let number = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.3}"));
-        vec![
-            number(Some(side.silhouette)),
-            number(Some(side.davies_bouldin)),
-            format!("{:.1}", side.calinski_harabasz),
-            number(side.sphere.alignment),
-            number(Some(side.sphere.uniformity)),
-            format!("{:.1}", side.sphere.dimensions),
-            number(side.hubness.map(|h| h.skewness)),
-            side.hubness
-                .map_or_else(|| "–".to_owned(), |h| format!("{:.1} %", 100.0 * h.orphans)),
-        ]
-    });
+    let heads: Vec<&str> = [""]
+        .into_iter()
+        .chain(agreement.map(|(name, _)| name))
+        .collect();
+    let mut clusters = table::new(&heads);
+    for (name, side) in NAMES.into_iter().zip(sides) {
+        let mut row = vec![name.to_owned()];
+        row.extend(agreement.iter().map(|(_, of)| over_draws(of(side))));
+        clusters.add_row(row);
+    }
+    numbers_right(&mut clusters);
     let conventions = format!(
         "k-means of unit vectors with {} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's",
         sides[1].clusters
     );
-    (format!("{clusters}\n{vectors}"), conventions)
+    (format!("{clusters}\n{}", vectors(sides)), conventions)
 }
 
-fn rows(sides: [&Grouping; 2], heads: &[&str], cells: impl Fn(&Grouping) -> Vec<String>) -> String {
-    let names: Vec<&str> = [""].into_iter().chain(heads.iter().copied()).collect();
-    let mut table = table::new(&names);
-    for (name, side) in NAMES.into_iter().zip(sides) {
-        let mut row = vec![name.to_owned()];
-        row.extend(cells(side));
-        table.add_row(row);
+/// A row for each number that says how vectors lie.
+fn vectors(sides: [&Grouping; 2]) -> Table {
+    let three = |x: f64| format!("{x:.3}");
+    let absent = || "–".to_owned();
+    let numbers: [(&str, &dyn Fn(&Grouping) -> String); 8] = [
+        ("silhouette", &|g| three(g.silhouette)),
+        ("Davies–Bouldin ↓", &|g| three(g.davies_bouldin)),
+        ("Calinski–Harabasz", &|g| {
+            format!("{:.1}", g.calinski_harabasz)
+        }),
+        ("alignment ↓", &|g| {
+            g.sphere.alignment.map_or_else(absent, three)
+        }),
+        ("uniformity ↓", &|g| three(g.sphere.uniformity)),
+        ("dimensions", &|g| format!("{:.1}", g.sphere.dimensions)),
+        ("hubness ↓", &|g| {
+            g.hubness.map_or_else(absent, |h| three(h.skewness))
+        }),
+        ("orphans ↓", &|g| {
+            g.hubness
+                .map_or_else(absent, |h| format!("{:.1} %", 100.0 * h.orphans))
+        }),
+    ];
+    let heads: Vec<&str> = [""].into_iter().chain(NAMES).collect();
+    let mut table = table::new(&heads);
+    for (name, of) in numbers {
+        table.add_row([name.to_owned(), of(sides[0]), of(sides[1])]);
     }
     numbers_right(&mut table);
-    table.to_string()
+    table
 }
