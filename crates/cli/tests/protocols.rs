@@ -297,6 +297,52 @@ fn clusters_and_the_places_of_vectors_are_measured() {
 }
 
 #[test]
+fn vectors_with_labels_are_measured_as_the_model_that_made_them() {
+    let place = place();
+    for file in ["v.npy", "v.jsonl", "v.parquet", "v.safetensors"] {
+        place
+            .run(&["embed", "run/model", "photos", "-o", file])
+            .succeeds();
+    }
+    let model = json(&evaluate(
+        &place,
+        "retrieval",
+        &["--data", "photos", "--json"],
+    ));
+    for file in ["v.npy", "v.jsonl", "v.parquet", "v.safetensors"] {
+        let found = json(&place.run(&["evaluate", file, "--json"]));
+        let [vectors, model] = [&found["vectors"], &model["model"]];
+        assert_eq!(
+            vectors["retrieval"]["map_at_r"],
+            model["retrieval"]["map_at_r"]
+        );
+        assert_eq!(vectors["classes"], 8);
+    }
+    let shown = place.run(&["evaluate", "v.npy", "--protocol", "clustering"]);
+    holds(&shown, &["32 vectors of v.npy", "AMI", "hubness ↓"]);
+    let fails = |more: &[&str], code, part| {
+        place
+            .run(&[&["evaluate"], more].concat())
+            .fails(code, &[part]);
+    };
+    fails(
+        &["v.npy", "--data", "photos"],
+        2,
+        "--data goes with a model",
+    );
+    fails(
+        &["v.npy", "--protocol", "reid"],
+        2,
+        "retrieval or clustering",
+    );
+    place.write(
+        "bare.jsonl",
+        b"{\"embedding\":[1,2]}\n{\"embedding\":[2,1]}\n",
+    );
+    fails(&["bare.jsonl"], 2, "no labels; expected");
+}
+
+#[test]
 fn a_positive_is_nearer_than_some_negatives() {
     let place = place();
     let shown = evaluate(&place, "n-way", &["--data", "photos", "--negatives", "1,7"]);

@@ -2,7 +2,7 @@
 
 use super::subject::{ModelFolder, Subject, left_out, with_remedy};
 use super::text::{self, is_text_model, resolve};
-use super::{degraded, items, verification};
+use super::{degraded, items, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -26,6 +26,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     if let Some(text) = arguments.items.misplaced(arguments.protocol) {
         return Err(Failure::usage(text));
+    }
+    if vectors::is_file(&arguments.model) {
+        return vectors::run(arguments, json);
     }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {

@@ -4,11 +4,11 @@ use crate::failure::Failure;
 use crate::table::{numbers_right, over_draws};
 use crate::{command::items, table};
 use comfy_table::Table;
-use items::{NAMES, Side, labeled};
+use items::{Side, labeled};
 use nearkin::evaluate::{Grouping, Labeled, OverDraws, grouping};
 
 /// Runs of k-means, as many as papers average over.
-const SEEDS: u64 = 10;
+pub const SEEDS: u64 = 10;
 
 /// Measures one side.
 pub fn measure(side: &Side) -> Result<Grouping, Failure> {
@@ -17,7 +17,7 @@ pub fn measure(side: &Side) -> Result<Grouping, Failure> {
 }
 
 /// Two tables, of the clusters and of the vectors, and what is what.
-pub fn show(sides: [&Grouping; 2]) -> (String, String) {
+pub fn show(sides: &[(&str, &Grouping)]) -> (String, String) {
     let agreement: [(&str, fn(&Grouping) -> &OverDraws); 7] = [
         ("NMI", |g| &g.nmi),
         ("AMI", |g| &g.ami),
@@ -32,21 +32,21 @@ pub fn show(sides: [&Grouping; 2]) -> (String, String) {
         .chain(agreement.map(|(name, _)| name))
         .collect();
     let mut clusters = table::new(&heads);
-    for (name, side) in NAMES.into_iter().zip(sides) {
-        let mut row = vec![name.to_owned()];
+    for (name, side) in sides {
+        let mut row = vec![(*name).to_owned()];
         row.extend(agreement.iter().map(|(_, of)| over_draws(of(side))));
         clusters.add_row(row);
     }
     numbers_right(&mut clusters);
     let conventions = format!(
         "k-means of unit vectors with {} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's",
-        sides[1].clusters
+        sides.first().map_or(0, |(_, side)| side.clusters)
     );
     (format!("{clusters}\n{}", vectors(sides)), conventions)
 }
 
 /// A row for each number that says how vectors lie.
-fn vectors(sides: [&Grouping; 2]) -> Table {
+fn vectors(sides: &[(&str, &Grouping)]) -> Table {
     let three = |x: f64| format!("{x:.3}");
     let absent = || "–".to_owned();
     let numbers: [(&str, &dyn Fn(&Grouping) -> String); 8] = [
@@ -68,10 +68,12 @@ fn vectors(sides: [&Grouping; 2]) -> Table {
                 .map_or_else(absent, |h| format!("{:.1} %", 100.0 * h.orphans))
         }),
     ];
-    let heads: Vec<&str> = [""].into_iter().chain(NAMES).collect();
+    let names = sides.iter().map(|(name, _)| *name);
+    let heads: Vec<&str> = [""].into_iter().chain(names).collect();
     let mut table = table::new(&heads);
     for (name, of) in numbers {
-        table.add_row([name.to_owned(), of(sides[0]), of(sides[1])]);
+        let each = sides.iter().map(|(_, side)| of(side));
+        table.add_row([name.to_owned()].into_iter().chain(each));
     }
     numbers_right(&mut table);
     table

@@ -61,7 +61,9 @@ pub fn run(
             report.of(&sides, measured, |found| show_people(found, distances))
         }
         Protocol::FewShot => report.of(&sides, |side| few(side, shots), show_few),
-        Protocol::Clustering => report.of(&sides, grouping::measure, grouping::show),
+        Protocol::Clustering => report.of(&sides, grouping::measure, |found| {
+            grouping::show(&[(NAMES[0], found[0]), (NAMES[1], found[1])])
+        }),
         _ => {
             let given = arguments.items.negatives.iter().map(|n| n.get());
             let mut negatives: Vec<usize> = given.collect();

@@ -22,5 +22,6 @@ mod subject;
 pub mod sweep;
 pub mod text;
 pub mod train;
+mod vectors;
 mod verification;
 pub mod verify;
