@@ -12,6 +12,9 @@ with its standard deviation, and that of the differences within a seed.
     omniglot   characters of three alphabets; trained on those of five others
     orl        people 31 to 40; trained on people 1 to 30
     cars196    cars 99 to 196; trained on cars 1 to 98
+
+`--first-step` compares gradients instead: both sides get one batch of random images, nearkin takes a step of plain gradient
+descent, and what its weights moved is put beside PyTorch's gradient in 32 and in 64 bits. No data set is needed.
 """
 
 import json
@@ -31,11 +34,12 @@ parser = options(__doc__.splitlines()[0], rounds=1)
 parser.epilog = "--only takes names of tasks, or TASK/LOSS, with commas between them"
 parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
+parser.add_argument("--first-step", action="store_true", help="compare the gradients of one batch instead")
 parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
 arguments = parser.parse_args()
 bound_threads(arguments.threads)
 
-DATA = Path(os.environ["NEARKIN_DATA"])
+DATA = Path(os.environ.get("NEARKIN_DATA", "."))
 WIDTHS, DIMENSION, WARM_UP = [64, 64, 64, 64], 128, 20
 TASKS = {
     "omniglot": {
@@ -86,16 +90,27 @@ normalize = true
 {loss}
 [pretrained]
 weights = {weights}
-[optimizer.adamw]
+{optimizer}
+[train]
+steps = {steps}
+evaluate_every = {steps}
+select = "last"
+"""
+
+ADAMW = """[optimizer.adamw]
 rate = {rate}
 weight_decay = 0.0
 [schedule]
 warmup = 20
 decay = "cosine"
-[train]
-steps = {steps}
-evaluate_every = {steps}
-select = "last"
+"""
+SGD = """[optimizer.sgd]
+rate = {rate}
+momentum = 0.0
+weight_decay = 0.0
+[schedule]
+warmup = 0
+decay = "constant"
 """
 
 
@@ -221,7 +236,8 @@ def train_rust(job, scratch):
     recipe.write_text(RECIPE.format(
         seed=job["seed"], data=json.dumps(str(DATA / task["data"])), test=json.dumps(task["test"]), classes=task["classes"],
         side=task["side"], color="gray" if task["channels"] == 1 else "rgb", flip=json.dumps(task["flip"]),
-        loss=LOSSES[job["loss"]], weights=json.dumps(job["start"]), rate=task["rate"], steps=job["steps"],
+        loss=LOSSES[job["loss"]], weights=json.dumps(job["start"]), steps=job["steps"],
+        optimizer=(SGD if task["rate"] == STEP else ADAMW).format(rate=task["rate"]),
     ))  # fmt: skip
     run = Path(tempfile.mkdtemp(dir=scratch)) / "run"
     run_quietly([program(not arguments.no_build), "train", recipe, "--out", run, "--threads", arguments.threads])
@@ -251,6 +267,51 @@ def one_seed(task, loss, seed, scratch):
     return found
 
 
+STEP = 1000.0  # so far that the weights before are lost in rounding beside the gradient, not the other way around
+
+
+def random_images(task, scratch):
+    """A zip archive of one batch to train with, and of two classes to test."""
+    import numpy
+    from PIL import Image
+
+    draws, path = numpy.random.default_rng(0), scratch / "random.zip"
+    classes = [f"c{number:02}" for number in range(task["classes"])] + task["test"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (f"{label}/{item}.png" for label in classes for item in range(OF_A_CLASS)):
+            with archive.open(name, "w") as file:
+                Image.fromarray(draws.integers(0, 256, (task["side"], task["side"]), dtype=numpy.uint8)).save(file, "png")
+    return path
+
+
+def first_step(loss, scratch):
+    """The largest relative difference of a weight's gradient from PyTorch's in 64 bits: nearkin's, and PyTorch's in 32 bits."""
+    import torch
+    from safetensors.torch import load_file
+
+    task = TASKS["random"] = {
+        "test": ["t0", "t1"], "side": 28, "channels": 1, "classes": 32, "rate": STEP, "flip": False,
+    }  # fmt: skip
+    task["data"] = str(random_images(task, scratch))
+    start = start_of("random", 0, scratch)
+    before = load_file(start)
+    after = load_file(train_rust({"task": "random", "loss": loss, "seed": 0, "steps": 1, "start": str(start)}, scratch)
+                      / "model.safetensors")  # fmt: skip
+    images, labels = training_images(task)
+    gradients = {}
+    for kind in (torch.float32, torch.float64):
+        model = network(task)
+        model.load_state_dict(before, strict=False)
+        vectors, targets = model.to(kind)(images.to(kind)), torch.tensor(labels)
+        criterion, miner = peer_loss(loss, task["classes"])
+        criterion(vectors, targets, miner(vectors, targets) if miner else None).backward()
+        gradients[kind] = {name: weight.grad.double() for name, weight in model.named_parameters()}
+    exact = gradients[torch.float64]
+    apart = lambda of: max(((of(name) - g).norm() / g.norm()).item() for name, g in exact.items())
+    ours = apart(lambda name: (before[name].double() - after[name].double()) / STEP)
+    return ours, apart(lambda name: gradients[torch.float32][name])
+
+
 def spread(numbers):
     return f"{mean(numbers):.2f} ± {stdev(numbers) if len(numbers) > 1 else 0:.2f}"
 
@@ -258,6 +319,12 @@ def spread(numbers):
 def main():
     if arguments.peer:
         return train_peer(json.loads(arguments.peer))
+    if arguments.first_step:
+        for loss in ("multi_similarity", "triplet_margin", "contrastive"):
+            with tempfile.TemporaryDirectory() as scratch:
+                ours, theirs = first_step(loss, Path(scratch))
+            print(f"{loss:20} nearkin {ours:.1e}  PyTorch, 32 bits {theirs:.1e}")
+        return
     wanted = arguments.only.split(",") if arguments.only else list(TASKS)
     works = [(t, l) for t, task in TASKS.items() for l in task["losses"] if t in wanted or f"{t}/{l}" in wanted]
     found = {}
