@@ -173,7 +173,11 @@ impl Side {
 
 /// Norms are divided away, or `‖x - y‖² ≤ 4 max ‖x‖²` must fit into `f32`.
 fn check_range(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<(), Error> {
-    let square = |row: &[f32]| row.iter().map(|&e| f64::from(e).powi(2)).sum::<f64>();
+    // In f32 wherever that is far from its end.
+    let square = |row: &[f32]| match gram::dot(row, row) {
+        square if square < f32::MAX / 8.0 => f64::from(square),
+        _ => row.iter().map(|&e| f64::from(e).powi(2)).sum(),
+    };
     let largest = embeddings
         .par_chunks_exact(cols)
         .with_min_len(64)
