@@ -340,6 +340,7 @@ fn vectors_with_labels_are_measured_as_the_model_that_made_them() {
         b"{\"embedding\":[1,2]}\n{\"embedding\":[2,1]}\n",
     );
     fails(&["bare.jsonl"], 2, "no labels; expected");
+    fails(&["gone.npy"], 1, "gone.npy");
 }
 
 #[test]

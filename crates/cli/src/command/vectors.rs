@@ -17,7 +17,7 @@ const NAME: &str = "vectors";
 
 /// Whether this is a file of vectors, by its name.
 pub fn is_file(path: &Path) -> bool {
-    path.is_file() && vectors::check_extension(path).is_ok()
+    !path.is_dir() && vectors::check_extension(path).is_ok()
 }
 
 /// Measures the vectors of a file by their labels.
