@@ -84,9 +84,7 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<Vec<u32>, Failure> {
 
 fn show_retrieval(what: &str, found: &Evaluation, json: bool) -> Result<(), Failure> {
     if json {
-        return Ok(output::json(
-            &serde_json::json!({ "data": what, "vectors": found }),
-        )?);
+        return output::json(&serde_json::json!({ "data": what, "vectors": found }));
     }
     output::line(format_args!(
         "{what}, in percent, with half the 95% bootstrap interval:"
@@ -106,12 +104,10 @@ fn show_retrieval(what: &str, found: &Evaluation, json: bool) -> Result<(), Fail
 
 fn show_grouping(what: &str, found: &Grouping, json: bool) -> Result<(), Failure> {
     if json {
-        return Ok(output::json(
-            &serde_json::json!({ "data": what, "vectors": found }),
-        )?);
+        return output::json(&serde_json::json!({ "data": what, "vectors": found }));
     }
     let (shown, conventions) = grouping::show(&[(NAME, found)]);
     output::line(format_args!("{what}, in percent:"))?;
     output::line(shown)?;
-    Ok(output::line(conventions)?)
+    output::line(conventions)
 }
