@@ -5,7 +5,7 @@ use crate::table::{numbers_right, over_draws};
 use crate::{command::items, table};
 use comfy_table::Table;
 use items::{Side, labeled};
-use nearkin::evaluate::{Grouping, Labeled, OverDraws, grouping};
+use nearkin::evaluate::{Grouping, Hubness, Labeled, grouping};
 
 /// Runs of k-means, as many as papers average over.
 pub const SEEDS: u64 = 10;
@@ -18,63 +18,75 @@ pub fn measure(side: &Side) -> Result<Grouping, Failure> {
 
 /// Two tables, of the clusters and of the vectors, and what is what.
 pub fn show(sides: &[(&str, &Grouping)]) -> (String, String) {
-    let agreement: [(&str, fn(&Grouping) -> &OverDraws); 7] = [
-        ("NMI", |g| &g.nmi),
-        ("AMI", |g| &g.ami),
-        ("ARI", |g| &g.ari),
-        ("homogeneity", |g| &g.homogeneity),
-        ("completeness", |g| &g.completeness),
-        ("pairwise F1", |g| &g.f1),
-        ("B-cubed F1", |g| &g.b_cubed),
-    ];
-    let heads: Vec<&str> = [""]
-        .into_iter()
-        .chain(agreement.map(|(name, _)| name))
-        .collect();
-    let mut clusters = table::new(&heads);
-    for (name, side) in sides {
-        let mut row = vec![(*name).to_owned()];
-        row.extend(agreement.iter().map(|(_, of)| over_draws(of(side))));
-        clusters.add_row(row);
-    }
-    numbers_right(&mut clusters);
+    let clusters = sides.first().map_or(0, |(_, side)| side.clusters);
     let conventions = format!(
-        "k-means of unit vectors with {} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's",
-        sides.first().map_or(0, |(_, side)| side.clusters)
+        "k-means of unit vectors with {clusters} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's"
     );
-    (format!("{clusters}\n{}", vectors(sides)), conventions)
+    (
+        format!("{}\n{}", agreements(sides), vectors(sides)),
+        conventions,
+    )
+}
+
+/// A row for each side.
+fn agreements(sides: &[(&str, &Grouping)]) -> Table {
+    let mut table = table::new(&[
+        "",
+        "NMI",
+        "AMI",
+        "ARI",
+        "homogeneity",
+        "completeness",
+        "pairwise F1",
+        "B-cubed F1",
+    ]);
+    for (name, side) in sides {
+        table.add_row([
+            (*name).to_owned(),
+            over_draws(&side.nmi),
+            over_draws(&side.ami),
+            over_draws(&side.ari),
+            over_draws(&side.homogeneity),
+            over_draws(&side.completeness),
+            over_draws(&side.f1),
+            over_draws(&side.b_cubed),
+        ]);
+    }
+    numbers_right(&mut table);
+    table
 }
 
 /// A row for each number that says how vectors lie.
 fn vectors(sides: &[(&str, &Grouping)]) -> Table {
-    let three = |x: f64| format!("{x:.3}");
-    let absent = || "–".to_owned();
-    let numbers: [(&str, &dyn Fn(&Grouping) -> String); 8] = [
-        ("silhouette", &|g| three(g.silhouette)),
-        ("Davies–Bouldin ↓", &|g| three(g.davies_bouldin)),
-        ("Calinski–Harabasz", &|g| {
-            format!("{:.1}", g.calinski_harabasz)
-        }),
-        ("alignment ↓", &|g| {
-            g.sphere.alignment.map_or_else(absent, three)
-        }),
-        ("uniformity ↓", &|g| three(g.sphere.uniformity)),
-        ("dimensions", &|g| format!("{:.1}", g.sphere.dimensions)),
-        ("hubness ↓", &|g| {
-            g.hubness.map_or_else(absent, |h| three(h.skewness))
-        }),
-        ("orphans ↓", &|g| {
-            g.hubness
-                .map_or_else(absent, |h| format!("{:.1} %", 100.0 * h.orphans))
-        }),
-    ];
+    let columns: Vec<_> = sides.iter().map(|(_, side)| numbers(side)).collect();
     let names = sides.iter().map(|(name, _)| *name);
     let heads: Vec<&str> = [""].into_iter().chain(names).collect();
     let mut table = table::new(&heads);
-    for (name, of) in numbers {
-        let each = sides.iter().map(|(_, side)| of(side));
-        table.add_row([name.to_owned()].into_iter().chain(each));
+    for row in 0..columns.first().map_or(0, |column| column.len()) {
+        let each = columns.iter().map(|column| column[row].1.clone());
+        table.add_row([columns[0][row].0.to_owned()].into_iter().chain(each));
     }
     numbers_right(&mut table);
     table
+}
+
+fn numbers(side: &Grouping) -> [(&'static str, String); 8] {
+    let three = |x: f64| format!("{x:.3}");
+    let hubs = |of: fn(&Hubness) -> String| side.hubness.as_ref().map_or_else(|| "–".into(), of);
+    [
+        ("silhouette", three(side.silhouette)),
+        ("Davies–Bouldin ↓", three(side.davies_bouldin)),
+        (
+            "Calinski–Harabasz",
+            format!("{:.1}", side.calinski_harabasz),
+        ),
+        (
+            "alignment ↓",
+            side.sphere.alignment.map_or_else(|| "–".into(), three),
+        ),
+        ("uniformity ↓", three(side.sphere.uniformity)),
+        ("dimensions", format!("{:.1}", side.sphere.dimensions)),
+        ("hubness ↓", hubs(|h| format!("{:.3}", h.skewness))),
+        ("orphans ↓", hubs(|h| format!("{:.1} %", 100.0 * h.orphans))),
+    ]
 }
