@@ -133,7 +133,7 @@ pub use proxy_anchor::ProxyAnchor;
 pub use proxy_nca::ProxyNca;
 pub use quadruplet::Quadruplet;
 pub use ranked_list::RankedList;
-pub(crate) use row::Rows;
+pub(crate) use row::{Reduced, Rows};
 pub use row::{Row, RowLoss};
 pub use self_supervised::SelfSupervised;
 pub use smooth_ap::SmoothAp;

@@ -4,11 +4,13 @@ use super::columns::{self, Learner, Others, Vectors};
 use super::{CHUNK, Part, Run, Seen, add};
 use crate::distance::{Distances, PairDistance, Side};
 use crate::error::Error;
-use crate::loss::{Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, RowLoss, Rows};
+use crate::loss::{
+    Columns, Evaluation, Form, Matrix, MatrixGradients, MatrixLoss, Reduced, RowLoss, Rows,
+};
 use crate::miner::TupleMiner;
 use crate::objective::Objective;
 use crate::pairs::{Classes, Pairs};
-use crate::reducer::{Mean, TermReducer};
+use crate::reducer::{Mean, TermReducer, Terms};
 use crate::scratch;
 use crate::tuples::Tuples;
 use rand_chacha::ChaCha8Rng;
@@ -153,8 +155,7 @@ impl Setting<'_> {
         }
     }
 
-    /// A loss that is a sum over anchors, in blocks of rows. The weights of anchors come from the terms of all of them, so
-    /// that several blocks are passed twice, first for the value and then for the slopes, unless all anchors weigh the same.
+    /// A loss that is a sum over anchors, in blocks of rows.
     fn rows(
         &self,
         loss: &dyn RowLoss,
@@ -166,58 +167,21 @@ impl Setting<'_> {
             reducer: self.reducer,
             labels: self.labels,
         };
-        let (classes, height) = (self.classes(others), self.block(others));
-        let columns = self.columns(others)?;
-        let firsts: Vec<_> = (0..self.labels.len()).step_by(height).collect();
-        let block = |first, rng: &mut ChaCha8Rng| {
-            let own = own(others);
-            let distances = self.distances(columns.as_ref(), self.block_of(first, height))?;
-            let pairs = Pairs::block(distances.s(), &classes, first, own).within(distances.space());
-            let mut g = scratch::take(distances.s().len());
-            let tuples = self.tuples(pairs, rng);
-            let (terms, kept) = rows.terms(pairs, &tuples, &mut g);
-            Ok::<_, Error>((distances, tuples, g, terms, kept))
+        let blocks = Blocks {
+            setting: self,
+            rows,
+            classes: self.classes(others),
+            columns: self.columns(others)?,
+            own: own(others),
+            height: self.block(others),
         };
-        let weigh =
-            |reduced: &_, (distances, tuples, g): (&Distances<'_>, &_, &mut [f32]), first| {
-                let pairs = Pairs::block(distances.s(), &classes, first, own(others));
-                rows.weigh(reduced, (pairs.within(distances.space()), tuples), g)
-            };
         let mut found = Found::empty(self.dense.len(), others);
-        let mut sums = Vec::with_capacity(self.labels.len());
-        let draws = rng.clone();
-        let mut whole = None;
-        for &first in &firsts {
-            let (distances, tuples, g, terms, kept) = block(first, rng)?;
-            sums.extend(terms);
-            found.keep(kept);
-            if firsts.len() == 1 {
-                whole = Some((distances, tuples, g));
-                continue;
-            }
-            if rows.weigh_alike() {
-                found.add(distances, first * self.dim, (&g, 1.0));
-            }
-            scratch::keep(g);
-        }
-        let reduced = rows.reduce(&sums);
-        found.evaluation = reduced.evaluation;
-        if let Some((distances, tuples, mut g)) = whole {
-            let factor = weigh(&reduced, (&distances, &tuples, &mut g), 0);
-            found.add(distances, 0, (&g, factor));
-            scratch::keep(g);
-        } else if rows.weigh_alike() {
-            found.multiply(reduced.weight());
+        if blocks.height == self.labels.len() {
+            blocks.one(&mut found, rng)?;
         } else {
-            let rng = &mut draws.clone();
-            for &first in &firsts {
-                let (distances, tuples, mut g, ..) = block(first, rng)?;
-                let factor = weigh(&reduced, (&distances, &tuples, &mut g), first);
-                found.add(distances, first * self.dim, (&g, factor));
-                scratch::keep(g);
-            }
+            blocks.many(&mut found, rng)?;
         }
-        found.finish(columns);
+        found.finish(blocks.columns);
         Ok(found)
     }
 
@@ -286,6 +250,100 @@ impl Setting<'_> {
     }
 }
 
+/// A loss that is a sum over anchors, at work on blocks of rows.
+struct Blocks<'a> {
+    setting: &'a Setting<'a>,
+    rows: Rows<'a>,
+    classes: Classes,
+    /// `None` where the columns are the batch itself.
+    columns: Option<Side>,
+    own: Option<usize>,
+    /// Rows of a block.
+    height: usize,
+}
+
+/// The rows of a block from `first` on, with their terms, and their slopes in `g`.
+struct Block<'b> {
+    first: usize,
+    distances: Distances<'b>,
+    tuples: Tuples,
+    terms: Vec<[Terms; 2]>,
+    kept: [usize; 2],
+    g: Vec<f32>,
+}
+
+impl Blocks<'_> {
+    fn block(&self, first: usize, rng: &mut ChaCha8Rng) -> Result<Block<'_>, Error> {
+        let setting = self.setting;
+        let dense = setting.block_of(first, self.height);
+        let distances = setting.distances(self.columns.as_ref(), dense)?;
+        let pairs = self.pairs(&distances, first);
+        let mut g = scratch::take(distances.s().len());
+        let tuples = setting.tuples(pairs, rng);
+        let (terms, kept) = self.rows.terms(pairs, &tuples, &mut g);
+        Ok(Block {
+            first,
+            distances,
+            tuples,
+            terms,
+            kept,
+            g,
+        })
+    }
+
+    fn pairs<'b>(&'b self, distances: &'b Distances<'_>, first: usize) -> Pairs<'b> {
+        Pairs::block(distances.s(), &self.classes, first, self.own).within(distances.space())
+    }
+
+    /// Weighs the slopes of a block and adds its gradients.
+    fn add(&self, mut block: Block<'_>, reduced: &Reduced, found: &mut Found) {
+        let pairs = self.pairs(&block.distances, block.first);
+        let factor = self
+            .rows
+            .weigh(reduced, (pairs, &block.tuples), &mut block.g);
+        found.add_block(block, self.setting.dim, factor);
+    }
+
+    /// All rows at once.
+    fn one(&self, found: &mut Found, rng: &mut ChaCha8Rng) -> Result<(), Error> {
+        let block = self.block(0, rng)?;
+        found.keep(block.kept);
+        let reduced = self.rows.reduce(&block.terms);
+        found.evaluation = reduced.evaluation;
+        self.add(block, &reduced, found);
+        Ok(())
+    }
+
+    /// Block by block. The weights of anchors come from the terms of all of them, so that blocks are passed twice, first for
+    /// the value and then for the slopes, unless all anchors weigh the same.
+    fn many(&self, found: &mut Found, rng: &mut ChaCha8Rng) -> Result<(), Error> {
+        let firsts = || (0..self.setting.labels.len()).step_by(self.height);
+        let (mut draws, alike) = (rng.clone(), self.rows.weigh_alike());
+        let mut sums = Vec::with_capacity(self.setting.labels.len());
+        for first in firsts() {
+            let mut block = self.block(first, rng)?;
+            sums.append(&mut block.terms);
+            found.keep(block.kept);
+            if alike {
+                found.add_block(block, self.setting.dim, 1.0);
+            } else {
+                scratch::keep(block.g);
+            }
+        }
+        let reduced = self.rows.reduce(&sums);
+        found.evaluation = reduced.evaluation;
+        if alike {
+            found.multiply(reduced.weight());
+            return Ok(());
+        }
+        for first in firsts() {
+            let block = self.block(first, &mut draws)?;
+            self.add(block, &reduced, found);
+        }
+        Ok(())
+    }
+}
+
 impl Found {
     fn empty(len: usize, others: &Others<'_>) -> Self {
         let columns = match others {
@@ -314,6 +372,12 @@ impl Found {
         add(&mut self.rows[at..at + rows.len()], &rows, factor);
         add(&mut self.columns, &columns, factor);
         [rows, columns].into_iter().for_each(scratch::keep);
+    }
+
+    /// The same of a block of rows of `dim` numbers.
+    fn add_block(&mut self, block: Block<'_>, dim: usize, factor: f32) {
+        self.add(block.distances, block.first * dim, (&block.g, factor));
+        scratch::keep(block.g);
     }
 
     /// Makes of the gradient of the columns' points that of the columns.
