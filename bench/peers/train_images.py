@@ -237,7 +237,7 @@ def train_rust(job, scratch):
         seed=job["seed"], data=json.dumps(str(DATA / task["data"])), test=json.dumps(task["test"]), classes=task["classes"],
         side=task["side"], color="gray" if task["channels"] == 1 else "rgb", flip=json.dumps(task["flip"]),
         loss=LOSSES[job["loss"]], weights=json.dumps(job["start"]), steps=job["steps"],
-        optimizer=(SGD if task["rate"] == STEP else ADAMW).format(rate=task["rate"]),
+        optimizer=task.get("optimizer", ADAMW).format(rate=task["rate"]),
     ))  # fmt: skip
     run = Path(tempfile.mkdtemp(dir=scratch)) / "run"
     run_quietly([program(not arguments.no_build), "train", recipe, "--out", run, "--threads", arguments.threads])
@@ -290,7 +290,7 @@ def first_step(loss, scratch):
     from safetensors.torch import load_file
 
     task = TASKS["random"] = {
-        "test": ["t0", "t1"], "side": 28, "channels": 1, "classes": 32, "rate": STEP, "flip": False,
+        "test": ["t0", "t1"], "side": 28, "channels": 1, "classes": 32, "rate": STEP, "flip": False, "optimizer": SGD,
     }  # fmt: skip
     task["data"] = str(random_images(task, scratch))
     start = start_of("random", 0, scratch)
