@@ -35,21 +35,19 @@ pub fn calinski_harabasz(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, Eva
         return Err(EvaluateError::NothingRelevant { items: count });
     }
     let dim = embeddings.cols;
-    let rows = || embeddings.data.chunks_exact(dim.max(1)).zip(&classes.of);
-    let (mut mean, mut means) = (vec![0.0f64; dim], vec![0.0f64; many * dim]);
-    for (row, &class) in rows() {
-        let of_class = &mut means[class * dim..][..dim];
-        for ((m, c), &x) in mean.iter_mut().zip(of_class).zip(row) {
-            *m += f64::from(x) / count as f64;
-            *c += f64::from(x) / classes.sizes[class] as f64;
-        }
+    let means = classes.means(embeddings);
+    let mut mean = vec![0.0; dim];
+    for (of_class, &size) in means.chunks_exact(dim.max(1)).zip(&classes.sizes) {
+        let share = size as f64 / count as f64;
+        let each = mean.iter_mut().zip(of_class);
+        each.for_each(|(m, c)| *m += share * c);
     }
     let [mut between, mut within] = [0.0; 2];
     for (of_class, &size) in means.chunks_exact(dim.max(1)).zip(&classes.sizes) {
         let squares = of_class.iter().zip(&mean).map(|(c, m)| (c - m).powi(2));
         between += size as f64 * squares.sum::<f64>();
     }
-    for (row, &class) in rows() {
+    for (row, &class) in embeddings.data.chunks_exact(dim.max(1)).zip(&classes.of) {
         let of_class = &means[class * dim..][..dim];
         let squares = row.iter().zip(of_class);
         within += squares

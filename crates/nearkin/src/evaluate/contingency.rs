@@ -81,3 +81,19 @@ pub(super) fn examples() -> [Vec<u32>; 4] {
         make(&|i| i / 8),
     ]
 }
+
+/// Compares a measure of clusters and classes with another's values for three pairs of the examples, in Python
+///
+/// ```text
+/// a = [i * i % 5 for i in range(40)]; b = [i % 7 for i in range(40)]; c = [i // 10 for i in range(40)]
+/// d = [i // 8 for i in range(40)]; print(f(b, a), f(c, b), f(d, c))       classes come first there
+/// ```
+#[cfg(test)]
+#[track_caller]
+pub(super) fn assert_values(measure: impl Fn(&[u32], &[u32]) -> f64, golden: [f64; 3]) {
+    let [a, b, c, d] = examples();
+    for ((clusters, classes), expected) in [(&a, &b), (&b, &c), (&c, &d)].into_iter().zip(golden) {
+        let found = measure(clusters, classes);
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+}

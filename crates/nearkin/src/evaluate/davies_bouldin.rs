@@ -33,16 +33,8 @@ use rayon::prelude::*;
 pub fn davies_bouldin(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateError> {
     let classes = Classes::new(embeddings, labels)?;
     let dim = embeddings.cols;
-    let mut centroids = vec![0.0f64; classes.sizes.len() * dim];
+    let centroids = classes.means(embeddings);
     let rows = || embeddings.data.chunks_exact(dim.max(1)).zip(&classes.of);
-    for (row, &class) in rows() {
-        let centroid = &mut centroids[class * dim..][..dim];
-        let share = classes.sizes[class] as f64;
-        centroid
-            .iter_mut()
-            .zip(row)
-            .for_each(|(c, &x)| *c += f64::from(x) / share);
-    }
     let centroid = |class: usize| &centroids[class * dim..][..dim];
     let mut widths = vec![0.0; classes.sizes.len()];
     for (row, &class) in rows() {

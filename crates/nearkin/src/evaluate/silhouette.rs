@@ -59,7 +59,7 @@ pub fn silhouette(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateEr
 }
 
 /// Rows less their mean.
-fn centered(matrix: Mat<'_>) -> Vec<f32> {
+pub(super) fn centered(matrix: Mat<'_>) -> Vec<f32> {
     let mut mean = vec![0.0f64; matrix.cols];
     for row in matrix.data.chunks_exact(matrix.cols.max(1)) {
         mean.iter_mut()
@@ -109,6 +109,19 @@ impl Classes {
             sizes[class] += 1;
         }
         Ok(Self { of, sizes })
+    }
+
+    /// The mean of the items of each class, `[C, D]`.
+    pub fn means(&self, embeddings: Mat<'_>) -> Vec<f64> {
+        let dim = embeddings.cols;
+        let mut means = vec![0.0; self.sizes.len() * dim];
+        for (row, &class) in embeddings.data.chunks_exact(dim.max(1)).zip(&self.of) {
+            let mean = &mut means[class * dim..][..dim];
+            for (m, &x) in mean.iter_mut().zip(row) {
+                *m += f64::from(x) / self.sizes[class] as f64;
+            }
+        }
+        means
     }
 }
 

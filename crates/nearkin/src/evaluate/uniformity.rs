@@ -1,9 +1,9 @@
 //! Whether kin are near, and all are spread over the sphere.
 
 use super::EvaluateError;
-use super::silhouette::Classes;
+use super::silhouette::{Classes, centered};
 use crate::search::{Search, Similarity};
-use nearkin_kernels::{Mat, normalize_rows};
+use nearkin_kernels::{Beta, Mat, MatMut, gemm, normalize_rows};
 use serde::Serialize;
 
 /// How embeddings lie on the unit sphere.
@@ -74,28 +74,17 @@ pub fn on_sphere(embeddings: Mat<'_>, labels: &[u32]) -> Result<OnSphere, Evalua
 }
 
 /// The participation ratio of the eigenvalues of the rows' covariance, without the eigenvalues: `tr Σ²` is the sum of the
-/// squares of the entries of `Σ`, made a column at a time.
+/// squares of the entries of `Σ`.
 fn dimensions(unit: Mat<'_>) -> f64 {
-    let (count, dim) = (unit.rows as f64, unit.cols);
-    let rows = || unit.data.chunks_exact(dim.max(1));
-    let mut mean = vec![0.0f64; dim];
-    for row in rows() {
-        mean.iter_mut()
-            .zip(row)
-            .for_each(|(m, &x)| *m += f64::from(x) / count);
-    }
-    let [mut trace, mut squares] = [0.0; 2];
-    for first in 0..dim {
-        let mut column = vec![0.0f64; dim];
-        for row in rows() {
-            let deviation = f64::from(row[first]) - mean[first];
-            for ((sum, &x), m) in column.iter_mut().zip(row).zip(&mean) {
-                *sum += deviation * (f64::from(x) - m) / count;
-            }
-        }
-        trace += column[first];
-        squares += column.iter().map(|c| c * c).sum::<f64>();
-    }
+    let (count, dim) = (unit.rows, unit.cols);
+    let deviations = centered(unit);
+    let deviations = Mat::new(&deviations, count, dim);
+    let mut products = vec![0.0; dim * dim];
+    let out = MatMut::new(&mut products, dim, dim);
+    gemm(out, Beta::Overwrite, 1.0, deviations.t(), deviations);
+    let share = |x: f32| f64::from(x) / count as f64;
+    let trace: f64 = products.iter().step_by(dim + 1).map(|&x| share(x)).sum();
+    let squares: f64 = products.iter().map(|&x| share(x).powi(2)).sum();
     // Rounding of f32 makes a little variance of none.
     if trace > 1e-12 {
         trace * trace / squares
