@@ -5,6 +5,7 @@ mod mine;
 mod pairs;
 mod protocols;
 mod reproduce;
+mod retrieval;
 mod sweep;
 mod text;
 
@@ -16,6 +17,7 @@ pub use mine::{
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
 pub use reproduce::{Reproduce, ScaleName};
+pub use retrieval::RetrievalOptions;
 pub use sweep::Sweep;
 pub use text::{
     Aggregate, Protocol, Quantize, TextEvaluate, TextInput, TextVectors, only_for_text,
@@ -139,7 +141,7 @@ pub struct Train {
 /// `nearkin evaluate`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate runs/faces/model --degrade jpeg=10,30,90 --degrade pixels=1600,6400\n  nearkin evaluate runs/people/model --data people.csv --protocol reid --ranking k-reciprocal\n  nearkin evaluate runs/tiles/model --protocol few-shot\n  nearkin evaluate runs/tiles/model --protocol clustering\n  nearkin evaluate vectors.parquet                    vectors with labels, from anywhere\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
+    after_help = "Examples:\n  nearkin evaluate runs/recipe/model                  on the classes that its recipe held out\n  nearkin evaluate runs/recipe/model --data more.zip  on other labeled images\n  nearkin evaluate runs/faces/model --data faces.zip --protocol verification --pairs pairs.txt\n  nearkin evaluate runs/faces/model --degrade jpeg=10,30,90 --degrade pixels=1600,6400\n  nearkin evaluate runs/people/model --data people.csv --protocol reid --ranking k-reciprocal\n  nearkin evaluate runs/tiles/model --protocol few-shot\n  nearkin evaluate runs/tiles/model --protocol clustering\n  nearkin evaluate vectors.parquet --at 1,10,100      vectors with labels, from anywhere\n  nearkin evaluate new.npy --against old.npy          which is better, query by query\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-test.tsv --protocol sts\n  nearkin evaluate cross-encoder/ --data sts-test.tsv --protocol sts\n  nearkin evaluate tfidf --data quora-dev.tsv --protocol pairs\n  nearkin evaluate glove.6B.300d.txt --data sts-test.tsv --protocol sts\n  nearkin evaluate bert-base-uncased/ --pooling cls --data sts-test.tsv --protocol sts\n  nearkin evaluate all-MiniLM-L6-v2/ --data sts-2012.tsv --protocol sts --aggregate mean --by subset\n  nearkin evaluate all-MiniLM-L6-v2/ --data trec-test.tsv --train trec-train.tsv --protocol senteval\n\nOf images every item searches all others. `nearkin list metrics` defines the columns."
 )]
 pub struct Evaluate {
     /// A model folder: of nearkin, or of a sentence encoder or cross-encoder; a text file of word vectors, which are
@@ -162,6 +164,9 @@ pub struct Evaluate {
     /// How labeled items are measured.
     #[command(flatten)]
     pub items: ItemProtocols,
+    /// How retrieval is measured.
+    #[command(flatten)]
+    pub retrieval: RetrievalOptions,
     /// How texts are measured.
     #[command(flatten)]
     pub text: TextEvaluate,

@@ -113,11 +113,7 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
     let Some((_, first)) = rows.first() else {
         return String::new();
     };
-    let recalls = first
-        .retrieval
-        .recall
-        .iter()
-        .map(|(k, _)| format!("Recall@{k}"));
+    let recalls = first.retrieval.recall().map(|(k, _)| format!("Recall@{k}"));
     let names: Vec<String> = [String::new()]
         .into_iter()
         .chain(recalls)
@@ -127,12 +123,7 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> String {
     for (name, evaluation) in rows {
         let retrieval = &evaluation.retrieval;
         let mut cells = vec![(*name).to_owned()];
-        cells.extend(
-            retrieval
-                .recall
-                .iter()
-                .map(|(_, estimate)| percent(estimate)),
-        );
+        cells.extend(retrieval.recall().map(|(_, estimate)| percent(&estimate)));
         cells.extend([
             percent(&retrieval.r_precision),
             percent(&retrieval.map_at_r),

@@ -529,3 +529,78 @@ fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
         "{pairs}"
     );
 }
+
+#[test]
+fn two_models_are_compared_query_by_query() {
+    let place = place();
+    place
+        .train("recipe.toml", &["--out", "longer", "--set", "seed=5"])
+        .succeeds();
+    let measure = ["evaluate", "run/model", "--data", "photos"];
+    let with = |more: &[&str]| place.run(&[&measure[..], more].concat());
+    let shown = with(&[
+        "--against",
+        "longer/model",
+        "--at",
+        "1,3",
+        "--worst-classes",
+        "2",
+    ]);
+    let columns = [
+        "first",
+        "second",
+        "difference",
+        "better",
+        "coverage",
+        "MAP/F",
+        "MAP@R",
+        "mean over 8 classes",
+    ];
+    holds(&shown, &columns);
+    let found = json(&with(&[
+        "--against",
+        "longer/model",
+        "--json",
+        "--resample",
+        "classes",
+    ]));
+    let alone = json(&with(&["--json"]));
+    let map = |side: &Value| side["retrieval"]["map_at_r"]["value"].as_f64().unwrap();
+    assert_eq!(map(&found["first"]), map(&alone["model"]));
+    let last = found["paired"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["name"], "MAP@R");
+    let difference = map(&found["first"]) - map(&found["second"]);
+    assert!((last["difference"]["value"].as_f64().unwrap() - difference).abs() < 1e-6);
+    assert_eq!(found["first"]["retrieval"]["unit"], "class");
+    assert_eq!(found["first"]["retrieval"]["at"][2]["k"], 4);
+
+    // The same by files of vectors, but only of the same items.
+    for (model, file) in [("run/model", "a.npy"), ("longer/model", "b.npy")] {
+        place
+            .run(&["embed", model, "photos", "-o", file])
+            .succeeds();
+    }
+    let of_files = json(&place.run(&[
+        "evaluate",
+        "a.npy",
+        "--against",
+        "b.npy",
+        "--json",
+        "--resample",
+        "classes",
+    ]));
+    assert_eq!(of_files["paired"], found["paired"]);
+    place.images("fewer", 8, 3);
+    place
+        .run(&["embed", "run/model", "fewer", "-o", "c.npy"])
+        .succeeds();
+    place
+        .run(&["evaluate", "a.npy", "--against", "c.npy"])
+        .fails(2, &["c.npy", "same items"]);
+    place
+        .run(&["evaluate", "a.npy", "--against", "run/model"])
+        .fails(2, &["run/model", "a file of vectors"]);
+    place
+        .run(&["evaluate", "a.npy", "--at", "3", "--protocol", "clustering"])
+        .fails(2, &["--at goes with --protocol retrieval"]);
+}

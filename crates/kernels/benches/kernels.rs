@@ -7,7 +7,7 @@
 use divan::{Bencher, black_box};
 use nearkin_kernels::{
     Activation, Attention, BatchNorm, BatchNormGradients, Beta, Conv2d, LayerNorm, Mat, MatMut,
-    Pool2d, ResponseNorm, activate, exp, gemm, softmax_rows, top_k,
+    Pool2d, ResponseNorm, TopK, activate, exp, gemm, softmax_rows,
 };
 
 fn main() {
@@ -334,8 +334,8 @@ fn attention_32x32_12_heads(bencher: Bencher) {
 fn top_10_of_a_million(bencher: Bencher) {
     let scores = numbers(1_000_000);
     bencher.bench_local(|| {
-        let mut heap = Vec::new();
-        top_k(black_box(&scores), 0, 10, &mut heap);
-        heap
+        let mut best = TopK::new(1, 10, scores.len());
+        best.offer_rows(black_box(&scores), 0);
+        best.finish()
     });
 }

@@ -102,5 +102,5 @@ pub use response_norm::ResponseNorm;
 pub use root::{reciprocals, square_roots};
 pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};
 pub use token_pool::{TokenPool, TokenPooling};
-pub use top_k::{Neighbor, finish, top_k};
+pub use top_k::{Neighbor, TopK};
 pub use view::{Mat, MatMut};

@@ -1,5 +1,8 @@
 //! The k best of a stream of scores.
 
+use crate::dispatch::dispatch;
+use std::cmp::Ordering;
+
 /// An item of a ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Neighbor {
@@ -10,105 +13,158 @@ pub struct Neighbor {
 }
 
 impl Neighbor {
-    /// Larger score first, then smaller index.
-    fn is_better_than(self, other: Self) -> bool {
-        self.score > other.score || (self.score == other.score && self.index < other.index)
+    /// The order of a ranking: larger scores first, then smaller indices.
+    pub fn order(a: &Self, b: &Self) -> Ordering {
+        b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
     }
 }
 
-/// Offers one block of scores, those of items `first_index..`, to the best `k` so far in `heap`.
+/// Scores that are looked at together: most blocks hold nothing good enough, which a loop without exits finds out in a few
+/// instructions.
+const BLOCK: usize = 64;
+
+/// The best `k` items of each of some queries, from scores that come in tiles.
 ///
-/// Start with an empty heap, offer each block once in any order, and call [`finish`]. The result is exact: larger
-/// scores are better, equal scores go to the smaller index, and items whose score is NaN are left out.
+/// A list takes whatever is at least as good as the worst of its last `k` best, and is cut back to `k` when it is full: an item
+/// costs a comparison, and a good one a place in a list, where a heap would have it climb.
+///
+/// The result is exact and does not depend on the order of the tiles: larger scores are better, equal scores go to the smaller
+/// index, and items whose score is NaN are left out.
 ///
 /// ```
-/// use nearkin_kernels::{finish, top_k};
-/// let mut heap = Vec::new();
-/// top_k(&[0.1, 0.9, 0.5], 0, 2, &mut heap);
-/// top_k(&[0.7, 0.9], 3, 2, &mut heap);
-/// finish(&mut heap);
-/// assert_eq!(heap.iter().map(|n| n.index).collect::<Vec<_>>(), [1, 4]);
+/// use nearkin_kernels::TopK;
+/// let mut best = TopK::new(1, 2, 5);
+/// best.offer_rows(&[0.1, 0.9, 0.5], 0);
+/// best.offer_rows(&[0.7, 0.9], 3);
+/// let list = best.finish().remove(0);
+/// assert_eq!(list.iter().map(|n| n.index).collect::<Vec<_>>(), [1, 4]);
 /// ```
-pub fn top_k(scores: &[f32], first_index: u32, k: usize, heap: &mut Vec<Neighbor>) {
-    const BLOCK: usize = 32;
-    if k == 0 {
-        return;
+#[derive(Clone, Debug)]
+pub struct TopK {
+    k: usize,
+    /// Items that a list holds before it is cut back.
+    capacity: usize,
+    /// For each query the least score that can still be among its best.
+    bars: Vec<f32>,
+    lists: Vec<Vec<Neighbor>>,
+}
+
+impl TopK {
+    /// Empty lists for `queries`, of the best `k` of `items`.
+    pub fn new(queries: usize, k: usize, items: usize) -> Self {
+        let k = k.min(items);
+        Self {
+            k,
+            capacity: Self::capacity(k, items),
+            // With no place to fill, nothing is good enough.
+            bars: vec![if k == 0 { f32::NAN } else { f32::NEG_INFINITY }; queries],
+            lists: vec![Vec::new(); queries],
+        }
     }
-    let mut index = first_index;
-    for block in scores.chunks(BLOCK) {
-        // Most blocks hold nothing good enough, which a loop without exits finds out in a few instructions.
-        let bar = if heap.len() < k {
-            f32::NEG_INFINITY
-        } else {
-            heap[0].score
-        };
-        if block.iter().filter(|&&score| score >= bar).count() > 0 {
-            for (i, &score) in block.iter().enumerate() {
-                offer(
-                    Neighbor {
-                        index: index + i as u32,
-                        score,
-                    },
-                    k,
-                    heap,
-                );
+
+    /// Items that a list of the best `k` of `items` holds at most.
+    fn capacity(k: usize, items: usize) -> usize {
+        (k + k / 2).max(k + BLOCK).min(items)
+    }
+
+    /// Bytes that the lists of so many queries take at most.
+    pub fn bytes(queries: usize, k: usize, items: usize) -> usize {
+        let list = Self::capacity(k.min(items), items) * size_of::<Neighbor>();
+        queries.saturating_mul(list)
+    }
+
+    /// Offers a tile of scores whose rows are the queries and whose columns are items from `first` on.
+    ///
+    /// # Panics
+    /// When the tile is not of whole rows.
+    pub fn offer_rows(&mut self, tile: &[f32], first: u32) {
+        let queries = self.bars.len().max(1);
+        assert_eq!(tile.len() % queries, 0, "rows for {queries} queries");
+        let width = (tile.len() / queries).max(1);
+        for (query, row) in tile.chunks_exact(width).enumerate() {
+            for (block, first) in row.chunks(BLOCK).zip((first..).step_by(BLOCK)) {
+                if !any_reaches(block, self.bars[query]) {
+                    continue;
+                }
+                for (&score, index) in block.iter().zip(first..) {
+                    self.offer(query, Neighbor { index, score });
+                }
             }
         }
-        index += block.len() as u32;
     }
-}
 
-/// Sorts the heap of [`top_k`], best first; equal scores by index.
-pub fn finish(heap: &mut [Neighbor]) {
-    heap.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index)));
-}
-
-/// `heap` is a binary heap with the worst of the k best at its root.
-fn offer(item: Neighbor, k: usize, heap: &mut Vec<Neighbor>) {
-    if item.score.is_nan() {
-        return;
-    }
-    // -0.0 and 0.0 are equal scores; one form keeps the final order by index.
-    let item = Neighbor {
-        score: item.score + 0.0,
-        ..item
-    };
-    if heap.len() < k {
-        heap.push(item);
-        sift_up(heap);
-    } else if item.is_better_than(heap[0]) {
-        heap[0] = item;
-        sift_down(heap);
-    }
-}
-
-fn sift_up(heap: &mut [Neighbor]) {
-    let mut child = heap.len() - 1;
-    while child > 0 {
-        let parent = (child - 1) / 2;
-        if !heap[parent].is_better_than(heap[child]) {
-            return;
-        }
-        heap.swap(parent, child);
-        child = parent;
-    }
-}
-
-fn sift_down(heap: &mut [Neighbor]) {
-    let mut parent = 0;
-    loop {
-        let mut worst = parent;
-        for child in [2 * parent + 1, 2 * parent + 2] {
-            if child < heap.len() && heap[worst].is_better_than(heap[child]) {
-                worst = child;
+    /// Offers a tile of scores whose columns are the queries and whose rows are items from `first` on.
+    ///
+    /// # Panics
+    /// When the tile is not of whole rows.
+    pub fn offer_columns(&mut self, tile: &[f32], first: u32) {
+        let queries = self.bars.len().max(1);
+        assert_eq!(tile.len() % queries, 0, "columns for {queries} queries");
+        for (row, index) in tile.chunks_exact(queries).zip(first..) {
+            for start in (0..queries).step_by(BLOCK) {
+                let end = queries.min(start + BLOCK);
+                if !any_reaches_its_own(&row[start..end], &self.bars[start..end]) {
+                    continue;
+                }
+                for (query, &score) in (start..).zip(&row[start..end]) {
+                    self.offer(query, Neighbor { index, score });
+                }
             }
         }
-        if worst == parent {
+    }
+
+    /// The best of each query, the best first; equal scores by index.
+    pub fn finish(mut self) -> Vec<Vec<Neighbor>> {
+        for list in &mut self.lists {
+            list.sort_unstable_by(Neighbor::order);
+            list.truncate(self.k);
+        }
+        self.lists
+    }
+
+    fn offer(&mut self, query: usize, item: Neighbor) {
+        // NaN reaches no bar.
+        if !(item.score >= self.bars[query]) {
             return;
         }
-        heap.swap(parent, worst);
-        parent = worst;
+        let list = &mut self.lists[query];
+        if list.is_empty() {
+            list.reserve_exact(self.capacity);
+        }
+        // -0.0 and 0.0 are equal scores; one form keeps the final order by index.
+        list.push(Neighbor {
+            score: item.score + 0.0,
+            ..item
+        });
+        if list.len() >= self.capacity && list.len() > self.k {
+            list.select_nth_unstable_by(self.k - 1, Neighbor::order);
+            list.truncate(self.k);
+            self.bars[query] = list[self.k - 1].score;
+        }
     }
+}
+
+dispatch! {
+    fn any_reaches(scores: &[f32], bar: f32) -> bool = any_reaches_body;
+    fn any_reaches_its_own(scores: &[f32], bars: &[f32]) -> bool = any_reaches_its_own_body;
+}
+
+#[inline(always)]
+fn any_reaches_body<const FMA: bool>(scores: &[f32], bar: f32) -> bool {
+    let mut reaches = 0u32;
+    for &score in scores {
+        reaches |= u32::from(score >= bar);
+    }
+    reaches > 0
+}
+
+#[inline(always)]
+fn any_reaches_its_own_body<const FMA: bool>(scores: &[f32], bars: &[f32]) -> bool {
+    let mut reaches = 0u32;
+    for (&score, &bar) in scores.iter().zip(bars) {
+        reaches |= u32::from(score >= bar);
+    }
+    reaches > 0
 }
 
 #[cfg(test)]
@@ -132,33 +188,68 @@ mod tests {
         all
     }
 
+    /// Few distinct values, so that ties decide.
+    fn coarse(count: usize) -> Vec<f32> {
+        let scores = random(count, 1);
+        scores.iter().map(|x| (x * 20.0).round() / 4.0).collect()
+    }
+
     #[test]
-    fn blocks_in_any_order_give_the_sorted_prefix() {
+    fn tiles_in_any_order_give_the_sorted_prefix() {
         for n in [0, 1, 31, 200, 1003] {
-            // Few distinct values, so that ties decide.
-            let scores: Vec<f32> = random(n, 1)
-                .iter()
-                .map(|x| (x * 20.0).round() / 4.0)
-                .collect();
+            let scores = coarse(n);
             for k in [0, 1, 7, 100, 2000] {
-                for block in [1, 17, 64] {
-                    let mut heap = Vec::new();
-                    for (i, scores) in scores.chunks(block).enumerate().rev() {
-                        top_k(scores, (i * block) as u32, k, &mut heap);
+                for tile in [1, 17, 64, 500] {
+                    let mut best = TopK::new(1, k, n);
+                    for (i, scores) in scores.chunks(tile).enumerate().rev() {
+                        best.offer_rows(scores, (i * tile) as u32);
                     }
-                    finish(&mut heap);
-                    assert_eq!(heap, reference(&scores, k), "n {n}, k {k}, block {block}");
+                    let found = best.finish().remove(0);
+                    assert_eq!(found, reference(&scores, k), "n {n}, k {k}, tile {tile}");
                 }
             }
         }
     }
 
     #[test]
+    fn rows_and_columns_give_the_same() {
+        let (queries, items) = (70, 300);
+        let scores = coarse(queries * items);
+        let transposed: Vec<f32> = (0..queries * items)
+            .map(|at| scores[at % queries * items + at / queries])
+            .collect();
+        let mut by_rows = TopK::new(queries, 9, items);
+        by_rows.offer_rows(&scores, 0);
+        let mut by_columns = TopK::new(queries, 9, items);
+        let (start, end) = transposed.split_at(100 * queries);
+        by_columns.offer_columns(end, 100);
+        by_columns.offer_columns(start, 0);
+        let by_rows = by_rows.finish();
+        assert_eq!(by_rows, by_columns.finish());
+        for (found, scores) in by_rows.iter().zip(scores.chunks(items)) {
+            assert_eq!(*found, reference(scores, 9));
+        }
+    }
+
+    #[test]
     fn nan_is_left_out_and_infinities_are_ranked() {
         let scores = [f32::NAN, f32::NEG_INFINITY, 1.0, f32::INFINITY, f32::NAN];
-        let mut heap = Vec::new();
-        top_k(&scores, 0, 4, &mut heap);
-        finish(&mut heap);
-        assert_eq!(heap.iter().map(|n| n.index).collect::<Vec<_>>(), [3, 2, 1]);
+        let mut best = TopK::new(1, 4, 5);
+        best.offer_rows(&scores, 0);
+        let found = best.finish().remove(0);
+        assert_eq!(found.iter().map(|n| n.index).collect::<Vec<_>>(), [3, 2, 1]);
+    }
+
+    #[test]
+    fn lists_stay_within_their_bytes() {
+        let mut best = TopK::new(1, 10, 5000);
+        // Each better than all before.
+        let rising: Vec<f32> = (0..5000).map(|x| x as f32).collect();
+        for (scores, first) in rising.chunks(100).zip((0..).step_by(100)) {
+            best.offer_rows(scores, first);
+            let bytes = best.lists[0].len() * size_of::<Neighbor>();
+            assert!(bytes <= TopK::bytes(1, 10, 5000));
+        }
+        assert_eq!(best.finish()[0][0].index, 4999);
     }
 }

@@ -60,8 +60,7 @@ fn table(report: &Report) -> String {
     let ks = first
         .evaluation
         .retrieval
-        .recall
-        .iter()
+        .recall()
         .map(|(k, _)| format!("Recall@{k}"));
     let header: Vec<String> = ks
         .chain(["R-precision".into(), "MAP@R".into(), "NMI".into()])
@@ -74,11 +73,7 @@ fn table(report: &Report) -> String {
     );
     for row in &report.rows {
         let retrieval = &row.evaluation.retrieval;
-        let mut cells: Vec<String> = retrieval
-            .recall
-            .iter()
-            .map(|(_, e)| e.to_string())
-            .collect();
+        let mut cells: Vec<String> = retrieval.recall().map(|(_, e)| e.to_string()).collect();
         cells.extend([
             retrieval.r_precision.to_string(),
             retrieval.map_at_r.to_string(),

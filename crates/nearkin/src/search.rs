@@ -1,16 +1,19 @@
 //! Exact nearest neighbors, in blocks: the whole matrix of similarities is never in memory.
 
 use crate::evaluate::EvaluateError;
-use nearkin_kernels::{
-    Beta, Mat, MatMut, Neighbor, finish, gemm_sequential, normalize_rows, top_k,
-};
+use nearkin_kernels::{Beta, Mat, MatMut, Neighbor, TopK, gemm_sequential, normalize_rows};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 
 /// Queries of one block: enough rows for an efficient product.
 const QUERIES: usize = 64;
 /// Gallery rows of one block: a block of similarities stays in the cache.
 const GALLERY: usize = 1024;
+/// Items on each side of a block of similarities among themselves.
+const SIDE: usize = 512;
+/// Bytes for the lists of all items at once, which such blocks need.
+const LISTS: usize = 1 << 30;
 /// Similarities of one block of whole rows: 16 MiB for each thread, or one row where that is longer.
 const ROWS: usize = 1 << 22;
 
@@ -72,24 +75,41 @@ pub fn neighbors(
     k: usize,
 ) -> Result<Neighbors, EvaluateError> {
     let search = Search::new(query, gallery, similarity)?;
-    Ok(Neighbors(
-        search.map(k, Exclude::Nothing, |_, found| found.to_vec()),
-    ))
+    Ok(Neighbors(search.map(k, |_, found| found.to_vec())))
 }
 
-/// Whether queries are rows of the gallery that must not find themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exclude {
-    /// Queries are other items.
-    Nothing,
-    /// Query i is gallery row i.
-    Itself,
+/// The `k` nearest others of every item, exactly; none finds itself, by index, and ties go to the smaller index.
+///
+/// The similarity of two items is computed once for both, unless the lists of all items together take more than a GiB.
+///
+/// # Shapes
+/// - `items`: `[N, D]`
+///
+/// # Errors
+/// A number is not finite.
+///
+/// # Example
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::search::{Similarity, neighbors_among};
+/// let found = neighbors_among(Mat::new(&[0.0, 1.0, 3.0], 3, 1), Similarity::Euclidean, 1)?;
+/// assert_eq!(found.row(2).collect::<Vec<_>>(), [(1, -4.0)]);
+/// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+/// ```
+pub fn neighbors_among(
+    items: Mat,
+    similarity: Similarity,
+    k: usize,
+) -> Result<Neighbors, EvaluateError> {
+    let search = Search::among(items, similarity)?;
+    Ok(Neighbors(search.map(k, |_, found| found.to_vec())))
 }
 
 /// A search made ready: vectors as the similarity needs them.
 pub(crate) struct Search {
     query: Prepared,
-    gallery: Prepared,
+    /// `None` where items are searched among themselves.
+    gallery: Option<Prepared>,
     dim: usize,
     similarity: Similarity,
 }
@@ -102,6 +122,7 @@ struct Prepared {
 }
 
 impl Search {
+    /// Queries among other items.
     pub fn new(query: Mat, gallery: Mat, similarity: Similarity) -> Result<Self, EvaluateError> {
         if query.cols != gallery.cols {
             return Err(EvaluateError::Width {
@@ -111,51 +132,91 @@ impl Search {
         }
         crate::evaluate::check_finite(query)?;
         crate::evaluate::check_finite(gallery)?;
-        let dim = query.cols;
-        let (query, gallery) = (
-            Prepared::new(query, similarity),
-            Prepared::new(gallery, similarity),
-        );
         Ok(Self {
-            query,
-            gallery,
-            dim,
+            query: Prepared::new(query, similarity),
+            gallery: Some(Prepared::new(gallery, similarity)),
+            dim: query.cols,
             similarity,
         })
     }
 
+    /// Each item among all others; none finds itself.
+    pub fn among(items: Mat, similarity: Similarity) -> Result<Self, EvaluateError> {
+        crate::evaluate::check_finite(items)?;
+        Ok(Self {
+            query: Prepared::new(items, similarity),
+            gallery: None,
+            dim: items.cols,
+            similarity,
+        })
+    }
+
+    fn gallery(&self) -> &Prepared {
+        self.gallery.as_ref().unwrap_or(&self.query)
+    }
+
     /// Calls `work` with each query and its `k` neighbors, in parallel; results in the order of queries.
-    pub fn map<T: Send>(
-        &self,
-        k: usize,
-        exclude: Exclude,
-        work: impl Fn(usize, &[Neighbor]) -> T + Sync,
-    ) -> Vec<T> {
-        let blocks = (0..self.query.count).step_by(QUERIES).collect::<Vec<_>>();
+    pub fn map<T: Send>(&self, k: usize, work: impl Fn(usize, &[Neighbor]) -> T + Sync) -> Vec<T> {
+        let count = self.query.count;
+        if self.gallery.is_none() && TopK::bytes(count, k, count) <= LISTS {
+            return self.map_among(k, work);
+        }
+        let blocks = (0..count).step_by(QUERIES).collect::<Vec<_>>();
         let results = blocks.into_par_iter().map(|first| {
-            let heaps = self.block(first, k + usize::from(exclude == Exclude::Itself));
-            let each = heaps.into_iter().enumerate().map(|(at, mut heap)| {
-                finish(&mut heap);
-                if exclude == Exclude::Itself {
-                    heap.retain(|n| n.index as usize != first + at);
-                    heap.truncate(k);
-                }
-                work(first + at, &heap)
-            });
+            let lists = self.block(first, k).finish().into_iter().enumerate();
+            let each = lists.map(|(at, list)| work(first + at, &list));
             each.collect::<Vec<_>>()
         });
         results.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
-    /// Calls `work` with each query and its similarity to every gallery row, in parallel; results in the order of queries.
+    /// [`Search::map`] of items among themselves: the similarity of two items is computed once for both.
+    fn map_among<T: Send>(
+        &self,
+        k: usize,
+        work: impl Fn(usize, &[Neighbor]) -> T + Sync,
+    ) -> Vec<T> {
+        let count = self.query.count;
+        let blocks: Vec<(usize, usize)> = (0..count)
+            .step_by(SIDE)
+            .map(|first| (first, SIDE.min(count - first)))
+            .collect();
+        let best = blocks.iter().map(|block| TopK::new(block.1, k, count));
+        let best: Vec<Mutex<TopK>> = best.map(Mutex::new).collect();
+        let pairs = (0..blocks.len()).flat_map(|a| (a..blocks.len()).map(move |b| (a, b)));
+        let pairs: Vec<(usize, usize)> = pairs.collect();
+        // What a list holds in the end does not depend on the order in which it was offered.
+        let lock = |block: usize| best[block].lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.into_par_iter().for_each_init(
+            || vec![0.0; SIDE * SIDE],
+            |tile, (a, b)| {
+                let tile = &mut tile[..blocks[a].1 * blocks[b].1];
+                self.panel(blocks[a], blocks[b], tile);
+                lock(a).offer_rows(tile, blocks[b].0 as u32);
+                if a != b {
+                    lock(b).offer_columns(tile, blocks[a].0 as u32);
+                }
+            },
+        );
+        let results = best.into_par_iter().zip(blocks).map(|(best, (first, _))| {
+            let best = best.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let lists = best.finish().into_iter().enumerate();
+            let each = lists.map(|(at, list)| work(first + at, &list));
+            each.collect::<Vec<_>>()
+        });
+        results.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
+    /// Calls `work` with each query and its similarity to every gallery row, in parallel; results in the order of queries. Of
+    /// items among themselves an item's similarity to itself is NaN.
     ///
     /// Rows of similarities are made in blocks of bounded size: the matrix of all is never in memory.
     pub fn rows<T: Send>(&self, work: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
-        let queries = (ROWS / self.gallery.count.max(1)).clamp(1, QUERIES);
+        let all = self.gallery().count;
+        let queries = (ROWS / all.max(1)).clamp(1, QUERIES);
         let blocks = (0..self.query.count).step_by(queries).collect::<Vec<_>>();
         let results = blocks.into_par_iter().map(|first| {
             let count = queries.min(self.query.count - first);
-            let all = self.gallery.count;
             let (mut rows, mut panel) = (vec![0.0; count * all], vec![0.0; count * GALLERY]);
             for start in (0..all).step_by(GALLERY) {
                 let width = GALLERY.min(all - start);
@@ -171,20 +232,19 @@ impl Search {
         results.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
-    /// The best `k` of each query of a block, as heaps.
-    fn block(&self, first: usize, k: usize) -> Vec<Vec<Neighbor>> {
+    /// The best `k` of each query of a block.
+    fn block(&self, first: usize, k: usize) -> TopK {
         let queries = QUERIES.min(self.query.count - first);
-        let mut heaps = vec![Vec::with_capacity(k.min(self.gallery.count)); queries];
+        let all = self.gallery().count;
+        let mut best = TopK::new(queries, k, all);
         let mut scores = vec![0.0; queries * GALLERY];
-        for start in (0..self.gallery.count).step_by(GALLERY) {
-            let width = GALLERY.min(self.gallery.count - start);
+        for start in (0..all).step_by(GALLERY) {
+            let width = GALLERY.min(all - start);
             let scores = &mut scores[..queries * width];
             self.panel((first, queries), (start, width), scores);
-            for (scores, heap) in scores.chunks_exact(width).zip(&mut heaps) {
-                top_k(scores, start as u32, k, heap);
-            }
+            best.offer_rows(scores, start as u32);
         }
-        heaps
+        best
     }
 
     /// The similarities of some queries to some gallery rows, each given by the first and their number.
@@ -194,23 +254,29 @@ impl Search {
         (start, width): (usize, usize),
         scores: &mut [f32],
     ) {
+        let gallery = self.gallery();
         let rows = &self.query.rows[first * self.dim..(first + queries) * self.dim];
-        let gallery = &self.gallery.rows[start * self.dim..(start + width) * self.dim];
+        let others = &gallery.rows[start * self.dim..(start + width) * self.dim];
         let (a, b) = (
             Mat::new(rows, queries, self.dim),
-            Mat::new(gallery, width, self.dim),
+            Mat::new(others, width, self.dim),
         );
         let product = MatMut::new(scores, queries, width);
         gemm_sequential(product, Beta::Overwrite, 1.0, a, b.t());
         if self.similarity == Similarity::Euclidean {
             for (at, scores) in scores.chunks_exact_mut(width).enumerate() {
                 let own = self.query.squares[first + at];
-                let squares = &self.gallery.squares[start..start + width];
+                let squares = &gallery.squares[start..start + width];
+                // Both squares in one sum, so that u is as far from v as v is from u.
                 scores
                     .iter_mut()
                     .zip(squares)
-                    .for_each(|(s, g)| *s = (2.0 * *s - own - g).min(0.0));
+                    .for_each(|(s, g)| *s = (2.0 * *s - (own + g)).min(0.0));
             }
+        }
+        if self.gallery.is_none() {
+            let both = first.max(start)..(first + queries).min(start + width);
+            both.for_each(|item| scores[(item - first) * width + item - start] = f32::NAN);
         }
     }
 }
@@ -348,7 +414,7 @@ mod tests {
             Similarity::Cosine,
         )
         .unwrap();
-        let lists = search.map(9, Exclude::Nothing, |_, found| {
+        let lists = search.map(9, |_, found| {
             found.iter().map(|n| n.index as usize).collect::<Vec<_>>()
         });
         for list in lists {
@@ -366,9 +432,39 @@ mod tests {
     fn an_item_is_excluded_by_index_and_not_its_double() {
         let gallery = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
         let matrix = Mat::new(&gallery, 3, 2);
-        let search = Search::new(matrix, matrix, Similarity::Cosine).unwrap();
-        let first = search.map(1, Exclude::Itself, |_, found| found[0].index);
+        let search = Search::among(matrix, Similarity::Cosine).unwrap();
+        let first = search.map(1, |_, found| found[0].index);
         assert_eq!(first, [1, 0, 0]);
+    }
+
+    #[test]
+    fn items_among_themselves_find_what_a_full_sort_without_them_does() {
+        // More than two blocks, each vector twice, so that doubles tie within and across blocks.
+        let (dim, distinct) = (5, 600);
+        let base = random(distinct, dim, 7);
+        let items = [base.clone(), base].concat();
+        let matrix = Mat::new(&items, 2 * distinct, dim);
+        for similarity in [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean] {
+            let search = Search::among(matrix, similarity).unwrap();
+            for k in [1, 40] {
+                let found = search.map(k, |item, list| (item, list.to_vec()));
+                let whole = search.rows(|_, scores| {
+                    let mut best = TopK::new(1, k, scores.len());
+                    best.offer_rows(scores, 0);
+                    best.finish().remove(0)
+                });
+                let sorted = reference(&items, &items, dim, similarity);
+                for (at, (item, list)) in found.iter().enumerate() {
+                    assert_eq!((at, list.len()), (*item, k));
+                    assert_eq!(*list, whole[at], "{similarity:?}");
+                    let others = sorted[at].iter().filter(|(other, _)| *other != at);
+                    for (neighbor, (_, value)) in list.iter().zip(others) {
+                        assert!(neighbor.index as usize != at);
+                        assert!((f64::from(neighbor.score) - value).abs() < 1e-5);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `nearkin evaluate --degrade`
 
-use super::evaluate::{Data, measure};
+use super::evaluate::Data;
+use super::retrieval::measure;
 use super::subject::{Subject, left_out};
 use super::verification::{self, Asked};
 use crate::arguments::{Evaluate, Protocol};
@@ -45,7 +46,7 @@ pub fn run(
     let one = |feed: &Feed| {
         let embedded = subject.embed(feed, &data.indices)?;
         let bar = activity("measuring");
-        let found = measure(&embedded);
+        let found = measure(&embedded, &arguments.retrieval);
         bar.finish_and_clear();
         found
     };

@@ -1,21 +1,16 @@
 //! `nearkin evaluate`
 
-use super::subject::{ModelFolder, Subject, left_out, with_remedy};
+use super::subject::{ModelFolder, Subject};
 use super::text::{self, is_text_model, resolve};
-use super::{degraded, items, vectors, verification};
+use super::{degraded, items, retrieval, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
-use crate::output;
-use crate::progress::activity;
-use crate::table;
 use nearkin::data::{Dataset, summary};
-use nearkin::embed::{Embedded, pixels};
-use nearkin::evaluate::{Evaluation, Options, evaluate};
 use nearkin::feed::Feed;
 use nearkin::pair_network::PairSetup;
 use nearkin::recipe::AnyRecipe;
 use nearkin::train::Setup;
-use nearkin::{Input, Mat, PairModel};
+use nearkin::{Input, PairModel};
 use std::path::Path;
 
 /// Measures a model beside the raw input.
@@ -26,6 +21,11 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     if let Some(text) = arguments.items.misplaced(arguments.protocol) {
         return Err(Failure::usage(text));
+    }
+    if let Some(option) = arguments.retrieval.misplaced(arguments.protocol) {
+        return Err(Failure::usage(format!(
+            "{option} goes with --protocol retrieval"
+        )));
     }
     if vectors::is_file(&arguments.model) {
         return vectors::run(arguments, json);
@@ -55,48 +55,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     match arguments.protocol {
         Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
-        None | Some(Protocol::Retrieval) => retrieval(&subject, &data, json),
+        None | Some(Protocol::Retrieval) => retrieval::run(arguments, (&subject, &data), json),
         Some(protocol) => items::run(arguments, protocol, (&subject, &data), json),
     }
-}
-
-/// Every item searches all others, of the model and of the raw input.
-fn retrieval(subject: &Subject, data: &Data, json: bool) -> Result<(), Failure> {
-    let Data {
-        feed,
-        indices,
-        what,
-        ..
-    } = data;
-    let embedded = subject.embed(feed, indices)?;
-    let bar = activity("measuring the model");
-    let trained = measure(&embedded)?;
-    bar.set_message("measuring the raw input");
-    let raw = measure(&pixels(feed, indices).map_err(with_remedy)?)?;
-    bar.finish_and_clear();
-    if json {
-        let value = serde_json::json!({ "data": what, "raw": raw, "model": trained, "damaged": feed.damaged() });
-        output::json(&value)?;
-        return Ok(());
-    }
-    output::line(format_args!(
-        "{what}, in percent, with half the 95% bootstrap interval:"
-    ))?;
-    output::line(table::evaluations(&[
-        ("raw input", &raw),
-        ("model", &trained),
-    ]))?;
-    output::line(trained.retrieval.convention)?;
-    if let (Some(raw), Some(model)) = (raw.clustering, trained.clustering) {
-        output::line(format_args!(
-            "k-means with {} clusters, mean over {} seeds: pairwise F1 {:.1} of the raw input, {:.1} of the model",
-            model.clusters,
-            model.seeds,
-            100.0 * raw.f1,
-            100.0 * model.f1
-        ))?;
-    }
-    left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
 
 /// What is measured.
@@ -146,15 +107,4 @@ impl Data {
             feed,
         })
     }
-}
-
-/// Measures retrieval and clustering.
-pub fn measure(embedded: &Embedded) -> Result<Evaluation, Failure> {
-    let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
-    // As many runs of k-means as the papers average over.
-    let options = Options {
-        cluster_seeds: 10,
-        ..Options::default()
-    };
-    Ok(evaluate(matrix, &embedded.labels, &options)?)
 }

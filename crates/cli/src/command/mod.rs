@@ -15,6 +15,7 @@ mod pairs;
 pub mod quickstart;
 pub mod recipe;
 pub mod reproduce;
+mod retrieval;
 pub mod search;
 mod seeds;
 mod stages;

@@ -156,7 +156,7 @@ fn scores_of_items(report: &Report) -> Vec<Score> {
         return Vec::new();
     };
     let retrieval = &row.evaluation.retrieval;
-    let recall = retrieval.recall.iter();
+    let recall = retrieval.recall();
     let recall = recall.map(|(k, estimate)| Score::leading(format!("Recall@{k}"), estimate.value));
     recall
         .chain([

@@ -1,13 +1,14 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
-use super::grouping;
+use super::retrieval::Shown;
+use super::{grouping, retrieval};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::activity;
-use crate::table;
 use nearkin::Mat;
-use nearkin::evaluate::{Evaluation, Grouping, Options, evaluate};
+use nearkin::embed::Embedded;
+use nearkin::evaluate::Grouping;
 use nearkin::vectors::{self, Vectors};
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,25 +23,61 @@ pub fn is_file(path: &Path) -> bool {
 
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    let path = &arguments.model;
     refuse(arguments)?;
-    let vectors = vectors::read(path)?;
-    let labels = numbers(&vectors, path)?;
-    let matrix = Mat::new(&vectors.data, vectors.rows, vectors.dim);
-    let what = format!("{} vectors of {}", vectors.rows, path.display());
-    let bar = activity("measuring");
+    let (first, classes) = read(&arguments.model)?;
+    let what = format!(
+        "{} vectors of {}",
+        first.items.len(),
+        arguments.model.display()
+    );
     if arguments.protocol == Some(Protocol::Clustering) {
-        let found = nearkin::evaluate::grouping(matrix, &labels, (grouping::SEEDS, 0))?;
+        let matrix = Mat::new(&first.numbers, first.items.len(), first.dim);
+        let bar = activity("measuring");
+        let found = nearkin::evaluate::grouping(matrix, &first.labels, (grouping::SEEDS, 0))?;
         bar.finish_and_clear();
         return show_grouping(&what, &found, json);
     }
-    let options = Options {
-        cluster_seeds: grouping::SEEDS,
-        ..Options::default()
-    };
-    let found = evaluate(matrix, &labels, &options)?;
+    let options = &arguments.retrieval;
+    let second = options
+        .against
+        .as_deref()
+        .map(|path| other(path, &first, &classes));
+    let second = second.transpose()?;
+    let bar = activity("measuring");
+    let first = retrieval::measure(&first, options)?;
+    let second = second.map(|second| retrieval::measure(&second, options));
+    let second = second.transpose()?;
     bar.finish_and_clear();
-    show_retrieval(&what, &found, json)
+    let rows = match &second {
+        Some(second) => vec![(retrieval::FIRST, &first), (retrieval::SECOND, second)],
+        None => vec![(NAME, &first)],
+    };
+    let shown = Shown {
+        what: &what,
+        rows: &rows,
+        of: &first,
+        classes: &classes,
+        options,
+    };
+    shown.print(json, [])
+}
+
+/// The same items in another file.
+fn other(path: &Path, first: &Embedded, classes: &[String]) -> Result<Embedded, Failure> {
+    if !is_file(path) {
+        return Err(Failure::usage(format!(
+            "{}: a file of vectors is compared with another one (.npy, .safetensors, .parquet, .jsonl)",
+            path.display()
+        )));
+    }
+    let (second, of_second) = read(path)?;
+    if (&second.labels, of_second.as_slice()) == (&first.labels, classes) {
+        return Ok(second);
+    }
+    Err(Failure::usage(format!(
+        "{}: its labels are not those of the first file, row by row: the two are compared on the same items alone",
+        path.display()
+    )))
 }
 
 /// What goes with models alone.
@@ -65,8 +102,21 @@ fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The labels as numbers, in the order in which they come.
-fn numbers(vectors: &Vectors, path: &Path) -> Result<Vec<u32>, Failure> {
+/// The vectors of a file, and the names of their classes.
+fn read(path: &Path) -> Result<(Embedded, Vec<String>), Failure> {
+    let vectors = vectors::read(path)?;
+    let (labels, classes) = numbers(&vectors, path)?;
+    let embedded = Embedded {
+        items: (0..vectors.rows).collect(),
+        labels,
+        numbers: vectors.data,
+        dim: vectors.dim,
+    };
+    Ok((embedded, classes))
+}
+
+/// The labels as numbers, in the order in which they come, and their names.
+fn numbers(vectors: &Vectors, path: &Path) -> Result<(Vec<u32>, Vec<String>), Failure> {
     let Some(labels) = &vectors.labels else {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         return Err(Failure::usage(format!(
@@ -75,31 +125,16 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<Vec<u32>, Failure> {
         )));
     };
     let mut known: HashMap<&str, u32> = HashMap::new();
-    let number = |label| {
-        let next = known.len() as u32;
-        *known.entry(label).or_insert(next)
-    };
-    Ok(labels.iter().map(String::as_str).map(number).collect())
-}
-
-fn show_retrieval(what: &str, found: &Evaluation, json: bool) -> Result<(), Failure> {
-    if json {
-        return output::json(&serde_json::json!({ "data": what, "vectors": found }));
+    let mut names = Vec::new();
+    let mut numbers = Vec::with_capacity(labels.len());
+    for label in labels {
+        let number = known.entry(label).or_insert_with(|| {
+            names.push(label.clone());
+            names.len() as u32 - 1
+        });
+        numbers.push(*number);
     }
-    output::line(format_args!(
-        "{what}, in percent, with half the 95% bootstrap interval:"
-    ))?;
-    output::line(table::evaluations(&[(NAME, found)]))?;
-    output::line(&found.retrieval.convention)?;
-    if let Some(clusters) = found.clustering {
-        output::line(format_args!(
-            "k-means with {} clusters, mean over {} seeds: pairwise F1 {:.1}",
-            clusters.clusters,
-            clusters.seeds,
-            100.0 * clusters.f1
-        ))?;
-    }
-    Ok(())
+    Ok((numbers, names))
 }
 
 fn show_grouping(what: &str, found: &Grouping, json: bool) -> Result<(), Failure> {

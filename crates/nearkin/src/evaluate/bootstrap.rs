@@ -4,6 +4,7 @@ use nearkin_encoder::parameters::named_rng;
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A mean with its 95% interval.
@@ -44,6 +45,18 @@ impl Estimate {
     }
 }
 
+/// What is drawn anew for an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Queries: what to expect of others of the same classes.
+    #[default]
+    Query,
+    /// Classes, each with all its queries: what to expect of other classes. Queries of one class are alike, so that this
+    /// interval is the wider one.
+    Class,
+}
+
 /// Means of the columns with percentile intervals over resampled rows (Efron 1979).
 ///
 /// All columns share each resample, so that differences between them stay paired.
@@ -52,26 +65,102 @@ pub fn estimates<const COLUMNS: usize>(
     resamples: usize,
     seed: u64,
 ) -> [Estimate; COLUMNS] {
-    let count = rows.len().max(1) as f64;
-    let mean = |sum: [f64; COLUMNS]| sum.map(|s| s / count);
-    let add = |mut sum: [f64; COLUMNS], row: &[f32; COLUMNS]| {
-        sum.iter_mut()
-            .zip(row)
-            .for_each(|(s, &x)| *s += f64::from(x));
+    let found = Groups::of_rows(rows.as_flattened(), COLUMNS).estimates(resamples, seed);
+    std::array::from_fn(|column| found[column])
+}
+
+/// Sums of rows in groups that are drawn as one, for the mean over rows.
+pub(crate) struct Groups {
+    columns: usize,
+    /// For each group the sums of its columns.
+    sums: Vec<f64>,
+    /// Rows of each group.
+    sizes: Vec<u32>,
+}
+
+impl Groups {
+    /// Each row a group of its own.
+    pub fn of_rows(numbers: &[f32], columns: usize) -> Self {
+        Self {
+            columns,
+            sums: numbers.iter().map(|&x| f64::from(x)).collect(),
+            sizes: vec![1; numbers.len() / columns.max(1)],
+        }
+    }
+
+    /// The rows of each label a group.
+    pub fn of_labels(numbers: &[f32], columns: usize, labels: &[u32]) -> Self {
+        let mut sums: BTreeMap<u32, (Vec<f64>, u32)> = BTreeMap::new();
+        for (row, &label) in numbers.chunks_exact(columns.max(1)).zip(labels) {
+            let (sum, size) = sums.entry(label).or_insert_with(|| (vec![0.0; columns], 0));
+            add(sum, row.iter().map(|&x| f64::from(x)));
+            *size += 1;
+        }
+        let (sums, sizes): (Vec<Vec<f64>>, Vec<u32>) = sums.into_values().unzip();
+        Self {
+            columns,
+            sums: sums.concat(),
+            sizes,
+        }
+    }
+
+    /// For each column the mean over rows, with the interval over groups drawn anew.
+    pub fn estimates(&self, resamples: usize, seed: u64) -> Vec<Estimate> {
+        let count = self.sizes.len();
+        let value = self.means(0..count);
+        let resampled: Vec<Vec<f64>> = (0..resamples)
+            .into_par_iter()
+            .map(|resample| {
+                let mut rng = named_rng(seed, &format!("bootstrap/{resample}"));
+                self.means((0..count).map(|_| rng.random_range(0..count)))
+            })
+            .collect();
+        let columns = value.into_iter().enumerate();
+        let estimate =
+            |(at, value)| Estimate::percentiles(value, resampled.iter().map(|m| m[at]).collect());
+        columns.map(estimate).collect()
+    }
+
+    /// The mean of each group's rows: as many numbers as groups times columns.
+    pub fn group_means(&self) -> Vec<f32> {
+        let rows = self.sums.chunks_exact(self.columns.max(1)).zip(&self.sizes);
+        rows.flat_map(|(sums, &size)| sums.iter().map(move |s| (s / f64::from(size)) as f32))
+            .collect()
+    }
+
+    /// The sum of each column over groups, each with its sign.
+    pub fn signed_sums(&self, mut sign: impl FnMut(usize) -> f64) -> Vec<f64> {
+        let mut sum = vec![0.0; self.columns];
+        let rows = self.sums.chunks_exact(self.columns.max(1)).enumerate();
+        for (group, sums) in rows {
+            let sign = sign(group);
+            add(&mut sum, sums.iter().map(|s| sign * s));
+        }
         sum
-    };
-    let value = mean(rows.iter().fold([0.0; COLUMNS], add));
-    let resampled: Vec<[f64; COLUMNS]> = (0..resamples)
-        .into_par_iter()
-        .map(|resample| {
-            let mut rng = named_rng(seed, &format!("bootstrap/{resample}"));
-            let draws = (0..rows.len()).map(|_| &rows[rng.random_range(0..rows.len())]);
-            mean(draws.fold([0.0; COLUMNS], add))
-        })
-        .collect();
-    std::array::from_fn(|column| {
-        Estimate::percentiles(value[column], resampled.iter().map(|m| m[column]).collect())
-    })
+    }
+
+    /// The sum of each column's absolute values over groups.
+    pub fn absolute_sums(&self) -> Vec<f64> {
+        let mut sum = vec![0.0; self.columns];
+        for sums in self.sums.chunks_exact(self.columns.max(1)) {
+            add(&mut sum, sums.iter().map(|s| s.abs()));
+        }
+        sum
+    }
+
+    fn means(&self, groups: impl Iterator<Item = usize>) -> Vec<f64> {
+        let (mut sum, mut rows) = (vec![0.0; self.columns], 0.0);
+        for group in groups {
+            let sums = &self.sums[group * self.columns..][..self.columns];
+            add(&mut sum, sums.iter().copied());
+            rows += f64::from(self.sizes[group]);
+        }
+        sum.iter().map(|s| s / f64::max(rows, 1.0)).collect()
+    }
+}
+
+fn add(sum: &mut [f64], row: impl Iterator<Item = f64>) {
+    sum.iter_mut().zip(row).for_each(|(s, x)| *s += x);
 }
 
 #[cfg(test)]
@@ -92,6 +181,31 @@ mod tests {
             (estimate.high - estimate.value - 0.049).abs() < 0.008,
             "{estimate:?}"
         );
+    }
+
+    #[test]
+    fn classes_of_equal_queries_count_once() {
+        // Ten classes of forty queries each, all of a class alike: as uncertain as ten queries.
+        let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        for class in 0..10 {
+            rows.extend([(class % 2) as f32; 40]);
+            labels.extend([class; 40]);
+        }
+        let of_classes = Groups::of_labels(&rows, 1, &labels).estimates(1000, 1)[0];
+        let of_queries = Groups::of_rows(&rows, 1).estimates(1000, 1)[0];
+        assert_eq!((of_classes.value, of_queries.value), (0.5, 0.5));
+        let width = |e: Estimate| e.high - e.low;
+        // √40 times as wide, but for the steps of a tenth that ten classes can make.
+        let ratio = width(of_classes) / width(of_queries);
+        assert!((4.5..8.5).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn means_are_over_rows_and_group_means_over_each_group() {
+        let groups = Groups::of_labels(&[1.0, 10.0, 3.0, 30.0, 8.0, 80.0], 2, &[5, 2, 5]);
+        let means: Vec<f64> = groups.estimates(0, 1).iter().map(|e| e.value).collect();
+        assert_eq!(means, [4.0, 40.0]);
+        assert_eq!(groups.group_means(), [3.0, 30.0, 4.5, 45.0]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn class_distances(
     labels: &[u32],
 ) -> Result<ClassDistances, EvaluateError> {
     let classes = Classes::new(embeddings, labels)?;
-    let search = Search::new(embeddings, embeddings, Similarity::Cosine)?;
+    let search = Search::among(embeddings, Similarity::Cosine)?;
     let sums = search.rows(|item, scores| {
         let mut sums = [(0.0, 0.0, 0u64); 2];
         for (other, &cosine) in scores.iter().enumerate().skip(item + 1) {

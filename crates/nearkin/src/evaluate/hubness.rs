@@ -1,7 +1,7 @@
 //! Whether few items are near to most others.
 
 use super::EvaluateError;
-use crate::search::{Exclude, Search, Similarity};
+use crate::search::{Search, Similarity};
 use nearkin_kernels::Mat;
 use serde::Serialize;
 
@@ -51,8 +51,8 @@ pub fn hubness(
             items: embeddings.rows,
         });
     }
-    let search = Search::new(embeddings, embeddings, similarity)?;
-    let neighbors = search.map(k, Exclude::Itself, |_, neighbors| {
+    let search = Search::among(embeddings, similarity)?;
+    let neighbors = search.map(k, |_, neighbors| {
         neighbors.iter().map(|n| n.index).collect::<Vec<_>>()
     });
     let mut occurrences = vec![0_usize; embeddings.rows];

@@ -1,7 +1,7 @@
 //! Classification by the nearest labeled items.
 
 use super::EvaluateError;
-use crate::search::{Exclude, Search, Similarity};
+use crate::search::{Search, Similarity};
 use nearkin_kernels::Mat;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub fn k_nearest(
         }
     }
     let search = Search::new(items, references, Similarity::Euclidean)?;
-    let right = search.map(k, Exclude::Nothing, |item, neighbors| {
+    let right = search.map(k, |item, neighbors| {
         let mut votes = BTreeMap::<u32, usize>::new();
         for neighbor in neighbors {
             *votes.entry(known[neighbor.index as usize]).or_default() += 1;

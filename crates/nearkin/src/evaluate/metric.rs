@@ -35,6 +35,31 @@ const METRICS: &[Metric] = &[
         convention: "searched to the depth of the largest R (Musgrave et al. 2020)",
     },
     Metric {
+        name: "precision@K, coverage@K",
+        definition: "relevant among the first K, divided by K; divided by R; mean over queries",
+        convention: "coverage is what information retrieval calls recall; its tables of texts do so too",
+    },
+    Metric {
+        name: "MRR@K, nDCG@K",
+        definition: "1 / rank of the first relevant one; Σ gain(i) / log₂(i + 1), divided by that of the best ranking",
+        convention: "0 if none is among the first K; the gain is rel, or the number of shared labels, or as judged",
+    },
+    Metric {
+        name: "MAP@K, MAP/R@K, MAP/F@K",
+        definition: "Σ_{i≤K} rel(i) P(i), divided by min(K, R); by R; by the relevant ones found",
+        convention: "sentence-transformers'; pytorch-metric-learning's; open-metric-learning's",
+    },
+    Metric {
+        name: "mean over classes",
+        definition: "mean over classes of the means over their queries (macro average)",
+        convention: "every other mean is over queries (micro average)",
+    },
+    Metric {
+        name: "difference, p",
+        definition: "mean of first − second over the same queries; share of random signs with a difference as large",
+        convention: "paired bootstrap and permutation over queries, or over classes (--resample classes); two-sided",
+    },
+    Metric {
         name: "NMI",
         definition: "2 I(clusters; classes) / (H(clusters) + H(classes)), k-means with as many clusters as classes",
         convention: "arithmetic mean of entropies; mean and deviation over k-means seeds",

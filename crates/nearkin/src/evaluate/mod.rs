@@ -6,6 +6,7 @@
 
 mod ami;
 mod ari;
+mod at_k;
 mod bcubed;
 mod bootstrap;
 mod calinski_harabasz;
@@ -24,10 +25,12 @@ mod lfw;
 mod metric;
 mod n_way;
 mod nmi;
+mod paired;
 mod pairwise_f1;
 mod query_expansion;
 mod ranks;
 mod reid;
+mod relevance;
 mod rerank;
 mod retrieval;
 mod roc;
@@ -39,9 +42,11 @@ mod videos;
 
 pub use ami::adjusted_mutual_information;
 pub use ari::adjusted_rand_index;
+pub use at_k::AtK;
+pub(crate) use at_k::{Hits, SCORES};
 pub use bcubed::{BCubed, b_cubed};
-pub use bootstrap::Estimate;
-pub(crate) use bootstrap::estimates;
+pub use bootstrap::{Estimate, Unit};
+pub(crate) use bootstrap::{Groups, estimates};
 pub use calinski_harabasz::calinski_harabasz;
 pub use class_distances::{ClassDistances, Spread, class_distances};
 pub use davies_bouldin::davies_bouldin;
@@ -59,11 +64,13 @@ pub use lfw::{FoldScores, OverFolds, over_folds};
 pub use metric::{Metric, metrics};
 pub use n_way::{NWay, n_way};
 pub use nmi::normalized_mutual_information;
+pub use paired::{Paired, paired};
 pub use pairwise_f1::pairwise_f1;
 pub use query_expansion::QueryExpansion;
 pub use reid::{Ranking, Reid, ReidOptions, ReidRows, Scene, Seen, reid};
+pub use relevance::Relevance;
 pub use rerank::KReciprocal;
-pub use retrieval::{Retrieval, retrieval};
+pub use retrieval::{ClassScores, MacroAverage, QueryScores, Retrieval, Role, Searched, retrieval};
 pub use roc::{At, Point, Roc};
 pub use silhouette::silhouette;
 pub use uniformity::{OnSphere, on_sphere};
@@ -155,6 +162,14 @@ pub enum EvaluateError {
         /// How many there are.
         items: usize,
     },
+    /// Two sides that are to be compared were not measured alike.
+    #[error(
+        "the two sides have different {what}: they can be compared query by query on the same data alone"
+    )]
+    Unpaired {
+        /// What differs.
+        what: &'static str,
+    },
     /// Queries and gallery have different widths.
     #[error("queries have {query} numbers, the gallery {gallery}")]
     Width {
@@ -174,6 +189,8 @@ pub struct Options {
     pub similarity: Similarity,
     /// Bootstrap resamples behind an interval; 0 for none.
     pub resamples: usize,
+    /// What resamples draw.
+    pub unit: Unit,
     /// Seeds of k-means behind NMI; 0 leaves clustering out.
     pub cluster_seeds: u64,
     /// Decides resamples and k-means.
@@ -186,6 +203,7 @@ impl Default for Options {
             ks: vec![1, 2, 4, 8],
             similarity: Similarity::Cosine,
             resamples: 1000,
+            unit: Unit::Query,
             cluster_seeds: 3,
             seed: 0,
         }

@@ -59,23 +59,19 @@ pub(super) fn expanded(
         Similarity::Cosine,
     )?;
     let k = settings.k.get();
-    let found = search.map(
-        k + 1,
-        crate::search::Exclude::Nothing,
-        |query, neighbors| {
-            let mut sum: Vec<f64> = row(queries[query]).iter().map(|&x| x.into()).collect();
-            let others = neighbors
-                .iter()
-                .map(|n| (gallery[n.index as usize], n.score));
-            for (item, score) in others.filter(|(item, _)| *item != queries[query]).take(k) {
-                let weight = f64::from(score.max(0.0)).powf(settings.alpha.exact());
-                for (sum, &x) in sum.iter_mut().zip(row(item)) {
-                    *sum += weight * f64::from(x);
-                }
+    let found = search.map(k + 1, |query, neighbors| {
+        let mut sum: Vec<f64> = row(queries[query]).iter().map(|&x| x.into()).collect();
+        let others = neighbors
+            .iter()
+            .map(|n| (gallery[n.index as usize], n.score));
+        for (item, score) in others.filter(|(item, _)| *item != queries[query]).take(k) {
+            let weight = f64::from(score.max(0.0)).powf(settings.alpha.exact());
+            for (sum, &x) in sum.iter_mut().zip(row(item)) {
+                *sum += weight * f64::from(x);
             }
-            sum.into_iter().map(|x| x as f32).collect::<Vec<_>>()
-        },
-    );
+        }
+        sum.into_iter().map(|x| x as f32).collect::<Vec<_>>()
+    });
     Ok(found.concat())
 }
 

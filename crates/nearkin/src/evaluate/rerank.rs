@@ -2,7 +2,7 @@
 
 use super::EvaluateError;
 use crate::search::{Search, Similarity};
-use nearkin_kernels::{Mat, finish, normalize_rows, top_k};
+use nearkin_kernels::{Mat, TopK, normalize_rows};
 use nearkin_losses::range::{Count, Fraction};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -63,10 +63,9 @@ impl Reranked {
         let search = Search::new(vectors, vectors, Similarity::Cosine)?;
         let depth = (k1 + 1).max(k2);
         let near = search.rows(|_, scores| {
-            let mut heap = Vec::with_capacity(depth.min(scores.len()));
-            top_k(scores, 0, depth, &mut heap);
-            finish(&mut heap);
-            let near: Vec<u32> = heap.into_iter().map(|n| n.index).collect();
+            let mut best = TopK::new(1, depth, scores.len());
+            best.offer_rows(scores, 0);
+            let near: Vec<u32> = best.finish().iter().flatten().map(|n| n.index).collect();
             let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
             (near, squared(least))
         });

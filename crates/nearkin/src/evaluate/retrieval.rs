@@ -1,38 +1,133 @@
-//! Retrieval of items among themselves.
+//! Retrieval of items among themselves, or of queries among a gallery.
 
-use super::bootstrap::{Estimate, estimates};
-use super::{EvaluateError, Options, check_finite};
-use crate::search::{Exclude, Search};
-use nearkin_kernels::{Mat, Neighbor};
+use super::at_k::{AtK, SCORES};
+use super::bootstrap::{Estimate, Groups, Unit};
+use super::relevance::Relevance;
+use super::{EvaluateError, Options};
+use crate::search::{Search, Similarity};
+use nearkin_kernels::Mat;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// How well items find others of their class.
 #[derive(Clone, Debug, Serialize)]
 pub struct Retrieval {
-    /// Recall@K by K.
-    pub recall: Vec<(usize, Estimate)>,
+    /// The scores at each cut-off.
+    pub at: Vec<AtK>,
     /// R-precision.
     pub r_precision: Estimate,
     /// MAP@R.
     pub map_at_r: Estimate,
+    /// Means over classes of the means over their queries; absent where items have several labels.
+    pub macro_average: Option<MacroAverage>,
     /// Queries behind the means.
     pub queries: usize,
-    /// Items whose class has no other: searched, but no queries.
+    /// Queries for which nothing is relevant, such as items alone in their class: in no mean.
     pub excluded: usize,
+    /// What was drawn anew for the intervals.
+    pub unit: Unit,
     /// The conventions, in words.
     pub convention: String,
+    /// The scores of each query.
+    #[serde(skip)]
+    pub scores: QueryScores,
 }
 
-/// What one query found.
-struct Found {
-    /// Rank of the first relevant item, from 1; 0 if none within the depth.
-    first: usize,
-    r_precision: f32,
-    map_at_r: f32,
+impl Retrieval {
+    /// Recall@K by K, as metric learning has it: a hit among the first K.
+    pub fn recall(&self) -> impl ExactSizeIterator<Item = (usize, Estimate)> {
+        self.at.iter().map(|at| (at.k, at.accuracy))
+    }
+}
+
+/// Means over classes, each of as much weight as any other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MacroAverage {
+    /// Classes with a query.
+    pub classes: usize,
+    /// Recall@K by K.
+    pub recall: Vec<(usize, f64)>,
+    /// R-precision.
+    pub r_precision: f64,
+    /// MAP@R.
+    pub map_at_r: f64,
+}
+
+/// The scores of each query, behind the means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueryScores {
+    /// Names of the columns, such as `Recall@1` and `MAP@R`.
+    pub names: Vec<String>,
+    /// Rows of the queries.
+    pub queries: Vec<usize>,
+    /// Their labels; empty where items have several.
+    pub labels: Vec<u32>,
+    /// `[queries, names]`, row-major.
+    pub numbers: Vec<f32>,
+}
+
+/// The mean scores of the queries of one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassScores {
+    /// The label.
+    pub label: u32,
+    /// Queries.
+    pub queries: usize,
+    /// One for each name.
+    pub scores: Vec<f32>,
+}
+
+impl QueryScores {
+    /// One score of all queries.
+    pub fn column(&self, at: usize) -> impl Iterator<Item = f32> {
+        let rows = self.numbers.chunks_exact(self.names.len().max(1));
+        rows.map(move |row| row[at])
+    }
+
+    /// The means of each class, in the order of labels; none where items have several labels.
+    pub fn by_class(&self) -> Vec<ClassScores> {
+        let columns = self.names.len();
+        let means = Groups::of_labels(&self.numbers, columns, &self.labels).group_means();
+        let mut labels = self.labels.clone();
+        labels.sort_unstable();
+        let of_classes = labels.chunk_by(|a, b| a == b);
+        let means = means.chunks_exact(columns.max(1));
+        let of_classes = of_classes.zip(means).map(|(labels, scores)| ClassScores {
+            label: labels[0],
+            queries: labels.len(),
+            scores: scores.to_vec(),
+        });
+        of_classes.collect()
+    }
+}
+
+/// What an item is in a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It searches, and is searched for by others.
+    Both,
+    /// It searches alone.
+    Query,
+    /// It is searched through alone.
+    Gallery,
+    /// It is not there.
+    Ignored,
+}
+
+/// Items, what is relevant to which, and which search.
+#[derive(Clone, Copy, Debug)]
+pub struct Searched<'a> {
+    /// `[N, D]`
+    pub embeddings: Mat<'a>,
+    /// Which items are relevant to which.
+    pub relevance: Relevance<'a>,
+    /// What each item is; every item searches all others where absent.
+    pub roles: Option<&'a [Role]>,
 }
 
 /// Every item searches all others; searched exactly and in blocks.
+///
+/// # Shapes
+/// - `embeddings`: `[N, D]`, `labels`: `N`
 ///
 /// # Errors
 /// A number is not finite, the counts differ, or no class has two items.
@@ -41,86 +136,198 @@ pub fn retrieval(
     labels: &[u32],
     options: &Options,
 ) -> Result<Retrieval, EvaluateError> {
-    if labels.len() != embeddings.rows {
-        return Err(EvaluateError::Labels {
-            rows: embeddings.rows,
-            labels: labels.len(),
-        });
-    }
-    check_finite(embeddings)?;
-    let mut sizes: HashMap<u32, usize> = HashMap::new();
-    for &label in labels {
-        *sizes.entry(label).or_default() += 1;
-    }
-    let relevant: Vec<usize> = labels.iter().map(|label| sizes[label] - 1).collect();
-    let deepest = relevant.iter().copied().max().unwrap_or(0);
-    if deepest == 0 {
-        return Err(EvaluateError::NothingRelevant {
-            items: labels.len(),
-        });
-    }
-    let depth = deepest.max(options.ks.iter().copied().max().unwrap_or(0));
-    let search = Search::new(embeddings, embeddings, options.similarity)?;
-    let found = search.map(depth, Exclude::Itself, |query, neighbors| {
-        (relevant[query] > 0).then(|| Found::new(neighbors, labels, labels[query], relevant[query]))
-    });
-    let found: Vec<Found> = found.into_iter().flatten().collect();
-    let [r_precision, map_at_r] = {
-        let rows: Vec<[f32; 2]> = found.iter().map(|f| [f.r_precision, f.map_at_r]).collect();
-        estimates(&rows, options.resamples, options.seed)
+    let searched = Searched {
+        embeddings,
+        relevance: Relevance::Classes(labels),
+        roles: None,
     };
-    let recall = options.ks.iter().map(|&k| {
-        let rows: Vec<[f32; 1]> = found
+    searched.retrieval(options)
+}
+
+impl Searched<'_> {
+    /// Searches exactly and in blocks. An item never finds itself, by index.
+    ///
+    /// # Errors
+    /// A number is not finite, the counts differ, or nothing is relevant to any query.
+    ///
+    /// # Example
+    /// ```
+    /// use nearkin::Mat;
+    /// use nearkin::evaluate::{Options, Relevance, Role, Searched};
+    /// // A query among three others; it shares a label with the last two.
+    /// let labels = [vec![0, 1], vec![2], vec![1], vec![0, 3]];
+    /// let found = Searched {
+    ///     embeddings: Mat::new(&[0.0, 0.1, 0.2, 0.3], 4, 1),
+    ///     relevance: Relevance::Labels(&labels),
+    ///     roles: Some(&[Role::Query, Role::Gallery, Role::Gallery, Role::Gallery]),
+    /// };
+    /// let options = Options { similarity: nearkin::search::Similarity::Euclidean, ..Options::default() };
+    /// let found = found.retrieval(&options)?;
+    /// assert_eq!((found.queries, found.r_precision.value), (1, 0.5));
+    /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+    /// ```
+    pub fn retrieval(&self, options: &Options) -> Result<Retrieval, EvaluateError> {
+        let (count, labels) = (self.embeddings.rows, self.relevance.count());
+        for other in [Some(labels), self.roles.map(<[Role]>::len)] {
+            if let Some(labels) = other.filter(|&other| other != count) {
+                return Err(EvaluateError::Labels {
+                    rows: count,
+                    labels,
+                });
+            }
+        }
+        let is = |roles: [Role; 2]| {
+            let of = |item: &usize| self.roles.is_none_or(|of| roles.contains(&of[*item]));
+            (0..count).filter(of).collect::<Vec<usize>>()
+        };
+        let sides = Sides {
+            queries: is([Role::Both, Role::Query]),
+            gallery: is([Role::Both, Role::Gallery]),
+        };
+        let scores = self.scores(&sides, options)?;
+        let excluded = sides.queries.len() - scores.queries.len();
+        Ok(scores.retrieval(excluded, options))
+    }
+
+    fn scores(&self, sides: &Sides, options: &Options) -> Result<QueryScores, EvaluateError> {
+        let wanted = self.relevance.wanted(&sides.queries, &sides.gallery);
+        let counts = wanted.counts();
+        let deepest = counts.iter().copied().max().unwrap_or(0);
+        if deepest == 0 {
+            return Err(EvaluateError::NothingRelevant {
+                items: self.embeddings.rows,
+            });
+        }
+        let depth = deepest.max(options.ks.iter().copied().max().unwrap_or(0));
+        let search = sides.search(self.embeddings, options.similarity)?;
+        // Where queries and gallery are lists of their own, an item in both finds itself.
+        let spare = usize::from(self.roles.is_some());
+        let found = search.map(depth + spare, |query, neighbors| {
+            let item = sides.queries[query];
+            let others = neighbors.iter().map(|n| sides.gallery[n.index as usize]);
+            let others = others.filter(|&other| other != item);
+            (counts[query] > 0).then(|| {
+                let hits = wanted.hits(query, others);
+                let mut row: Vec<f32> = options.ks.iter().flat_map(|&k| hits.at(k)).collect();
+                row.extend(hits.at_relevant());
+                row
+            })
+        });
+        let kept = found
             .iter()
-            .map(|f| [f32::from(u8::from(f.first > 0 && f.first <= k))])
-            .collect();
-        let [estimate] = estimates(&rows, options.resamples, options.seed);
-        (k, estimate)
-    });
-    Ok(Retrieval {
-        recall: recall.collect(),
-        r_precision,
-        map_at_r,
-        queries: found.len(),
-        excluded: labels.len() - found.len(),
-        convention: convention(options, found.len(), labels.len() - found.len()),
-    })
+            .zip(&sides.queries)
+            .filter(|(f, _)| f.is_some());
+        let queries: Vec<usize> = kept.map(|(_, &query)| query).collect();
+        Ok(QueryScores {
+            names: names(&options.ks),
+            labels: self.relevance.classes_of(&queries),
+            queries,
+            numbers: found.into_iter().flatten().flatten().collect(),
+        })
+    }
+}
+
+/// Items that search, and items that are searched through.
+struct Sides {
+    queries: Vec<usize>,
+    gallery: Vec<usize>,
+}
+
+impl Sides {
+    fn search(&self, items: Mat, similarity: Similarity) -> Result<Search, EvaluateError> {
+        let all = |side: &[usize]| side.len() == items.rows;
+        if all(&self.queries) && all(&self.gallery) {
+            return Search::among(items, similarity);
+        }
+        super::check_finite(items)?;
+        let rows = |side: &[usize]| {
+            let row = |&item: &usize| &items.data[item * items.cols..(item + 1) * items.cols];
+            side.iter().flat_map(row).copied().collect::<Vec<f32>>()
+        };
+        let (queries, gallery) = (rows(&self.queries), rows(&self.gallery));
+        Search::new(
+            Mat::new(&queries, self.queries.len(), items.cols),
+            Mat::new(&gallery, self.gallery.len(), items.cols),
+            similarity,
+        )
+    }
+}
+
+fn names(ks: &[usize]) -> Vec<String> {
+    const OF: [&str; SCORES] = [
+        "Recall",
+        "precision",
+        "coverage",
+        "MRR",
+        "nDCG",
+        "MAP",
+        "MAP/R",
+        "MAP/F",
+    ];
+    let at = ks.iter().flat_map(|k| OF.map(|name| format!("{name}@{k}")));
+    at.chain(["R-precision".to_owned(), "MAP@R".to_owned()])
+        .collect()
+}
+
+impl QueryScores {
+    /// The means, with intervals.
+    fn retrieval(self, excluded: usize, options: &Options) -> Retrieval {
+        let columns = self.names.len();
+        let by_class = options.unit == Unit::Class && !self.labels.is_empty();
+        let groups = if by_class {
+            Groups::of_labels(&self.numbers, columns, &self.labels)
+        } else {
+            Groups::of_rows(&self.numbers, columns)
+        };
+        let means = groups.estimates(options.resamples, options.seed);
+        let at = options.ks.iter().zip(means.chunks_exact(SCORES));
+        let at = at.map(|(&k, means)| AtK::new(k, std::array::from_fn(|score| means[score])));
+        let queries = self.queries.len();
+        Retrieval {
+            at: at.collect(),
+            r_precision: means[columns - 2],
+            map_at_r: means[columns - 1],
+            macro_average: self.macro_average(&options.ks),
+            queries,
+            excluded,
+            unit: if by_class { Unit::Class } else { Unit::Query },
+            convention: convention(options, queries, excluded),
+            scores: self,
+        }
+    }
+
+    fn macro_average(&self, ks: &[usize]) -> Option<MacroAverage> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let classes = self.by_class();
+        let mean = |at: usize| {
+            let scores = classes.iter().map(|class| f64::from(class.scores[at]));
+            scores.sum::<f64>() / classes.len() as f64
+        };
+        let columns = self.names.len();
+        Some(MacroAverage {
+            classes: classes.len(),
+            recall: (0..)
+                .zip(ks)
+                .map(|(at, &k)| (k, mean(at * SCORES)))
+                .collect(),
+            r_precision: mean(columns - 2),
+            map_at_r: mean(columns - 1),
+        })
+    }
 }
 
 fn convention(options: &Options, queries: usize, excluded: usize) -> String {
     let similarity = match options.similarity {
-        crate::search::Similarity::Cosine => "cosine similarity",
-        crate::search::Similarity::Dot => "dot product",
-        crate::search::Similarity::Euclidean => "Euclidean distance",
+        Similarity::Cosine => "cosine similarity",
+        Similarity::Dot => "dot product",
+        Similarity::Euclidean => "Euclidean distance",
     };
     format!(
         "{queries} queries, each among all other items by {similarity}, exact, ties to the smaller index; \
          {excluded} items alone in their class are no queries"
     )
-}
-
-impl Found {
-    fn new(neighbors: &[Neighbor], labels: &[u32], label: u32, relevant: usize) -> Self {
-        let (mut first, mut hits, mut precisions) = (0, 0, 0.0f64);
-        for (at, neighbor) in neighbors.iter().enumerate() {
-            if at >= relevant && first > 0 {
-                break;
-            }
-            if labels[neighbor.index as usize] == label {
-                first = if first == 0 { at + 1 } else { first };
-                if at < relevant {
-                    hits += 1;
-                    precisions += f64::from(hits) / (at + 1) as f64;
-                }
-            }
-        }
-        let share = relevant as f64;
-        Self {
-            first,
-            r_precision: (f64::from(hits) / share) as f32,
-            map_at_r: (precisions / share) as f32,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -209,7 +416,7 @@ mod tests {
             let (r_precision, map, recall) = reference(&points, &labels, &options().ks);
             assert!((result.r_precision.value - r_precision).abs() < 1e-6);
             assert!((result.map_at_r.value - map).abs() < 1e-6);
-            for ((k, estimate), expected) in result.recall.iter().zip(recall) {
+            for ((k, estimate), expected) in result.recall().zip(recall) {
                 assert!((estimate.value - expected).abs() < 1e-6, "Recall@{k}");
             }
             assert_eq!(result.excluded, 9);
@@ -247,7 +454,7 @@ mod tests {
         let (r_precision, map, recall) = reference(&points, &labels, &reported.ks);
         assert!((result.r_precision.value - r_precision).abs() < 1e-6);
         assert!((result.map_at_r.value - map).abs() < 1e-6);
-        for ((k, estimate), expected) in result.recall.iter().zip(recall) {
+        for ((k, estimate), expected) in result.recall().zip(recall) {
             assert!((estimate.value - expected).abs() < 1e-6, "Recall@{k}");
         }
         assert_eq!((result.queries, result.excluded), (172, 8));
@@ -256,35 +463,6 @@ mod tests {
                 && result.convention.contains("8 items alone"),
             "{}",
             result.convention
-        );
-    }
-
-    #[test]
-    fn the_worked_example_holds() {
-        // Relevance 1 0 1 1 0 with R = 3: R-precision 2/3, MAP@R (1 + 2/3) / 3.
-        let points = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
-        let labels = [0, 0, 1, 0, 0, 1];
-        let neighbors: Vec<Neighbor> = (1..6)
-            .map(|index| Neighbor {
-                index,
-                score: -points[index as usize],
-            })
-            .collect();
-        let found = Found::new(&neighbors, &labels, 0, 3);
-        assert_eq!(found.first, 1);
-        assert!((found.r_precision - 2.0 / 3.0).abs() < 1e-7);
-        assert!((found.map_at_r - (1.0 + 2.0 / 3.0) / 3.0).abs() < 1e-7);
-    }
-
-    #[test]
-    fn a_first_hit_behind_r_still_counts_for_recall() {
-        let neighbors: Vec<Neighbor> = [1, 2, 3]
-            .map(|index| Neighbor { index, score: 0.0 })
-            .to_vec();
-        let found = Found::new(&neighbors, &[7, 8, 9, 7], 7, 1);
-        assert_eq!(
-            (found.first, found.r_precision, found.map_at_r),
-            (3, 0.0, 0.0)
         );
     }
 

@@ -34,7 +34,7 @@ pub fn silhouette(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateEr
     // Around their mean, distances lose the fewest digits.
     let centered = centered(embeddings);
     let matrix = Mat::new(&centered, embeddings.rows, embeddings.cols);
-    let search = Search::new(matrix, matrix, Similarity::Euclidean)?;
+    let search = Search::among(matrix, Similarity::Euclidean)?;
     let values = search.rows(|item, scores| {
         let mut sums = vec![0.0; classes.sizes.len()];
         for (other, &score) in scores

@@ -50,7 +50,7 @@ pub fn on_sphere(embeddings: Mat<'_>, labels: &[u32]) -> Result<OnSphere, Evalua
     let mut unit = vec![0.0; embeddings.data.len()];
     normalize_rows(embeddings.data, dim, &mut unit, &mut vec![0.0; count]);
     let unit = Mat::new(&unit, count, dim);
-    let search = Search::new(unit, unit, Similarity::Euclidean)?;
+    let search = Search::among(unit, Similarity::Euclidean)?;
     let rows = search.rows(|item, scores| {
         let others = scores.iter().enumerate().filter(|(j, _)| *j != item);
         let [mut potential, mut kin] = [0.0; 2];

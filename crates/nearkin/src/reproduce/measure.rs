@@ -172,7 +172,7 @@ fn retrieval(test: &Embedded) -> Found {
     let Labeled { vectors, labels } = labeled(test);
     let found = evaluate(vectors, labels, &Options::quick())?.retrieval;
     let recall = |k: usize| {
-        let at = found.recall.iter().find(|(at, _)| *at == k);
+        let at = found.recall().find(|(at, _)| *at == k);
         at.map_or(f64::NAN, |(_, estimate)| estimate.value)
     };
     Ok(vec![

@@ -184,7 +184,7 @@ impl Extremes {
     /// The triplet of each anchor that has one.
     fn triplets(&self, embedded: &Embedded) -> Result<Vec<[usize; 3]>> {
         let matrix = Mat::new(&embedded.numbers, embedded.items.len(), embedded.dim);
-        let search = Search::new(matrix, matrix, Similarity::Cosine)?;
+        let search = Search::among(matrix, Similarity::Cosine)?;
         let found = search.rows(|anchor, scores| {
             let label = embedded.labels[anchor];
             let is_positive = |j: usize| embedded.labels[j] == label;

@@ -2,11 +2,12 @@
 
 use nearkin_kernels::{Mat, Neighbor};
 use serde::Serialize;
+use std::collections::HashMap;
 
 use super::error::{TextError, check_count};
 use super::resample::Bootstrap;
-use crate::evaluate::{Estimate, estimates};
-use crate::search::{Exclude, Search, Similarity};
+use crate::evaluate::{AtK, Groups, Hits, SCORES};
+use crate::search::{Search, Similarity};
 
 /// Which documents answer a query, and how answers are counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,26 +43,6 @@ pub struct InformationRetrieval {
     pub at: Vec<AtK>,
 }
 
-/// Means over queries at one cut-off k. With R relevant documents, rel(i) is 1 if the i-th found is one of them, P(i)
-/// the share of relevant ones among the first i.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct AtK {
-    /// The cut-off.
-    pub k: usize,
-    /// 1 if any of the first k is relevant.
-    pub accuracy: Estimate,
-    /// `Σ_{i≤k} rel(i) / k`.
-    pub precision: Estimate,
-    /// `Σ_{i≤k} rel(i) / R`.
-    pub recall: Estimate,
-    /// 1 / rank of the first relevant one, 0 if it is not among the first k.
-    pub mrr: Estimate,
-    /// `Σ_{i≤k} rel(i) / log₂(i + 1)`, divided by the same of a perfect ranking.
-    pub ndcg: Estimate,
-    /// `Σ_{i≤k} rel(i) P(i) / min(k, R)`.
-    pub map: Estimate,
-}
-
 /// Searches the corpus for every query, exactly and in blocks, with 95% bootstrap intervals over queries.
 ///
 /// `relevant[q]` lists the corpus rows that answer query q; a row named twice counts once. MAP@k divides by
@@ -90,17 +71,47 @@ pub fn information_retrieval(
     relevant: &[Vec<u32>],
     options: &Options,
 ) -> Result<InformationRetrieval, TextError> {
-    check(queries, corpus, relevant, options)?;
+    let judged = |rows: &Vec<u32>| rows.iter().map(|&row| (row, 1.0)).collect();
+    let judged: Vec<Vec<(u32, f32)>> = relevant.iter().map(judged).collect();
+    graded_retrieval(queries, corpus, &judged, options)
+}
+
+/// [`information_retrieval`] with a gain for each answer, by which nDCG alone is weighed.
+///
+/// `judged[q]` lists corpus rows with their gains, as a file of judgments (qrels) does; those with a gain of 0 or less are not
+/// relevant, and of a row named twice the larger gain counts.
+///
+/// # Errors
+/// As there, or a gain is not finite.
+///
+/// ```
+/// use nearkin::Mat;
+/// use nearkin::text::information_retrieval::{Options, graded_retrieval};
+/// let corpus = [1.0, 0.0, 0.8, 0.6, 0.0, 1.0];
+/// // What comes first is less relevant than what comes second: (1 + 2 / log₂ 3) / (2 + 1 / log₂ 3).
+/// let found = graded_retrieval(
+///     Mat::new(&[1.0, 0.1], 1, 2), Mat::new(&corpus, 3, 2), &[vec![(0, 1.0), (1, 2.0)]], &Options::default())?;
+/// assert!((found.at[1].ndcg.value - 0.8597).abs() < 1e-4);
+/// # Ok::<(), nearkin::text::TextError>(())
+/// ```
+pub fn graded_retrieval(
+    queries: Mat,
+    corpus: Mat,
+    judged: &[Vec<(u32, f32)>],
+    options: &Options,
+) -> Result<InformationRetrieval, TextError> {
+    check(queries, corpus, judged, options)?;
     let depth = options.ks.iter().copied().max().unwrap_or(0);
     let search = Search::new(queries, corpus, options.similarity)?;
-    let rows = search.map(depth, Exclude::Nothing, |query, found| {
-        let mut relevant = relevant[query].clone();
-        relevant.sort_unstable();
-        relevant.dedup();
-        let scores = |&k: &usize| scores(found, &relevant, k);
-        (!relevant.is_empty()).then(|| options.ks.iter().map(scores).collect::<Vec<_>>())
+    let rows = search.map(depth, |query, found| {
+        let gains = gains(&judged[query]);
+        let hits = hits(found, &gains);
+        (!gains.is_empty()).then(|| {
+            let scores = options.ks.iter().flat_map(|&k| hits.at(k));
+            scores.collect::<Vec<f32>>()
+        })
     });
-    let rows: Vec<Vec<[f32; 6]>> = rows.into_iter().flatten().collect();
+    let rows: Vec<Vec<f32>> = rows.into_iter().flatten().collect();
     if rows.is_empty() {
         return Err(TextError::TooFew {
             what: "queries with a relevant document",
@@ -108,54 +119,65 @@ pub fn information_retrieval(
             found: 0,
         });
     }
-    let at = |(at, &k): (usize, &usize)| {
-        let column: Vec<[f32; 6]> = rows.iter().map(|row| row[at]).collect();
-        AtK::new(k, &column, options.bootstrap)
-    };
+    let Bootstrap { resamples, seed } = options.bootstrap;
+    let groups = Groups::of_rows(&rows.concat(), SCORES * options.ks.len());
+    let means = groups.estimates(resamples, seed);
+    let at = options.ks.iter().zip(means.chunks_exact(SCORES));
     Ok(InformationRetrieval {
         queries: rows.len(),
         excluded: queries.rows - rows.len(),
         corpus: corpus.rows,
-        at: options.ks.iter().enumerate().map(at).collect(),
+        at: at
+            .map(|(&k, means)| AtK::new(k, std::array::from_fn(|score| means[score])))
+            .collect(),
     })
 }
 
-impl AtK {
-    /// The means of the queries' scores, in the order of [`scores`].
-    fn new(k: usize, rows: &[[f32; 6]], Bootstrap { resamples, seed }: Bootstrap) -> Self {
-        let [accuracy, precision, recall, mrr, ndcg, map] = estimates(rows, resamples, seed);
-        Self {
-            k,
-            accuracy,
-            precision,
-            recall,
-            mrr,
-            ndcg,
-            map,
-        }
+/// The gain of each relevant document.
+fn gains(judged: &[(u32, f32)]) -> HashMap<u32, f32> {
+    let mut gains = HashMap::new();
+    for &(document, gain) in judged.iter().filter(|(_, gain)| *gain > 0.0) {
+        let known: &mut f32 = gains.entry(document).or_default();
+        *known = known.max(gain);
+    }
+    gains
+}
+
+fn hits(found: &[Neighbor], gains: &HashMap<u32, f32>) -> Hits {
+    let ranked = (1..).zip(found);
+    let hit = |(rank, neighbor): (usize, &Neighbor)| Some((rank, *gains.get(&neighbor.index)?));
+    let mut ideal: Vec<f32> = gains.values().copied().collect();
+    ideal.sort_unstable_by(|a, b| b.total_cmp(a));
+    Hits {
+        found: ranked.filter_map(hit).collect(),
+        relevant: ideal.len(),
+        gains: ideal,
     }
 }
 
 fn check(
     queries: Mat,
     corpus: Mat,
-    relevant: &[Vec<u32>],
+    judged: &[Vec<(u32, f32)>],
     options: &Options,
 ) -> Result<(), TextError> {
     check_count(
         "lists of relevant documents",
         "query",
         queries.rows,
-        relevant.len(),
+        judged.len(),
     )?;
+    let setting = |setting, reason| TextError::Setting { setting, reason };
     if options.ks.contains(&0) {
-        return Err(TextError::Setting {
-            setting: "ks",
-            reason: "0: a cut-off is at least 1".to_owned(),
-        });
+        return Err(setting("ks", "0: a cut-off is at least 1".to_owned()));
     }
-    for (query, documents) in relevant.iter().enumerate() {
-        if let Some(&document) = documents.iter().find(|&&d| d as usize >= corpus.rows) {
+    for (query, documents) in judged.iter().enumerate() {
+        if let Some((document, gain)) = documents.iter().find(|(_, gain)| !gain.is_finite()) {
+            let reason = format!("that of document {document} for query {query} is {gain}");
+            return Err(setting("gains", reason));
+        }
+        let beyond = documents.iter().find(|(d, _)| *d as usize >= corpus.rows);
+        if let Some(&(document, _)) = beyond {
             return Err(TextError::Index {
                 what: "relevant document",
                 index: document as usize,
@@ -168,65 +190,11 @@ fn check(
     Ok(())
 }
 
-/// Accuracy, precision, recall, reciprocal rank, nDCG and average precision of one query at `k`.
-fn scores(found: &[Neighbor], relevant: &[u32], k: usize) -> [f32; 6] {
-    let (mut hits, mut first, mut gain, mut precisions) = (0.0f64, 0.0, 0.0, 0.0);
-    for (at, neighbor) in found.iter().take(k).enumerate() {
-        if relevant.binary_search(&neighbor.index).is_ok() {
-            let rank = (at + 1) as f64;
-            hits += 1.0;
-            first = f64::max(first, 1.0 / rank);
-            gain += discount(rank);
-            precisions += hits / rank;
-        }
-    }
-    let reachable = k.min(relevant.len());
-    let ideal: f64 = (1..=reachable).map(|rank| discount(rank as f64)).sum();
-    [
-        hits.min(1.0),
-        hits / k as f64,
-        hits / relevant.len() as f64,
-        first,
-        gain / ideal,
-        precisions / reachable as f64,
-    ]
-    .map(|score| score as f32)
-}
-
-fn discount(rank: f64) -> f64 {
-    1.0 / (rank + 1.0).log2()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nearkin_encoder::parameters::named_rng;
     use rand::RngExt;
-
-    #[test]
-    fn the_worked_example_of_relevance_1_0_1_1_0() {
-        let found: Vec<Neighbor> = (0..5).map(|index| Neighbor { index, score: 0.0 }).collect();
-        let close = |found: [f32; 6], expected: [f32; 6]| {
-            let pairs = found.iter().zip(expected);
-            assert!(
-                pairs.clone().all(|(a, b)| (a - b).abs() < 1e-4),
-                "{found:?} {expected:?}"
-            );
-        };
-        let relevant = [0, 2, 3];
-        close(
-            scores(&found, &relevant, 5),
-            [1.0, 0.6, 1.0, 1.0, 0.9060, 0.8056],
-        );
-        close(
-            scores(&found, &relevant, 2),
-            [1.0, 0.5, 0.3333, 1.0, 0.6131, 0.5],
-        );
-        close(
-            scores(&found, &relevant, 1),
-            [1.0, 1.0, 0.3333, 1.0, 1.0, 1.0],
-        );
-    }
 
     #[test]
     fn blocks_give_the_means_of_a_full_sort() {
@@ -246,7 +214,7 @@ mod tests {
         let (q, c) = (Mat::new(&queries, 70, 3), Mat::new(&corpus, 1300, 3));
         let result = information_retrieval(q, c, &relevant, &options).unwrap();
         assert_eq!((result.queries, result.excluded), (56, 14));
-        let mut means = [[0.0f64; 6]; 2];
+        let mut means = [[0.0f64; SCORES]; 2];
         for (query, relevant) in queries
             .chunks(3)
             .zip(&relevant)
@@ -264,15 +232,16 @@ mod tests {
                 .map(|(d, i)| (dot(d), i))
                 .collect();
             order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let mut sorted = relevant.clone();
-            sorted.sort_unstable();
-            let found: Vec<Neighbor> = order
+            let mut distinct = relevant.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let rel: Vec<f64> = order
                 .iter()
-                .map(|&(_, index)| Neighbor { index, score: 0.0 })
+                .map(|(_, document)| f64::from(u8::from(distinct.contains(document))))
                 .collect();
             for (mean, k) in means.iter_mut().zip([7, 200]) {
-                for (mean, score) in mean.iter_mut().zip(scores(&found, &sorted, k)) {
-                    *mean += f64::from(score) / 56.0;
+                for (mean, score) in mean.iter_mut().zip(reference(&rel, k, distinct.len())) {
+                    *mean += score / 56.0;
                 }
             }
         }
@@ -284,12 +253,35 @@ mod tests {
                 at.mrr,
                 at.ndcg,
                 at.map,
+                at.map_of_relevant,
+                at.map_of_found,
             ];
             for (found, expected) in found.iter().zip(mean) {
                 assert!((found.value - expected).abs() < 1e-6, "{at:?} {mean:?}");
                 assert!(found.low <= found.value && found.value <= found.high);
             }
         }
+    }
+
+    /// The scores by their definitions, of the relevance of the whole ranking.
+    fn reference(rel: &[f64], k: usize, relevant: usize) -> [f64; SCORES] {
+        let (first_k, r) = (&rel[..k], relevant as f64);
+        let found: f64 = first_k.iter().sum();
+        let p = |i: usize| rel[..i].iter().sum::<f64>() / i as f64;
+        let sum: f64 = (1..=k).map(|i| rel[i - 1] * p(i)).sum();
+        let discount = |i: usize| 1.0 / (i as f64 + 1.0).log2();
+        let ideal: f64 = (1..=k.min(relevant)).map(discount).sum();
+        let first = first_k.iter().position(|&x| x > 0.0);
+        [
+            f64::from(u8::from(found > 0.0)),
+            found / k as f64,
+            found / r,
+            first.map_or(0.0, |at| 1.0 / (at as f64 + 1.0)),
+            (1..=k).map(|i| rel[i - 1] * discount(i)).sum::<f64>() / ideal,
+            sum / k.min(relevant) as f64,
+            sum / r,
+            if found > 0.0 { sum / found } else { 0.0 },
+        ]
     }
 
     #[test]
@@ -304,5 +296,12 @@ mod tests {
         assert!(error(&[vec![0], vec![2]]).contains("relevant document 2 of query 1"));
         assert!(error(&[vec![], vec![]]).contains("at least 1 needed, 0 given"));
         assert!(error(&[vec![0]]).contains("one for each query"));
+        let judged = [vec![(0, 1.0)], vec![(1, f32::NAN)]];
+        let error = graded_retrieval(mat, mat, &judged, &Options::default());
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("document 1 for query 1 is NaN"),
+            "{message}"
+        );
     }
 }

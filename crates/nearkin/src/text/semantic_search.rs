@@ -1,9 +1,9 @@
 //! Semantic search over a corpus that comes in parts.
 
-use nearkin_kernels::{Mat, Neighbor, finish};
+use nearkin_kernels::{Mat, Neighbor};
 
 use super::error::TextError;
-use crate::search::{Exclude, Search, Similarity};
+use crate::search::{Search, Similarity};
 
 /// The best `k` corpus rows of each query, while the corpus comes in a part at a time: memory holds one part.
 ///
@@ -52,13 +52,13 @@ impl<'q> SemanticSearch<'q> {
             });
         };
         let search = Search::new(self.queries, part, self.similarity)?;
-        let found = search.map(self.k, Exclude::Nothing, |_, found| found.to_vec());
+        let found = search.map(self.k, |_, found| found.to_vec());
         for (best, found) in self.best.iter_mut().zip(found) {
             best.extend(found.into_iter().map(|neighbor| Neighbor {
                 index: first + neighbor.index,
                 ..neighbor
             }));
-            finish(best);
+            best.sort_unstable_by(Neighbor::order);
             best.truncate(self.k);
         }
         self.rows = total;

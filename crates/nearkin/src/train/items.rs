@@ -198,7 +198,7 @@ impl Task for Setup {
         let (part, items) = self.parts.watched();
         let retrieval = measure(self, model, items, &evaluate::Options::quick())?.retrieval;
         let map_at_r = retrieval.map_at_r.value;
-        let recall_at_1 = retrieval.recall.first().map_or(0.0, |(_, r)| r.value);
+        let recall_at_1 = retrieval.recall().next().map_or(0.0, |(_, r)| r.value);
         Ok(Some(Watched {
             part: part.to_owned(),
             scores: vec![

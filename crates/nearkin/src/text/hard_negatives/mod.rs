@@ -34,7 +34,7 @@ use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
 use super::error::{TextError, check_count};
-use crate::search::{Exclude, Search, Similarity};
+use crate::search::{Search, Similarity};
 
 /// Which of the candidates left are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ impl HardNegatives {
         let most = positives.iter().map(Vec::len).max().unwrap_or(0);
         let depth = self.last_rank(most)? + most;
         let search = Search::new(queries, corpus, self.similarity)?;
-        let documents = search.map(depth, Exclude::Nothing, |query, found| {
+        let documents = search.map(depth, |query, found| {
             let others = found
                 .iter()
                 .filter(|n| !positives[query].contains(&n.index));
@@ -202,9 +202,7 @@ impl HardNegatives {
             let query = row(queries, query);
             let gallery = Mat::new(&rows, positives.len(), dim);
             let search = Search::new(Mat::new(&query, 1, dim), gallery, self.similarity)?;
-            let scores = search.map(positives.len(), Exclude::Nothing, |_, found| {
-                in_order(found)
-            });
+            let scores = search.map(positives.len(), |_, found| in_order(found));
             all.extend(scores);
         }
         Ok(all)

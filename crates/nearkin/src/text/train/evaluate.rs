@@ -157,7 +157,7 @@ impl Evaluation {
                     ..evaluate::Options::quick()
                 };
                 let retrieval = evaluate::evaluate(column(0), labels, &options)?.retrieval;
-                let recall = retrieval.recall.first().map(|(_, recall)| *recall);
+                let recall = retrieval.recall().next().map(|(_, recall)| recall);
                 let recall = recall.map(|recall| ("Recall@1", recall));
                 scores(std::iter::once(("MAP@R", retrieval.map_at_r)).chain(recall))
             }
