@@ -1,6 +1,6 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
-use super::grouping;
+use super::{found, grouping};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -9,7 +9,6 @@ use crate::table;
 use nearkin::Mat;
 use nearkin::evaluate::{Evaluation, Grouping, Options, evaluate};
 use nearkin::vectors::{self, Vectors};
-use std::collections::HashMap;
 use std::path::Path;
 
 /// The row of every table.
@@ -65,7 +64,7 @@ fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The labels as numbers, in the order in which they come.
+/// The labels as numbers.
 fn numbers(vectors: &Vectors, path: &Path) -> Result<Vec<u32>, Failure> {
     let Some(labels) = &vectors.labels else {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -74,12 +73,7 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<Vec<u32>, Failure> {
             path.display()
         )));
     };
-    let mut known: HashMap<&str, u32> = HashMap::new();
-    let number = |label| {
-        let next = known.len() as u32;
-        *known.entry(label).or_insert(next)
-    };
-    Ok(labels.iter().map(String::as_str).map(number).collect())
+    Ok(found::numbers(labels))
 }
 
 fn show_retrieval(what: &str, found: &Evaluation, json: bool) -> Result<(), Failure> {
