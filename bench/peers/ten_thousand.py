@@ -4,7 +4,7 @@
     NEARKIN_DATA=data python bench/peers/ten_thousand.py [--sentences 10000] [--model FOLDER] [--cross FOLDER]
 
 Distinct sentences of the STS benchmark and of NLI in $NEARKIN_DATA go through nearkin's commands: embed, mine paraphrases (the
-most similar pair), mine clusters (average linkage). A cross-encoder has to read each of the n(n - 1)/2 pairs instead: its
+most similar pair), cluster (average linkage). A cross-encoder has to read each of the n(n - 1)/2 pairs instead: its
 pairs/s, measured by `nearkin evaluate` on pairs of the same sentences drawn at random, give the time it would take. Without
 --cross it is one of the same Transformer, trained for a step: the time does not depend on what the weights are.
 """
@@ -114,7 +114,7 @@ def main():
         lines.write_text("\n".join(texts) + "\n")
         embedding, _ = nearkin(options.threads, "embed", model, lines, "-o", vectors)
         pair, found = nearkin(options.threads, "mine", "paraphrases", vectors, "--max-pairs", 1)
-        clustering, _ = nearkin(options.threads, "mine", "clusters", vectors, "--within", options.within, "-o", folder / "clusters.tsv")
+        clustering, _ = nearkin(options.threads, "cluster", vectors, "--within", options.within, "-o", folder / "clusters.tsv")
         clusters = len(set(column(folder / "clusters.tsv", "cluster")))
         cross = options.cross or trained(model, texts, folder, options.threads)
         rate = pairs_a_second(cross, texts, options, folder)

@@ -1,5 +1,6 @@
 //! The arguments of every command, with the help that teaches them.
 
+mod cluster;
 mod degrade;
 mod mine;
 mod pairs;
@@ -9,11 +10,9 @@ mod retrieval;
 mod sweep;
 mod text;
 
+pub use cluster::{Best, Cluster, Distance, Linkage, Method};
 pub use degrade::Degrade;
-pub use mine::{
-    Clusters, Communities, Form, Linkage, Mine, MineAction, MineInput, Mined, Negatives,
-    Paraphrases,
-};
+pub use mine::{Form, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases};
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
 pub use reproduce::{Reproduce, ScaleName};
@@ -70,7 +69,9 @@ pub enum Command {
     Embed(Embed),
     /// Finds the items of a gallery nearest to queries, exactly.
     Search(Search),
-    /// Finds hard negatives, paraphrases, communities or clusters in texts, and the latter three in images.
+    /// Puts items that belong together into clusters: k-means, agglomerative, DBSCAN, HDBSCAN, communities.
+    Cluster(Cluster),
+    /// Finds hard negatives or paraphrases in texts, and the most alike in images.
     Mine(Mine),
     /// Rewrites the folder of a sentence encoder or cross-encoder so that every program reads it.
     Convert(Convert),
@@ -386,9 +387,9 @@ fn cosine(text: &str) -> Result<f64, String> {
     number(text, -1.0..=1.0)
 }
 
-/// A distance `1 − cos`.
-fn cosine_distance(text: &str) -> Result<f64, String> {
-    number(text, 0.0..=2.0)
+/// A distance.
+fn non_negative(text: &str) -> Result<f64, String> {
+    number(text, 0.0..=f64::MAX)
 }
 
 /// Any score of a model.
@@ -401,6 +402,7 @@ fn number(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     let found = text.parse().ok().filter(|found| range.contains(found));
     found.ok_or_else(|| match (*range.start(), *range.end()) {
         (f64::MIN, _) => "expected a finite number".to_owned(),
+        (low, f64::MAX) => format!("expected a number of at least {low}"),
         (low, high) => format!("expected a number from {low} to {high}"),
     })
 }
@@ -443,7 +445,11 @@ mod tests {
             let message = share(wrong).unwrap_err();
             assert_eq!(message, "expected a number from 0 to 1", "{wrong}");
         }
-        assert_eq!((cosine("-1"), cosine_distance("2")), (Ok(-1.0), Ok(2.0)));
+        assert_eq!((cosine("-1"), non_negative("9")), (Ok(-1.0), Ok(9.0)));
+        for wrong in ["-1", "nan", "inf"] {
+            let message = non_negative(wrong).unwrap_err();
+            assert_eq!(message, "expected a number of at least 0", "{wrong}");
+        }
         assert_eq!(cosine("nan").unwrap_err(), "expected a number from -1 to 1");
         assert_eq!(score("-7"), Ok(-7.0));
         for wrong in ["-inf", "NaN", "1e999", "x"] {

@@ -55,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Verify(command) => command::verify::run(command, json),
         Command::Embed(command) => command::embed::run(command, json),
         Command::Search(command) => command::search::run(command, json),
+        Command::Cluster(command) => command::cluster::run(command, json),
         Command::Mine(command) => command::mine::run(command, json),
         Command::Convert(command) => command::text::convert::run(command, json),
         Command::Explain(command) => command::explain::run(command, json),

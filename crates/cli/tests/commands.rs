@@ -346,7 +346,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 20] = [
+const HELP: [(&str, &[&str]); 19] = [
     (
         "",
         &[
@@ -358,6 +358,7 @@ const HELP: [(&str, &[&str]); 20] = [
             "evaluate",
             "embed",
             "search",
+            "cluster",
             "mine",
             "convert",
             "list",
@@ -398,13 +399,18 @@ const HELP: [(&str, &[&str]); 20] = [
     ),
     ("verify", &["MODEL", "FIRST", "SECOND", "--threshold"]),
     (
-        "mine",
-        &["negatives", "paraphrases", "communities", "clusters"],
+        "cluster",
+        &[
+            "INPUT",
+            "--method",
+            "--within",
+            "--clusters",
+            "--threshold-from",
+        ],
     ),
+    ("mine", &["negatives", "paraphrases"]),
     ("mine negatives", &["PAIRS", "--relative-margin", "--as"]),
     ("mine paraphrases", &["INPUT", "--max-pairs"]),
-    ("mine communities", &["INPUT", "--threshold"]),
-    ("mine clusters", &["INPUT", "--within", "--clusters"]),
     ("convert", &["IN", "OUT"]),
     (
         "embed",

@@ -136,7 +136,7 @@ fn two_images_are_compared_and_nothing_is_embedded() {
     place
         .run(&["verify", "run/model", one, "photos/none.png"])
         .fails(1, &["photos/none.png: there is no such file"]);
-    let clusters = ["mine", "clusters", "photos", "--model", "run/model"];
+    let clusters = ["cluster", "photos", "--model", "run/model"];
     place
         .run(&clusters)
         .fails(2, &["has no vector of one", "nearkin verify"]);

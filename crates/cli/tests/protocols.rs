@@ -461,13 +461,14 @@ fn images_that_lost_something_are_measured_beside_themselves() {
 fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
     let place = place();
     let cluster = |input: &str, more: &[&str]| {
-        place.run(&[&["mine", "clusters", input, "--model", "run/model"], more].concat())
+        place.run(&[&["cluster", input, "--model", "run/model"], more].concat())
     };
-    cluster("photos", &[]).fails(2, &["--clusters N or --within DISTANCE", "--keep"]);
-    for wrong in ["nan", "inf", "2.1", "-1"] {
+    cluster("photos", &[]).fails(2, &["--clusters N, --within DISTANCE", "--keep"]);
+    for wrong in ["nan", "inf", "-1"] {
         cluster("photos", &["--within", wrong])
-            .fails(2, &["--within", "expected a number from 0 to 2"]);
+            .fails(2, &["--within", "expected a number of at least 0"]);
     }
+    cluster("photos", &["--within", "2.1"]).fails(2, &["--within", "a number from 0 to 2"]);
     let all = ["--clusters", "8", "-o", "eight.tsv", "--json"];
     let said = json(&cluster("photos", &all));
     assert_eq!(
@@ -498,21 +499,27 @@ fn images_are_clustered_up_to_the_threshold_that_the_model_keeps() {
         .succeeds();
     cluster("v.npy", &["-o", "embedded.tsv"]).succeeds();
     assert_eq!(place.read("kept.tsv"), place.read("embedded.tsv"));
-    let none = [
-        "mine",
-        "communities",
-        "v.npy",
-        "--threshold",
-        "1",
-        "--min-size",
-        "20",
-    ];
-    let none = place.run(&none);
-    assert_eq!(none.succeeds().stdout, "");
+    // The threshold that finds the classes of labeled items best is chosen by them.
+    let chosen = ["--threshold-from", "v.npy", "-o", "chosen.csv", "--json"];
+    let said = cluster("photos", &chosen);
+    let note = &said.succeeds().stderr;
     assert!(
-        none.stderr.contains("found 0 communities of 0 of 32 items"),
-        "{}",
-        none.stderr
+        note.contains("cut at a distance of") && note.contains("of 8 classes"),
+        "{note}"
+    );
+    let said = json(&said);
+    let best = said["f1"].as_f64().unwrap();
+    for within in ["0.001", "0.01", "0.05", "0.2"] {
+        let other = cluster("v.npy", &["--within", within, "-o", "w.tsv", "--json"]);
+        assert!(
+            json(&other)["f1"].as_f64().unwrap() <= best + 1e-9,
+            "{within}"
+        );
+    }
+    assert!(
+        place
+            .read("chosen.csv")
+            .starts_with("cluster,medoid,row,item,class\n")
     );
     let likest = [
         "mine",

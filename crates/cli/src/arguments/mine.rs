@@ -1,6 +1,6 @@
 //! Arguments of `nearkin mine`.
 
-use super::{TextInput, TextVectors, Tolerance, cosine, cosine_distance};
+use super::{TextInput, TextVectors, Tolerance, cosine};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// `nearkin mine`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100\n  nearkin mine communities texts.npy --threshold 0.8\n  nearkin mine clusters texts.npy --clusters 20 -o clusters.tsv\n  nearkin mine clusters photos/ --model runs/faces/model"
+    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100"
 )]
 pub struct Mine {
     /// What to find.
@@ -23,10 +23,6 @@ pub enum MineAction {
     Negatives(Negatives),
     /// The pairs of texts or images most alike.
     Paraphrases(Paraphrases),
-    /// Groups of texts or images close to one of their own.
-    Communities(Communities),
-    /// Agglomerative clusters: every text or image is in one.
-    Clusters(Clusters),
 }
 
 /// Texts, images or features with their vectors.
@@ -55,7 +51,7 @@ pub struct MineInput {
 /// Where what was found is written.
 #[derive(Debug, Args)]
 pub struct Mined {
-    /// The file to write, .jsonl or .tsv; JSON lines on standard output where absent.
+    /// The file to write, .jsonl, .tsv or .csv; JSON lines on standard output where absent.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -138,63 +134,13 @@ pub enum Form {
     after_help = "Example:\n  nearkin mine paraphrases texts.npy --max-pairs 1000 -o pairs.tsv"
 )]
 pub struct Paraphrases {
-    /// What is searched.
-    #[command(flatten)]
-    pub texts: MineInput,
     /// Pairs to write, the most alike first.
     #[arg(long, value_name = "N", default_value = "500")]
     pub max_pairs: NonZeroUsize,
     /// The lowest cosine similarity of a pair.
     #[arg(long, value_name = "COSINE", default_value = "-1", allow_hyphen_values = true, value_parser = cosine)]
     pub min_score: f64,
-}
-
-/// `nearkin mine communities`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  nearkin mine communities texts.npy --threshold 0.8 --min-size 5 -o groups.jsonl"
-)]
-pub struct Communities {
-    /// What is searched.
+    /// What is searched; last, since options after it would stand under its headings.
     #[command(flatten)]
     pub texts: MineInput,
-    /// The cosine similarity to the center that a member has at least.
-    #[arg(long, value_name = "COSINE", default_value = "0.75", allow_hyphen_values = true, value_parser = cosine)]
-    pub threshold: f64,
-    /// Members of a community at least.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub min_size: usize,
-}
-
-/// `nearkin mine clusters`
-#[derive(Debug, Args)]
-#[command(
-    group = clap::ArgGroup::new("cut"),
-    after_help = "Examples:\n  nearkin mine clusters texts.npy --within 0.4 -o clusters.tsv\n  nearkin mine clusters photos/ --model runs/faces/model -o people.tsv\n\nWritten are the cluster of each item, whether it is the medoid (the one nearest to all others), and its class where it has\none: then NMI and pairwise F1 are told. Memory is 2 N² bytes: 200 MB for 10,000 items."
-)]
-pub struct Clusters {
-    /// What is clustered.
-    #[command(flatten)]
-    pub items: MineInput,
-    /// The number of clusters.
-    #[arg(long = "clusters", value_name = "N", group = "cut")]
-    pub count: Option<NonZeroUsize>,
-    /// The largest distance, 1 − cosine, at which clusters are merged; with neither this nor --clusters the threshold that the
-    /// model folder keeps for `nearkin verify`.
-    #[arg(long, value_name = "DISTANCE", group = "cut", allow_hyphen_values = true, value_parser = cosine_distance)]
-    pub within: Option<f64>,
-    /// The distance of two clusters, from those of their items.
-    #[arg(long, value_enum, value_name = "LINKAGE", default_value = "average")]
-    pub linkage: Linkage,
-}
-
-/// The distance of two clusters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Linkage {
-    /// The mean over all pairs.
-    Average,
-    /// The largest.
-    Complete,
-    /// The smallest.
-    Single,
 }

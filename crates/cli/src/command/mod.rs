@@ -1,9 +1,11 @@
 //! The commands: each reads its arguments, calls the library, and prints.
 
+pub mod cluster;
 mod degraded;
 pub mod embed;
 pub mod evaluate;
 pub mod explain;
+mod found;
 mod grouping;
 mod identification;
 pub mod init;

@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{grouping, retrieval};
+use super::{found, grouping, retrieval};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -10,7 +10,6 @@ use nearkin::Mat;
 use nearkin::embed::Embedded;
 use nearkin::evaluate::Grouping;
 use nearkin::vectors::{self, Vectors};
-use std::collections::HashMap;
 use std::path::Path;
 
 /// The row of every table.
@@ -124,15 +123,12 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<(Vec<u32>, Vec<String>), Fa
             path.display()
         )));
     };
-    let mut known: HashMap<&str, u32> = HashMap::new();
+    let numbers = found::numbers(labels);
     let mut names = Vec::new();
-    let mut numbers = Vec::with_capacity(labels.len());
-    for label in labels {
-        let number = known.entry(label).or_insert_with(|| {
+    for (label, &number) in labels.iter().zip(&numbers) {
+        if number as usize == names.len() {
             names.push(label.clone());
-            names.len() as u32 - 1
-        });
-        numbers.push(*number);
+        }
     }
     Ok((numbers, names))
 }

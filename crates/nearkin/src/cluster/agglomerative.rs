@@ -1,21 +1,16 @@
 //! Agglomerative clustering: the two nearest clusters are merged until one is left.
 
+use std::num::NonZeroUsize;
+
 use nearkin_kernels::Mat;
 use serde::{Deserialize, Serialize};
 
-use super::ClusterError;
+use super::chains::Chains;
 use super::condensed::Condensed;
-
-/// The distance of two items.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Distance {
-    /// `1 − cos(x, y)`.
-    #[default]
-    Cosine,
-    /// `‖x − y‖`.
-    Euclidean,
-}
+use super::dendrogram::Dendrogram;
+use super::distance::{Distance, Points};
+use super::spanning_tree::spanning_tree;
+use super::{ClusterError, check_some, neighbor_graph};
 
 /// The distance of two clusters, from those of their items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,58 +23,59 @@ pub enum Linkage {
     Complete,
     /// The smallest.
     Single,
-    /// By how much a merge raises the summed squared distance to the centers; Euclidean only.
+    /// By how much a merge raises the summed squared distance to the centers, `√(2 |A| |B| / (|A| + |B|)) ‖c_A − c_B‖` (Ward
+    /// 1963, as scipy scales it); Euclidean only. It grows with the clusters, so cut at a count rather than at a distance.
     Ward,
 }
 
 /// How to cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Agglomerative {
     /// The distance of two items.
     pub distance: Distance,
     /// The distance of two clusters.
     pub linkage: Linkage,
+    /// Bytes that the distances of all pairs may take: 4 GiB, enough for 46,340 items.
+    pub memory: u64,
+    /// Nearest neighbors of each cluster that it may merge with, where there is no room for all pairs.
+    pub neighbors: NonZeroUsize,
 }
 
-/// Two clusters that became one. Clusters below N are the items; merge m makes cluster N + m.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Merge {
-    /// The smaller number.
-    pub first: usize,
-    /// The larger number.
-    pub second: usize,
-    /// Their distance.
-    pub distance: f32,
-    /// Items of the new cluster.
-    pub size: usize,
-}
-
-/// All merges, from the nearest clusters to the farthest: the rows of scipy's linkage matrix.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Dendrogram {
-    /// Items, N.
-    pub items: usize,
-    /// `N − 1` merges.
-    pub merges: Vec<Merge>,
+impl Default for Agglomerative {
+    fn default() -> Self {
+        Self {
+            distance: Distance::default(),
+            linkage: Linkage::default(),
+            memory: 4 << 30,
+            neighbors: NonZeroUsize::MIN.saturating_add(29),
+        }
+    }
 }
 
 impl Agglomerative {
     /// Merges the items into one cluster.
     ///
-    /// Exact: nearest-neighbor chains (Murtagh 1983; Müllner 2011, algorithm 2) find the merges of the greedy algorithm
-    /// in O(N²) time. Memory is `2 N²` bytes, the distances of all pairs in `f32`: 200 MB for 10,000 items.
+    /// Exact while the distances of all pairs, `2 N²` bytes in `f32` (200 MB for 10,000 items), take no more than `memory`:
+    /// nearest-neighbor chains (Murtagh 1983; Müllner 2011, algorithm 2) find the merges of the greedy algorithm in O(N²) time.
+    ///
+    /// For more items, single linkage is still exact: its merges are the edges of a minimum spanning tree (Gower and Ross 1969),
+    /// found row by row in O(N) memory. Average linkage of cosine distances and Ward's merge over a graph: the distance of any
+    /// two clusters is that of their means, so it is exact, but a cluster merges only with those that the graph joins it
+    /// to. The graph has the `neighbors` nearest of each cluster, exactly, and is made anew whenever half of the clusters are
+    /// left. A pair outside it merges later than it should, and a merge below one that it contains is raised to that.
     ///
     /// # Shapes
     /// - `embeddings`: `[N, D]`
     ///
     /// # Errors
-    /// There is no item, a number is not finite, or Ward's linkage is asked for with another distance than Euclidean.
+    /// There is no item, a number is not finite, Ward's linkage is asked for with another distance than Euclidean, or complete
+    /// linkage, or average linkage of Euclidean distances, of more items than `memory` has room for.
     ///
     /// ```
-    /// use nearkin::{Mat, cluster::{Agglomerative, Distance, Linkage}};
+    /// use nearkin::{Mat, cluster::{Agglomerative, Distance}};
     /// let points = [0.0, 0.5, 10.0, 11.0];
-    /// let clustering = Agglomerative { distance: Distance::Euclidean, linkage: Linkage::Average };
+    /// let clustering = Agglomerative { distance: Distance::Euclidean, ..Agglomerative::default() };
     /// let dendrogram = clustering.cluster(Mat::new(&points, 4, 1))?;
     /// assert_eq!(dendrogram.merges.iter().map(|m| m.distance).collect::<Vec<_>>(), [0.5, 1.0, 10.25]);
     /// assert_eq!(dendrogram.clusters(2), [0, 0, 1, 1]);
@@ -90,204 +86,42 @@ impl Agglomerative {
         if self.linkage == Linkage::Ward && self.distance != Distance::Euclidean {
             return Err(ClusterError::Ward);
         }
-        if embeddings.rows == 0 {
-            return Err(ClusterError::Nothing);
+        check_some(embeddings)?;
+        let items = embeddings.rows;
+        let points = Points::new(embeddings, self.distance)?;
+        if self.has_room(items) {
+            return Ok(Chains::new(Condensed::new(&points), self.linkage).merge_all());
         }
-        let distances = match self.distance {
-            Distance::Cosine => Condensed::cosine(embeddings)?,
-            Distance::Euclidean => Condensed::euclidean(embeddings)?,
-        };
-        Ok(Chains::new(distances, self.linkage).merge_all())
-    }
-}
-
-/// The state of the nearest-neighbor-chain algorithm.
-struct Chains {
-    distances: Condensed,
-    linkage: Linkage,
-    /// Items of the cluster that each place of the matrix stands for.
-    sizes: Vec<u32>,
-    /// Places that stand for a cluster, in ascending order.
-    active: Vec<u32>,
-}
-
-impl Chains {
-    fn new(distances: Condensed, linkage: Linkage) -> Self {
-        let items = distances.items;
-        Self {
-            distances,
-            linkage,
-            sizes: vec![1; items],
-            active: (0..items as u32).collect(),
-        }
-    }
-
-    fn merge_all(mut self) -> Dendrogram {
-        let items = self.distances.items;
-        // Two places and their distance; in the order of the chains, not of distances.
-        let mut pairs: Vec<(u32, u32, f32)> = Vec::with_capacity(items.saturating_sub(1));
-        let mut chain: Vec<u32> = Vec::new();
-        while self.active.len() > 1 {
-            let last = *chain.last().unwrap_or(&self.active[0]);
-            if chain.is_empty() {
-                chain.push(last);
+        match (self.linkage, self.distance) {
+            (Linkage::Single, _) => {
+                let edges = spanning_tree(&points, &vec![0.0; items]);
+                Ok(Dendrogram::of_pairs(items, edges))
             }
-            let before = chain.len().checked_sub(2).map(|at| chain[at]);
-            let (nearest, distance) = self.nearest(last, before);
-            if Some(nearest) == before {
-                chain.truncate(chain.len() - 2);
-                self.merge(last.min(nearest), last.max(nearest), distance);
-                pairs.push((last.min(nearest), last.max(nearest), distance));
-            } else {
-                chain.push(nearest);
+            (Linkage::Average, Distance::Cosine) | (Linkage::Ward, Distance::Euclidean) => {
+                let pairs = neighbor_graph::merge(points.mat(), self.linkage, self.neighbors)?;
+                Ok(Dendrogram::of_pairs(items, pairs))
             }
-        }
-        pairs.sort_by(|a, b| a.2.total_cmp(&b.2));
-        Dendrogram {
-            items,
-            merges: number(items, &pairs),
+            _ => Err(ClusterError::NoRoom {
+                items,
+                bytes: Condensed::bytes(items),
+                memory: self.memory,
+            }),
         }
     }
 
-    /// The cluster nearest to `place`: among equals `before`, so that chains end, otherwise the first.
-    fn nearest(&self, place: u32, before: Option<u32>) -> (u32, f32) {
-        let mut best = match before {
-            Some(before) => (before, self.distances.get(before, place)),
-            None => (place, f32::INFINITY),
-        };
-        let at = self.active.partition_point(|&other| other < place);
-        let (below, above) = (&self.active[..at], &self.active[at + 1..]);
-        for &other in below {
-            let distance = self.distances.get(other, place);
-            if distance < best.1 {
-                best = (other, distance);
-            }
-        }
-        for &other in above {
-            let distance = self.distances.get(place, other);
-            if distance < best.1 {
-                best = (other, distance);
-            }
-        }
-        best
+    /// Whether the merges of so many items are those of the greedy algorithm.
+    pub fn is_exact(&self, items: usize) -> bool {
+        self.has_room(items) || self.linkage == Linkage::Single
     }
 
-    /// Lets `kept` stand for both clusters (Lance and Williams 1967).
-    fn merge(&mut self, gone: u32, kept: u32, distance: f32) {
-        if let Ok(at) = self.active.binary_search(&gone) {
-            self.active.remove(at);
-        }
-        let (i, j) = (self.size(gone), self.size(kept));
-        for at in 0..self.active.len() {
-            let other = self.active[at];
-            if other == kept {
-                continue;
-            }
-            let [to_i, to_j, ij] = [
-                self.distances.get(other, gone),
-                self.distances.get(other, kept),
-                distance,
-            ]
-            .map(f64::from);
-            let merged = match self.linkage {
-                Linkage::Single => to_i.min(to_j),
-                Linkage::Complete => to_i.max(to_j),
-                Linkage::Average => (i * to_i + j * to_j) / (i + j),
-                Linkage::Ward => {
-                    let k = self.size(other);
-                    let squares = (k + i) * to_i * to_i + (k + j) * to_j * to_j - k * ij * ij;
-                    (squares.max(0.0) / (i + j + k)).sqrt()
-                }
-            };
-            self.distances.set(other, kept, merged as f32);
-        }
-        self.sizes[kept as usize] += self.sizes[gone as usize];
-    }
-
-    fn size(&self, place: u32) -> f64 {
-        f64::from(self.sizes[place as usize])
-    }
-}
-
-/// Numbers the clusters of merges that are sorted by distance.
-fn number(items: usize, pairs: &[(u32, u32, f32)]) -> Vec<Merge> {
-    let mut forest = Forest::new(items);
-    let mut cluster: Vec<(usize, usize)> = (0..items).map(|item| (item, 1)).collect();
-    let merges = pairs.iter().enumerate().map(|(m, &(a, b, distance))| {
-        let [a, b] = [a, b].map(|place| forest.root(place as usize));
-        let ((one, one_size), (other, other_size)) = (cluster[a], cluster[b]);
-        let size = one_size + other_size;
-        cluster[forest.join(a, b)] = (items + m, size);
-        Merge {
-            first: one.min(other),
-            second: one.max(other),
-            distance,
-            size,
-        }
-    });
-    merges.collect()
-}
-
-/// Disjoint sets of items.
-struct Forest(Vec<u32>);
-
-impl Forest {
-    fn new(items: usize) -> Self {
-        Self((0..items as u32).collect())
-    }
-
-    fn root(&mut self, mut item: usize) -> usize {
-        while self.0[item] as usize != item {
-            let above = self.0[item] as usize;
-            self.0[item] = self.0[above];
-            item = above;
-        }
-        item
-    }
-
-    /// Joins the sets of two roots; the root of both.
-    fn join(&mut self, a: usize, b: usize) -> usize {
-        self.0[b] = a as u32;
-        a
-    }
-}
-
-impl Dendrogram {
-    /// The cluster of each item when `count` clusters are left, numbered in the order of their first items.
-    pub fn clusters(&self, count: usize) -> Vec<u32> {
-        self.cut(self.items.saturating_sub(count.max(1)))
-    }
-
-    /// The cluster of each item when only clusters at most `distance` apart are merged, numbered in the order of their
-    /// first items.
-    pub fn within(&self, distance: f32) -> Vec<u32> {
-        self.cut(
-            self.merges
-                .partition_point(|merge| merge.distance <= distance),
-        )
-    }
-
-    /// The clusters after the first `merges`.
-    fn cut(&self, merges: usize) -> Vec<u32> {
-        let mut forest = Forest::new(self.items);
-        // An item of each cluster.
-        let mut member: Vec<usize> = (0..self.items).collect();
-        for merge in &self.merges[..merges] {
-            let [a, b] = [merge.first, merge.second].map(|cluster| forest.root(member[cluster]));
-            member.push(forest.join(a, b));
-        }
-        let mut numbers = std::collections::HashMap::new();
-        (0..self.items)
-            .map(|item| {
-                let next = numbers.len() as u32;
-                *numbers.entry(forest.root(item)).or_insert(next)
-            })
-            .collect()
+    fn has_room(&self, items: usize) -> bool {
+        Condensed::bytes(items) <= self.memory
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden::{groups, letters};
     use super::*;
     use nearkin_encoder::parameters::named_rng;
     use rand::RngExt;
@@ -345,6 +179,7 @@ mod tests {
             let clustering = Agglomerative {
                 distance: Distance::Euclidean,
                 linkage,
+                ..Agglomerative::default()
             };
             let found = clustering.cluster(Mat::new(&data, 40, 3)).unwrap();
             for (merge, (distance, size)) in found.merges.iter().zip(reference(&data, 3, linkage)) {
@@ -357,7 +192,7 @@ mod tests {
         }
     }
 
-    /// tests/golden/text.py, function `agglomerative`: rows `(i² · 13 mod 101) / 50 − 1` of three numbers.
+    /// tests/golden/cluster.py, function `agglomerative`: rows `(i² · 13 mod 101) / 50 − 1` of three numbers.
     #[test]
     fn merges_are_scipys() {
         let data: Vec<f32> = (0..24)
@@ -365,9 +200,12 @@ mod tests {
             .collect();
         let embeddings = Mat::new(&data, 8, 3);
         let of = |distance, linkage| {
-            Agglomerative { distance, linkage }
-                .cluster(embeddings)
-                .unwrap()
+            let clustering = Agglomerative {
+                distance,
+                linkage,
+                ..Agglomerative::default()
+            };
+            clustering.cluster(embeddings).unwrap()
         };
         for (found, expected) in [
             (
@@ -408,23 +246,47 @@ mod tests {
         }
     }
 
+    /// tests/golden/cluster.py, function `cuts`.
     #[test]
-    fn cuts_are_the_merges_up_to_them() {
-        let data = [0.0, 10.0, 0.5, 30.0, 11.0];
-        let clustering = Agglomerative {
-            distance: Distance::Euclidean,
-            linkage: Linkage::Single,
+    fn cuts_are_those_of_scikit_learn() {
+        let of = |distance, linkage, shift| {
+            let clustering = Agglomerative {
+                distance,
+                linkage,
+                ..Agglomerative::default()
+            };
+            clustering.cluster(Mat::new(&groups(shift), 60, 2)).unwrap()
         };
-        let dendrogram = clustering.cluster(Mat::new(&data, 5, 1)).unwrap();
-        assert_eq!(dendrogram.clusters(5), [0, 1, 2, 3, 4]);
-        assert_eq!(dendrogram.clusters(3), [0, 1, 0, 2, 1]);
+        for (linkage, expected) in [
+            (
+                Linkage::Ward,
+                "abcabdabeabdabeabcabeabeabcabcabcabdabfabeabdabeabcabfabdabd",
+            ),
+            (
+                Linkage::Average,
+                "abcabdabeabdabeabcabeabeabbabcabcabdabfabeabdabeabcabfabdabd",
+            ),
+            (
+                Linkage::Complete,
+                "abcabdabeabdabeabcabeabeabbabcabcabdabfabeabdabeabcabfabdabd",
+            ),
+            (
+                Linkage::Single,
+                "abbabcabbabcabdabbabbabbabbabbabbabcabeabfabcabdabbabeabcabc",
+            ),
+        ] {
+            let found = of(Distance::Euclidean, linkage, 0.0).clusters(6);
+            assert_eq!(
+                letters(found.into_iter().map(Some)),
+                expected,
+                "{linkage:?}"
+            );
+        }
+        let found = of(Distance::Cosine, Linkage::Average, 3.0).within(0.03);
         assert_eq!(
-            (dendrogram.clusters(1), dendrogram.clusters(0)),
-            (vec![0; 5], vec![0; 5])
+            letters(found.into_iter().map(Some)),
+            "abaccaccdcbacbdcbacbaccdcbccbcabacbacbdcbacbacbdcbacbdccacba"
         );
-        assert_eq!(dendrogram.within(0.5), [0, 1, 0, 2, 3]);
-        assert_eq!(dendrogram.within(9.5), [0, 0, 0, 1, 0]);
-        assert_eq!(dendrogram.within(-1.0), [0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -434,6 +296,7 @@ mod tests {
             let clustering = Agglomerative {
                 distance: Distance::Euclidean,
                 linkage,
+                ..Agglomerative::default()
             };
             let found = clustering.cluster(Mat::new(&data, 30, 2)).unwrap();
             assert!(found.merges.iter().all(|merge| merge.distance == 0.0));
@@ -450,6 +313,7 @@ mod tests {
         let clustering = Agglomerative {
             distance: Distance::Cosine,
             linkage: Linkage::Ward,
+            ..Agglomerative::default()
         };
         assert!(
             clustering

@@ -1,10 +1,9 @@
 //! The distances of all pairs, each once.
 
-use nearkin_kernels::{Beta, Mat, MatMut, gemm_sequential};
 use rayon::prelude::*;
 
-use crate::evaluate::{EvaluateError, check_finite};
-use crate::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
+use super::distance::Points;
+use crate::unit_rows::{COLUMNS, ROWS, pieces};
 
 /// The upper triangle of a symmetric matrix, row after row: `N (N − 1) / 2` numbers.
 pub(super) struct Condensed {
@@ -13,55 +12,16 @@ pub(super) struct Condensed {
 }
 
 impl Condensed {
-    /// `1 − cos`, at least 0.
-    pub fn cosine(embeddings: Mat) -> Result<Self, EvaluateError> {
-        let rows = UnitRows::new(embeddings)?;
-        Ok(Self::fill(rows.count, |block, columns, products| {
-            rows.cosines(block, &rows, columns, products);
-            for product in products {
-                *product = (1.0 - *product).max(0.0);
-            }
-        }))
+    /// Bytes of the matrix of so many items.
+    pub fn bytes(items: usize) -> u64 {
+        let items = items as u64;
+        items * items.saturating_sub(1) / 2 * size_of::<f32>() as u64
     }
 
-    /// `‖x − y‖`.
-    pub fn euclidean(embeddings: Mat) -> Result<Self, EvaluateError> {
-        /// Below this share of `‖x‖² + ‖y‖²`, what the product leaves of a squared distance is largely rounding.
-        const CANCELED: f32 = 1e-3;
-        check_finite(embeddings)?;
-        let dim = embeddings.cols;
-        let row = |i: usize| &embeddings.data[i * dim..(i + 1) * dim];
-        let squares: Vec<f32> = (0..embeddings.rows)
-            .map(|i| row(i).iter().map(|x| x * x).sum())
-            .collect();
-        Ok(Self::fill(embeddings.rows, |block, columns, products| {
-            products.resize(block.len() * columns.len(), 0.0);
-            let mat = |range: &std::ops::Range<usize>| {
-                Mat::new(
-                    &embeddings.data[range.start * dim..range.end * dim],
-                    range.len(),
-                    dim,
-                )
-            };
-            gemm_sequential(
-                MatMut::new(products, block.len(), columns.len()),
-                Beta::Overwrite,
-                1.0,
-                mat(&block),
-                mat(&columns).t(),
-            );
-            for (i, products) in block.zip(products.chunks_exact_mut(columns.len())) {
-                for (j, product) in columns.clone().zip(products) {
-                    let sum = squares[i] + squares[j];
-                    let square = sum - 2.0 * *product;
-                    *product = if square < CANCELED * sum {
-                        distance(row(i), row(j))
-                    } else {
-                        square.sqrt()
-                    };
-                }
-            }
-        }))
+    pub fn new(points: &Points) -> Self {
+        Self::fill(points.count(), |rows, columns, block| {
+            points.block(rows, columns, block);
+        })
     }
 
     /// Fills the triangle, block of rows by block of rows, from blocks that `distances` writes.
@@ -117,49 +77,26 @@ impl Condensed {
     }
 }
 
-fn distance(x: &[f32], y: &[f32]) -> f32 {
-    let pairs = x.iter().zip(y);
-    let square: f64 = pairs
-        .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2))
-        .sum();
-    square.sqrt() as f32
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::distance::Distance;
     use super::*;
+    use nearkin_kernels::Mat;
 
     #[test]
     fn every_pair_has_its_distance() {
         let (items, dim) = (1200, 3);
-        // Rows repeat and nearly repeat.
-        let number = |i: usize| (i % 2400 * 7919 % 1009) as f32 / 500.0 + (i / 3300) as f32 * 1e-5;
+        let number = |i: usize| (i * 7919 % 1009) as f32 / 500.0;
         let data: Vec<f32> = (0..items * dim).map(number).collect();
-        let embeddings = Mat::new(&data, items, dim);
-        let (cosine, euclidean) = (
-            Condensed::cosine(embeddings).unwrap(),
-            Condensed::euclidean(embeddings).unwrap(),
-        );
-        let row = |i: usize| data[i * dim..(i + 1) * dim].iter().map(|&x| f64::from(x));
-        let dot = |i: usize, j: usize| row(i).zip(row(j)).map(|(a, b)| a * b).sum::<f64>();
-        for a in 0..items {
-            for b in (a + 1..items).step_by(7) {
-                let expected = 1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-                let found = f64::from(cosine.get(b as u32, a as u32));
-                assert!(
-                    (found - expected).abs() < 1e-6,
-                    "{a} {b}: {found} {expected}"
-                );
-                let expected = row(a)
-                    .zip(row(b))
-                    .map(|(x, y)| (x - y).powi(2))
-                    .sum::<f64>()
-                    .sqrt();
-                let found = f64::from(euclidean.get(a as u32, b as u32));
-                assert!(
-                    (found - expected).abs() < 1e-4 * expected,
-                    "{a} {b}: {found} {expected}"
-                );
+        let points = Points::new(Mat::new(&data, items, dim), Distance::Euclidean).unwrap();
+        let condensed = Condensed::new(&points);
+        assert_eq!(Condensed::bytes(items), 4 * condensed.numbers.len() as u64);
+        let mut row = Vec::new();
+        for a in (0..items).step_by(53) {
+            let row = points.block(a..a + 1, 0..items, &mut row);
+            for b in (0..items).filter(|&b| b != a) {
+                let found = condensed.get(b as u32, a as u32);
+                assert!((found - row[b]).abs() < 1e-5, "{a} {b}: {found} {}", row[b]);
             }
         }
     }

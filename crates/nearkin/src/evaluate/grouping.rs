@@ -2,12 +2,14 @@
 
 use super::{
     EvaluateError, Hubness, OnSphere, OverDraws, adjusted_mutual_information, adjusted_rand_index,
-    b_cubed, calinski_harabasz, davies_bouldin, homogeneity_completeness, hubness, kmeans,
+    b_cubed, calinski_harabasz, davies_bouldin, homogeneity_completeness, hubness,
     normalized_mutual_information, on_sphere, pairwise_f1, silhouette,
 };
+use crate::cluster::{Distance, KMeans};
 use crate::search::Similarity;
 use nearkin_kernels::{Mat, normalize_rows};
 use serde::Serialize;
+use std::num::NonZeroUsize;
 
 /// Neighbors whose occurrences are counted.
 const NEIGHBORS: usize = 10;
@@ -74,7 +76,7 @@ pub fn grouping(
     distinct.dedup();
     let clusters = distinct.len();
     let agreement = |seed| {
-        let found = kmeans(unit, clusters, seed).assigned;
+        let found = k_means(unit, clusters, seed);
         let [homogeneity, completeness] = homogeneity_completeness(&found, labels);
         [
             normalized_mutual_information(&found, labels),
@@ -105,4 +107,17 @@ pub fn grouping(
             .transpose()?,
         sphere,
     })
+}
+
+/// One start of k-means and at most 50 rounds: a score is of clusters that are found, not of the best of many.
+pub(super) fn k_means(points: Mat<'_>, clusters: usize, seed: u64) -> Vec<u32> {
+    let kmeans = KMeans {
+        clusters: NonZeroUsize::new(clusters).unwrap_or(NonZeroUsize::MIN),
+        distance: Distance::Euclidean,
+        restarts: NonZeroUsize::MIN,
+        iterations: 50,
+        batch: None,
+        seed,
+    };
+    kmeans.of_points(points).assigned
 }

@@ -20,7 +20,6 @@ mod grouping;
 mod hubness;
 mod identification;
 mod k_nn;
-mod kmeans;
 mod lfw;
 mod metric;
 mod n_way;
@@ -59,7 +58,6 @@ pub use grouping::{Grouping, grouping};
 pub use hubness::{Hubness, hubness};
 pub use identification::{Detected, Identification, identification};
 pub use k_nn::{KNearest, k_nearest};
-pub use kmeans::{Clusters, kmeans};
 pub use lfw::{FoldScores, OverFolds, over_folds};
 pub use metric::{Metric, metrics};
 pub use n_way::{NWay, n_way};
@@ -72,6 +70,7 @@ pub use relevance::Relevance;
 pub use rerank::KReciprocal;
 pub use retrieval::{ClassScores, MacroAverage, QueryScores, Retrieval, Role, Searched, retrieval};
 pub use roc::{At, Point, Roc};
+pub(crate) use silhouette::centered;
 pub use silhouette::silhouette;
 pub use uniformity::{OnSphere, on_sphere};
 pub use v_measure::homogeneity_completeness;
@@ -307,7 +306,7 @@ fn clustering(embeddings: Mat, labels: &[u32], clusters: usize, options: &Option
     }
     let matrix = Mat::new(&unit, embeddings.rows, embeddings.cols);
     let score = |seed: u64| {
-        let assigned = kmeans(matrix, clusters, options.seed + seed).assigned;
+        let assigned = grouping::k_means(matrix, clusters, options.seed + seed);
         let nmi = normalized_mutual_information(&assigned, labels);
         (nmi, pairwise_f1(&assigned, labels))
     };

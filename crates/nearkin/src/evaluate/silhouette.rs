@@ -59,7 +59,7 @@ pub fn silhouette(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, EvaluateEr
 }
 
 /// Rows less their mean.
-pub(super) fn centered(matrix: Mat<'_>) -> Vec<f32> {
+pub(crate) fn centered(matrix: Mat<'_>) -> Vec<f32> {
     let mut mean = vec![0.0f64; matrix.cols];
     for row in matrix.data.chunks_exact(matrix.cols.max(1)) {
         mean.iter_mut()

@@ -6,7 +6,6 @@
 //! belong to their rows.
 
 pub mod classification;
-pub mod community;
 pub mod convert;
 pub mod correlation;
 pub mod embed;

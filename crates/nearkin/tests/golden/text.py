@@ -37,22 +37,6 @@ def logistic_regression():  # logistic_regression.rs
     print("weights", fit.coef_.ravel().tolist(), "bias", fit.intercept_.tolist())
 
 
-def agglomerative():  # agglomerative.rs
-    from scipy.cluster.hierarchy import linkage
-
-    rows = ((np.arange(24) ** 2 * 13 % 101).astype(np.float32) / np.float32(50) - np.float32(1)).reshape(8, 3)
-    for method, metric in [("average", "cosine"), ("ward", "euclidean")]:
-        merges = linkage(rows.astype(np.float64), method, metric)
-        print(method, metric, [(int(a), int(b), round(d, 6), int(n)) for a, b, d, n in merges.tolist()])
-
-
-def community():  # community.rs
-    from sentence_transformers.util import community_detection
-
-    rows = ((np.arange(120) ** 2 * 13 % 101).astype(np.float32) / np.float32(50) - np.float32(1)).reshape(40, 3)
-    print("communities", community_detection(rows, threshold=0.85, min_community_size=4))
-
-
 def hard_negatives():  # hard_negatives.rs
     from datasets import Dataset
     from sentence_transformers.util import cos_sim, mine_hard_negatives, pairwise_cos_sim
@@ -95,7 +79,5 @@ if __name__ == "__main__":
     binary()
     quantize()
     logistic_regression()
-    agglomerative()
-    community()
     hard_negatives()
     tfidf()

@@ -1,7 +1,8 @@
 //! `nearkin mine negatives`
 
-use super::{Table, check_output, in_range, working};
+use super::in_range;
 use crate::arguments::{Form, Negatives, TextInput};
+use crate::command::found::{Table, check_output, working};
 use crate::command::text::{TextSubject, resolve, whole_column};
 use crate::failure::Failure;
 use crate::output;

@@ -5,7 +5,7 @@ use nearkin_losses::range::Finite;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::error::TextError;
+use super::ClusterError;
 use crate::unit_rows::{COLUMNS, ROWS, UnitRows, pieces};
 
 /// What makes a community.
@@ -42,13 +42,13 @@ impl Communities {
     /// A number is not finite.
     ///
     /// ```
-    /// use nearkin::{Mat, text::community::Communities};
+    /// use nearkin::{Mat, cluster::Communities};
     /// let points = [1.0, 0.0, 0.9, 0.1, 0.0, 1.0, 0.1, 0.9, 0.2, 0.8];
     /// let communities = Communities { min_size: 2, ..Communities::default() };
     /// assert_eq!(communities.detect(Mat::new(&points, 5, 2))?, [vec![2, 3, 4], vec![0, 1]]);
-    /// # Ok::<(), nearkin::text::TextError>(())
+    /// # Ok::<(), nearkin::cluster::ClusterError>(())
     /// ```
-    pub fn detect(&self, embeddings: Mat) -> Result<Vec<Vec<usize>>, TextError> {
+    pub fn detect(&self, embeddings: Mat) -> Result<Vec<Vec<usize>>, ClusterError> {
         let rows = UnitRows::new(embeddings)?;
         let sizes = self.sizes(&rows);
         let smallest = self.min_size.max(1);
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// tests/golden/text.py, function `community`: rows `(i² · 13 mod 101) / 50 − 1` of three numbers.
+    /// tests/golden/cluster.py, function `community`: rows `(i² · 13 mod 101) / 50 − 1` of three numbers.
     #[test]
     fn communities_are_those_of_sentence_transformers() {
         let data: Vec<f32> = (0..120)
