@@ -4,6 +4,7 @@ mod degrade;
 mod mine;
 mod pairs;
 mod protocols;
+mod report;
 mod reproduce;
 mod sweep;
 mod text;
@@ -15,6 +16,7 @@ pub use mine::{
 };
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
+pub use report::{Report, Watch};
 pub use reproduce::{Reproduce, ScaleName};
 pub use sweep::Sweep;
 pub use text::{
@@ -62,6 +64,10 @@ pub enum Command {
     Reproduce(Reproduce),
     /// Measures a model on labeled data.
     Evaluate(Evaluate),
+    /// Writes a page to look at: curves, scores, a map, neighbors, what is hard.
+    Report(Report),
+    /// Shows the curves of a run in a browser while it trains.
+    Watch(Watch),
     /// Says whether two images are of the same class.
     Verify(Verify),
     /// Turns images, features or texts into vectors.

@@ -346,7 +346,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 20] = [
+const HELP: [(&str, &[&str]); 22] = [
     (
         "",
         &[
@@ -356,6 +356,8 @@ const HELP: [(&str, &[&str]); 20] = [
             "sweep",
             "reproduce",
             "evaluate",
+            "report",
+            "watch",
             "embed",
             "search",
             "mine",
@@ -396,6 +398,11 @@ const HELP: [(&str, &[&str]); 20] = [
             "--keep",
         ],
     ),
+    (
+        "report",
+        &["RUN|EVALUATION", "--output", "--images", "--map"],
+    ),
+    ("watch", &["RUN", "--port"]),
     ("verify", &["MODEL", "FIRST", "SECOND", "--threshold"]),
     (
         "mine",

@@ -4,11 +4,11 @@ use super::bootstrap::{Estimate, estimates};
 use super::{EvaluateError, Options, check_finite};
 use crate::search::{Exclude, Search};
 use nearkin_kernels::{Mat, Neighbor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// How well items find others of their class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Retrieval {
     /// Recall@K by K.
     pub recall: Vec<(usize, Estimate)>,
