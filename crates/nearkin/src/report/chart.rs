@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 /// The size of a chart in its own units; text of 12 units is about 12 pixels on a phone.
 const WIDTH: f64 = 440.0;
-const HEIGHT: f64 = 264.0;
-const LEFT: f64 = 54.0;
+const HEIGHT: f64 = 270.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 42.0;
+const BOTTOM: f64 = 46.0;
 /// Points of a line nearer than this to the one before are left out.
 const SAME_PLACE: f64 = 0.5;
 
@@ -243,7 +243,7 @@ impl Chart {
             let x = self.x(tick);
             html.raw(format_args!(
                 "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/><text x=\"{x:.1}\" y=\"{:.1}\" class=\"middle\">{}</text>",
-                bottom + 16.0,
+                bottom + 18.0,
                 number(tick)
             ));
         }
@@ -254,7 +254,7 @@ impl Chart {
         ))
         .text(&self.x.label)
         .raw(format_args!(
-            "</text><text class=\"middle\" transform=\"translate(12 {:.1}) rotate(-90)\">",
+            "</text><text class=\"middle\" transform=\"translate(14 {:.1}) rotate(-90)\">",
             f64::midpoint(TOP, bottom)
         ))
         .text(&self.y.label)
@@ -407,10 +407,10 @@ mod tests {
         let points = path.split(['M', 'L']).skip(1).count();
         assert!(
             (400..800).contains(&points),
-            "{points} points for 372 units"
+            "{points} points for 360 units"
         );
         assert!(
-            path.starts_with("M54.0 117.0") && path.ends_with("L426.0 117.0"),
+            path.starts_with("M66.0 118.0") && path.ends_with("L426.0 118.0"),
             "{path}"
         );
     }
@@ -427,7 +427,7 @@ mod tests {
     fn levels_end_on_the_axis() {
         let drawn = chart(Vec::new());
         let path = drawn.levels(&[(0.0, 1.0), (5.0, 0.5), (10.0, 0.0)]);
-        assert_eq!(path, "M54.0 222.0V12.0H240.0V117.0H426.0V222.0");
+        assert_eq!(path, "M66.0 224.0V12.0H246.0V118.0H426.0V224.0");
         assert_eq!(drawn.levels(&[]), "");
     }
 }

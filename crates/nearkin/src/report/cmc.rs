@@ -49,9 +49,9 @@ mod tests {
         };
         let found = retrieval(Mat::new(&points, 4, 2), &[0, 1, 0, 1], &options).unwrap();
         let chart = chart(&found);
-        // The first of their class: ranks 2, 3, 2 and 2.
+        // The first of their class: ranks 2, 3, 3 and 2.
         let of = |rank: usize| chart.series[0].points[rank - 1].1;
-        assert_eq!([of(1), of(2), of(3)], [0.0, 0.75, 1.0]);
+        assert_eq!([of(1), of(2), of(3)], [0.0, 0.5, 1.0]);
         assert_eq!((chart.y.low, chart.y.high), (0.0, 1.0));
     }
 }

@@ -89,7 +89,7 @@ pub fn table(items: &Items, found: &[Confused], pictures: &mut Pictures) -> Html
         shown.raw("</div>");
         table.row(&[
             names,
-            cell(&format!("{count} ({} → {})", times.0, times.1)),
+            cell(&format!("{count} ({} + {})", times.0, times.1)),
             cell(&format!("{share:.1}")),
             shown,
         ]);
@@ -123,6 +123,6 @@ mod tests {
         };
         assert_eq!(found, [expected]);
         let html = table(&items, &found, &mut Pictures::new(&items, 0));
-        assert!(html.as_str().contains("4 (2 → 2)"), "{}", html.as_str());
+        assert!(html.as_str().contains("4 (2 + 2)"), "{}", html.as_str());
     }
 }

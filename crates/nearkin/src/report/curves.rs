@@ -71,6 +71,11 @@ pub fn figures(history: &History) -> Html {
         html.add(&chart.figure());
     }
     html.raw("</div>");
+    if history.steps.len() > POINTS {
+        let text =
+            "Lines are means of neighboring steps, areas go from the least to the most of them.";
+        html.raw("<p class=\"note\">").text(text).raw("</p>");
+    }
     html
 }
 
@@ -97,23 +102,13 @@ impl Curve {
             .map(|p| p.0)
             .fold(0.0, f64::max);
         let x = Axis::over("step", [0.0, last].into_iter());
-        let bundled = series.iter().any(|s| !s.band.is_empty());
-        let parts = [
-            self.note,
-            if bundled {
-                "line: mean of neighboring steps; area: least to most"
-            } else {
-                ""
-            },
-        ];
-        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         (!series.is_empty()).then(|| Chart {
             title: self.title.into(),
             x,
             y: vertical(self.unit, &values),
             series,
             marks: Vec::new(),
-            note: parts.join("; "),
+            note: self.note.into(),
         })
     }
 }

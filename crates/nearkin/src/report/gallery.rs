@@ -1,6 +1,6 @@
 //! Queries with their nearest neighbors, wrong ones marked.
 
-use super::html::Html;
+use super::html::{Html, short};
 use super::items::Items;
 use super::neighbors::{DEPTH, Nearest};
 use super::pictures::{Pictures, tile};
@@ -96,7 +96,9 @@ fn strip(items: &Items, nearest: &Nearest, pictures: &mut Pictures, query: usize
         .collect();
     let addresses = pictures.of(&shown, SIDE);
     let mut html = Html::default();
-    html.raw("<div class=\"strip\">");
+    html.raw("<div class=\"strip\" role=\"group\" tabindex=\"0\" aria-label=\"")
+        .text(&format!("Neighbors of {}", short(&items.names[query], 60)))
+        .raw("\">");
     html.add(&tile(items, query, addresses[0].as_ref(), "query", "query"));
     for (&(other, cosine), address) in near.iter().zip(&addresses[1..]) {
         let right = items.labels[other] == items.labels[query];

@@ -69,41 +69,39 @@ impl Hardest {
         ));
         html.raw("</p>");
         let kinds = [
-            ("One class, but far", "wrong", &self.far),
-            ("Different classes, but near", "wrong", &self.near),
+            ("One class, but far", &self.far),
+            ("Different classes, but near", &self.near),
         ];
-        for (title, kind, pairs) in kinds {
+        for (title, pairs) in kinds {
             html.raw("<h3>").text(title).raw("</h3>");
             if pairs.is_empty() {
                 html.raw("<p>There is no such pair.</p>");
             }
             html.raw("<div class=\"pairs\">");
-            for &(a, b, cosine) in pairs {
-                let addresses = pictures.of(&[a, b], SIDE);
-                let caption = format!("cosine {cosine:.3}");
-                html.raw("<div class=\"pair\">");
-                html.add(&tile(
-                    items,
-                    a,
-                    addresses[0].as_ref(),
-                    kind,
-                    &items.names[a],
-                ));
-                html.add(&tile(
-                    items,
-                    b,
-                    addresses[1].as_ref(),
-                    kind,
-                    &items.names[b],
-                ));
-                html.raw("<p class=\"note\">")
-                    .text(&caption)
-                    .raw("</p></div>");
+            for pair in pairs {
+                html.add(&shown(items, pair, pictures));
             }
             html.raw("</div>");
         }
         html
     }
+}
+
+/// Two items side by side, with their names below where pictures stand in their place.
+fn shown(items: &Items, &(a, b, cosine): &Pair, pictures: &mut Pictures) -> Html {
+    let addresses = pictures.of(&[a, b], SIDE);
+    let mut html = Html::default();
+    html.raw("<div class=\"pair\">");
+    for (item, address) in [a, b].into_iter().zip(&addresses) {
+        html.add(&tile(items, item, address.as_ref(), "plain", ""));
+    }
+    html.raw("<p class=\"note\">")
+        .text(&format!("cosine {cosine:.3}"));
+    if pictures.are_there() {
+        html.name(&items.names[a]).name(&items.names[b]);
+    }
+    html.raw("</p></div>");
+    html
 }
 
 /// The first pairs by similarity, each once, no item in more than [`EACH`].

@@ -20,7 +20,7 @@ const SIDE: u32 = 40;
 const SIZE: f64 = 640.0;
 const MARGIN: f64 = 14.0;
 /// Classes with a color of their own: more could not be told apart.
-const COLORED: usize = 10;
+const COLORED: usize = 9;
 /// Neighbors by which the map is judged.
 const JUDGED: usize = 10;
 /// Characters of a name in the list of items.
@@ -40,12 +40,12 @@ pub struct Map {
 
 /// An item as the page's script has it: name, class, picture, neighbors.
 #[derive(Serialize)]
-struct Point(String, u32, Option<String>, Vec<(usize, f32)>);
+struct Point(String, usize, Option<String>, Vec<(usize, f32)>);
 
 /// What the page's script needs.
 #[derive(Serialize)]
-struct Data<'a> {
-    classes: Vec<&'a str>,
+struct Data {
+    classes: Vec<String>,
     places: Vec<[f64; 2]>,
     points: Vec<Point>,
 }
@@ -85,42 +85,41 @@ impl Map {
     /// None that data can cause: the data cannot be written as JSON.
     pub fn html(&self, items: &Items, pictures: &mut Pictures) -> Result<Html> {
         let colored = colored(items, &self.shown);
-        let tone = |item: usize| {
-            let place = colored
-                .iter()
-                .position(|&class| class == items.labels[item]);
-            place.map_or("other".to_owned(), |tone| format!("tone{tone}"))
-        };
         let mut html = Html::default();
         html.raw("<p>").text(&self.words(items)).raw("</p>");
-        html.raw("<div class=\"legend\">");
-        for (tone, &class) in colored.iter().enumerate() {
-            html.raw(format_args!(
-                "<button type=\"button\" aria-pressed=\"false\" data-class=\"{class}\"><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><circle class=\"dot tone{tone}\" cx=\"5\" cy=\"5\" r=\"4\"/></svg>"
-            ))
-            .name(&items.classes[class as usize])
-            .raw("</button>");
-        }
-        html.raw("</div><div class=\"map\"><div class=\"field\">");
-        html.raw(format_args!(
-            "<svg id=\"map\" viewBox=\"0 0 {SIZE} {SIZE}\" tabindex=\"0\" role=\"application\" aria-roledescription=\"map\" aria-label=\"Map of items: arrow keys go to the nearest item in a direction\"><g id=\"map-points\">"
-        ));
-        for (&item, [x, y]) in self.shown.iter().zip(&self.places) {
-            html.raw(format_args!(
-                "<circle class=\"dot {}\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/>",
-                tone(item)
-            ));
-        }
-        html.raw("</g><g id=\"map-marks\"></g></svg><div id=\"map-tip\" hidden></div></div>");
-        html.raw("<div class=\"side\"><label for=\"map-list\">Items of the map</label><select id=\"map-list\" size=\"7\"></select>");
-        html.raw("<div id=\"map-panel\" aria-live=\"polite\"><p class=\"note\">Choose an item on the map or in the list.</p></div></div></div>");
-        let data = self.data(items, pictures);
-        let data = json("map-data", &data).map_err(|error| Error::Run {
+        html.add(&legend(items, &self.shown, &colored))
+            .raw("<div class=\"map\">");
+        html.add(&self.field(items, &colored));
+        html.raw(
+            "<div class=\"side\"><label for=\"map-list\">Items of the map</label><select id=\"map-list\" size=\"7\"></select>\
+             <div id=\"map-panel\" aria-live=\"polite\"><p class=\"note\">Choose an item on the map or in the list.</p></div></div></div>",
+        );
+        let data = json("map-data", &self.data(items, pictures)).map_err(|error| Error::Run {
             path: "map-data".into(),
             reason: error.to_string(),
         })?;
         html.add(&data);
         Ok(html)
+    }
+
+    /// The points in the plane.
+    fn field(&self, items: &Items, colored: &[u32]) -> Html {
+        let mut html = Html::default();
+        html.raw(format_args!(
+            "<div class=\"field\"><svg id=\"map-field\" viewBox=\"0 0 {SIZE} {SIZE}\" tabindex=\"0\" role=\"application\" \
+             aria-roledescription=\"map\" aria-label=\"Map of items: arrow keys go to the nearest item in a direction\"><g id=\"map-points\">"
+        ));
+        for (&item, [x, y]) in self.shown.iter().zip(&self.places) {
+            let tone = colored
+                .iter()
+                .position(|&class| class == items.labels[item]);
+            let tone = tone.map_or("other".to_owned(), |tone| format!("tone{tone}"));
+            html.raw(format_args!(
+                "<circle class=\"dot {tone}\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/>"
+            ));
+        }
+        html.raw("</g><g id=\"map-marks\"></g></svg><div id=\"map-tip\" hidden></div></div>");
+        html
     }
 
     fn words(&self, items: &Items) -> String {
@@ -138,27 +137,50 @@ impl Map {
         )
     }
 
-    fn data<'a>(&self, items: &'a Items, pictures: &mut Pictures) -> Data<'a> {
+    fn data(&self, items: &Items, pictures: &mut Pictures) -> Data {
         let addresses = pictures.of(&self.shown, SIDE);
+        let classes = classes(items, &self.shown);
         let points = self.shown.iter().zip(addresses).zip(&self.near);
         let points = points.map(|((&item, address), near)| {
-            let near = near
-                .iter()
-                .take(DEPTH)
-                .map(|&(at, cosine)| (at, (cosine * 1e3).round() / 1e3));
-            Point(
-                short(&items.names[item], LONGEST),
-                items.labels[item],
-                address,
-                near.collect(),
-            )
+            let near = near.iter().take(DEPTH);
+            let near = near.map(|&(at, cosine)| (at, (cosine * 1e3).round() / 1e3));
+            let class = classes.partition_point(|&class| class < items.labels[item]);
+            let name = short(&items.names[item], LONGEST);
+            Point(name, class, address, near.collect())
         });
+        let name = |&class: &u32| short(&items.classes[class as usize], LONGEST);
         Data {
             points: points.collect(),
-            classes: items.classes.iter().map(String::as_str).collect(),
+            classes: classes.iter().map(name).collect(),
             places: self.places.clone(),
         }
     }
+}
+
+/// The classes of the items that are shown, rising.
+fn classes(items: &Items, shown: &[usize]) -> Vec<u32> {
+    let mut classes: Vec<u32> = shown.iter().map(|&item| items.labels[item]).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
+/// A button for each class that has a color.
+fn legend(items: &Items, shown: &[usize], colored: &[u32]) -> Html {
+    let classes = classes(items, shown);
+    let mut html = Html::default();
+    html.raw("<div class=\"legend\">");
+    for (tone, &class) in colored.iter().enumerate() {
+        let number = classes.partition_point(|&other| other < class);
+        html.raw(format_args!(
+            "<button type=\"button\" aria-pressed=\"false\" data-class=\"{number}\"><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\">\
+             <circle class=\"dot tone{tone}\" cx=\"5\" cy=\"5\" r=\"4\"/></svg>"
+        ))
+        .name(&items.classes[class as usize])
+        .raw("</button>");
+    }
+    html.raw("</div>");
+    html
 }
 
 /// All numbers below `count`, or `most` of them, rising.
@@ -182,9 +204,7 @@ fn colored(items: &Items, shown: &[usize]) -> Vec<u32> {
     shown
         .iter()
         .for_each(|&item| sizes[items.labels[item] as usize] += 1);
-    let mut classes: Vec<u32> = (0..sizes.len() as u32)
-        .filter(|&class| sizes[class as usize] > 0)
-        .collect();
+    let mut classes = classes(items, shown);
     classes.sort_by_key(|&class| (Reverse(sizes[class as usize]), class));
     classes.truncate(COLORED);
     classes
@@ -215,7 +235,10 @@ fn fitted(places: &[[f64; 2]]) -> Vec<[f64; 2]> {
 }
 
 /// The share of the neighbors of each point that are its neighbors in the plane.
-fn kept(near: &[Vec<(usize, f32)>], places: &[[f64; 2]]) -> std::result::Result<f64, EvaluateError> {
+fn kept(
+    near: &[Vec<(usize, f32)>],
+    places: &[[f64; 2]],
+) -> std::result::Result<f64, EvaluateError> {
     let flat: Vec<f32> = places.iter().flatten().map(|&x| x as f32).collect();
     let plane = Mat::new(&flat, places.len(), 2);
     let search = Search::new(plane, plane, Similarity::Euclidean)?;
@@ -274,11 +297,23 @@ mod tests {
 
     #[test]
     fn neighbors_that_the_plane_has_too_are_counted() {
-        // On a line 0, 1, 2, 9: what space says of point 0 is right, of point 3 half.
-        let places = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [9.0, 0.0]];
-        let all: Vec<Vec<(usize, f32)>> = (0..4usize)
-            .map(|at| (0..4).filter(|o| *o != at).map(|o| (o, 0.0)).collect())
+        // On a line at distances that all differ: what is near there, and what is far.
+        let places: Vec<[f64; 2]> = (0..24u32)
+            .map(|at| [f64::from(at) + 0.01 * f64::from(at * at), 0.0])
             .collect();
-        assert_eq!(kept(&all, &places).unwrap(), 1.0);
+        let others = |at: usize, near: bool| {
+            let mut others: Vec<(usize, f32)> =
+                (0..24).filter(|o| *o != at).map(|o| (o, 0.0)).collect();
+            let distance = |o: usize| (places[o][0] - places[at][0]).abs();
+            others.sort_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
+            if !near {
+                others.reverse();
+            }
+            others.truncate(JUDGED);
+            others
+        };
+        let of = |near: bool| (0..24).map(|at| others(at, near)).collect::<Vec<_>>();
+        assert_eq!(kept(&of(true), &places).unwrap(), 1.0);
+        assert_eq!(kept(&of(false), &places).unwrap(), 0.0);
     }
 }

@@ -270,41 +270,46 @@ impl Draft {
             self.push(Section::new("scores", "Scores", scores(&evaluation)));
         }
         self.tell(items, &evaluation, kept, options)?;
+        self.look(items, options, progress)
+    }
+
+    /// What is looked at item by item: map, neighbors, hard pairs, classes.
+    fn look(
+        &mut self,
+        items: &Items,
+        options: &ReportOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
         progress(Progress::Working("searching neighbors"));
         let nearest = Nearest::new(items)?;
         let mut pictures = Pictures::new(items, options.picture_bytes);
-        let shown = gallery::gallery(items, &nearest, &mut pictures, options.seed);
+        let neighbors = gallery::gallery(items, &nearest, &mut pictures, options.seed);
         let hardest = Hardest::new(items)?.html(items, &mut pictures);
-        let scores = per_class::table(items, &per_class::scores(items, &nearest));
-        let confused = confusion::table(
-            items,
-            &confusion::confusions(items, &nearest),
-            &mut pictures,
-        );
+        let classes = per_class::table(items, &per_class::scores(items, &nearest));
+        let confused = confusion::confusions(items, &nearest);
+        let confused = confusion::table(items, &confused, &mut pictures);
         progress(Progress::Working("drawing the map"));
         let map = Map::new(items, options.mapped, options.seed)?;
         self.figure("map_neighbors_kept", Some(map.kept));
-        self.push(Section::new("map", "Map", map.html(items, &mut pictures)?));
-        let look = if pictures.are_there() {
-            ""
+        let parts = [
+            ("map", "Map", map.html(items, &mut pictures)?),
+            ("neighbors", "Nearest neighbors", neighbors),
+            ("hardest", "Hardest pairs", hardest),
+            ("classes", "Classes", classes),
+            ("confusions", "Confused classes", confused),
+        ];
+        let kind = if pictures.are_there() {
+            "images"
         } else {
-            " class=\"texts\""
+            "texts"
         };
-        let tiles = |body: Html| {
+        for (id, title, body) in parts {
             let mut html = Html::default();
-            html.raw(format_args!("<div{look}>"))
+            html.raw(format_args!("<div class=\"{kind}\">"))
                 .add(&body)
                 .raw("</div>");
-            html
-        };
-        self.push(Section::new("neighbors", "Nearest neighbors", tiles(shown)));
-        self.push(Section::new("hardest", "Hardest pairs", tiles(hardest)));
-        self.push(Section::new("classes", "Classes", scores));
-        self.push(Section::new(
-            "confusions",
-            "Confused classes",
-            tiles(confused),
-        ));
+            self.push(Section::new(id, title, html));
+        }
         self.remark(items, &pictures);
         Ok(())
     }
@@ -330,10 +335,7 @@ impl Draft {
             self.figure("auc", Some(found.auc.value));
             self.figure("equal_error", Some(found.equal_error.value));
         }
-        let mut body = telling.curves();
-        body.raw("<div class=\"charts\">")
-            .add(&cmc::chart(retrieval).figure())
-            .raw("</div>");
+        let body = telling.curves(&cmc::chart(retrieval));
         self.push(Section::new("rates", "ROC, DET and CMC", body));
         let spread = class_distances(items.matrix(), &items.labels)?;
         self.push(Section::new(

@@ -28,7 +28,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 // The map: the pointer shows an item, a click or the keyboard chooses one.
 const map = () => {
-  const svg = document.getElementById("map");
+  const svg = document.getElementById("map-field");
   const { classes, places, points } = JSON.parse(document.getElementById("map-data").textContent);
   const [marks, tip, list, panel] = ["marks", "tip", "list", "panel"].map((id) => document.getElementById(`map-${id}`));
   const dots = [...document.getElementById("map-points").children];
@@ -49,7 +49,11 @@ const map = () => {
     const right = points[other][1] === points[chosen][1];
     const told = element("span", {}, name, element("br", {}), element("small", { className: right ? "right" : "wrong" }, `${right ? "✓" : "✗"} ${label} · ${cosine.toFixed(3)}`));
     const button = element("button", { type: "button" }, ...picture(other), told);
-    button.addEventListener("click", () => choose(other));
+    button.addEventListener("click", () => {
+      choose(other);
+      // The button is gone with its list: the keyboard goes on in the new one.
+      panel.querySelector("button")?.focus();
+    });
     return element("li", {}, button);
   };
   const choose = (at) => {
@@ -129,7 +133,7 @@ const map = () => {
     });
   }
 };
-if (document.getElementById("map")) map();
+if (document.getElementById("map-field")) map();
 
 // While a run goes on: the curves anew whenever the journal has grown.
 const watch = () => {

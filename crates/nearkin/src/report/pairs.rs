@@ -59,21 +59,17 @@ impl Pairs {
     pub fn drawn(&self) -> String {
         let same = self.same.iter().filter(|same| **same).count();
         let kinds = [
-            (same, self.all[0], "same"),
-            (self.same.len() - same, self.all[1], "different"),
+            (same, self.all[0], "the same class"),
+            (self.same.len() - same, self.all[1], "different classes"),
         ];
         let words = kinds.map(|(drawn, all, kind)| {
             if drawn as u64 == all {
-                format!("all {all} pairs of the {kind}")
+                format!("all {all} pairs of {kind}")
             } else {
-                format!("{drawn} of {all} pairs of the {kind}, drawn at random")
+                format!("{drawn} of {all} pairs of {kind}, drawn at random")
             }
         });
-        format!(
-            "{}; {}",
-            words[0],
-            words[1].replace("the different", "different classes")
-        )
+        format!("Pairs: {}; {}.", words[0], words[1])
     }
 }
 
@@ -219,7 +215,11 @@ mod tests {
         );
         let all = Pairs::new(&items, 1000, 0).unwrap();
         assert_eq!((all.all, all.same.len()), ([380, 400], 780));
-        assert!(all.drawn().starts_with("all 380 pairs"), "{}", all.drawn());
+        assert!(
+            all.drawn().starts_with("Pairs: all 380 pairs"),
+            "{}",
+            all.drawn()
+        );
         let some = Pairs::new(&items, 100, 0).unwrap();
         assert_eq!((some.all, some.same.len()), ([380, 400], 200));
         assert!(

@@ -87,7 +87,7 @@ pub fn tile(
     html.raw(format_args!("<figure class=\"tile {kind}\">"));
     match picture {
         Some(address) => {
-            html.raw("<img loading=\"lazy\" alt=\"")
+            html.raw("<img alt=\"")
                 .text(&items.names[item])
                 .raw("\" title=\"")
                 .text(&items.names[item])

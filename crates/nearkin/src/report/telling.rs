@@ -4,7 +4,8 @@ use super::chart::{Axis, Chart, Series, Shape, number};
 use super::html::{Html, Table, cell};
 use super::pairs::Pairs;
 use crate::evaluate::{
-    ClassDistances, Estimate, EvaluateError, Roc, Verification, VerificationOptions, verification,
+    ClassDistances, Estimate, EvaluateError, Roc, Spread, Verification, VerificationOptions,
+    verification,
 };
 
 /// The levels of a histogram, over distances from 0 to 4.
@@ -55,15 +56,15 @@ impl Telling {
         })
     }
 
-    /// ROC and DET with the scores that are read off them.
-    pub fn curves(&self) -> Html {
+    /// ROC and DET beside another curve, and the scores that are read off them.
+    pub fn curves(&self, beside: &Chart) -> Html {
         let mut html = Html::default();
-        html.raw("<p>")
-            .text(&format!("{}.", self.pairs.drawn()))
-            .raw("</p>");
-        html.raw("<div class=\"charts\">")
-            .add(&self.roc_chart().figure());
-        html.add(&self.det_chart().figure()).raw("</div>");
+        html.raw("<p>").text(&self.pairs.drawn()).raw("</p>");
+        html.raw("<div class=\"charts\">");
+        for chart in [&self.roc_chart(), &self.det_chart(), beside] {
+            html.add(&chart.figure());
+        }
+        html.raw("</div>");
         if let Some(found) = &self.verification {
             html.add(&table(found));
         }
@@ -72,52 +73,34 @@ impl Telling {
 
     /// How many pairs lie at each distance.
     pub fn histogram(&self, spread: &ClassDistances) -> Html {
-        let count = |kind: bool| {
-            let mut levels = [0usize; LEVELS];
-            let of_kind = self
-                .pairs
-                .distances
-                .iter()
-                .zip(&self.pairs.same)
-                .filter(|(_, s)| **s == kind);
-            for (&distance, _) in of_kind {
-                let level = (f64::from(distance) / 4.0 * LEVELS as f64) as usize;
-                levels[level.min(LEVELS - 1)] += 1;
-            }
-            let all = levels.iter().sum::<usize>().max(1) as f64;
-            levels.map(|level| level as f64 / all)
-        };
-        let levels = [count(true), count(false)];
+        let shares = [true, false].map(|kind| self.shares(kind));
         // Distances beyond the farthest pair are left out.
-        let used = (0..LEVELS)
-            .rev()
-            .find(|&at| levels.iter().any(|l| l[at] > 0.0))
-            .unwrap_or(0)
-            + 1;
-        let series = |tone: usize, name: &str| {
-            let edge = |at: usize| at as f64 * 4.0 / LEVELS as f64;
-            let mut points: Vec<(f64, f64)> =
-                (0..used).map(|at| (edge(at), levels[tone][at])).collect();
-            points.push((edge(used), 0.0));
-            Series {
-                name: name.to_owned(),
-                tone,
-                points,
-                band: Vec::new(),
-                shape: Shape::Filled,
-            }
-        };
-        let values = levels.iter().flatten().copied().chain([0.0]);
+        let last = (0..LEVELS).rfind(|&at| shares.iter().any(|of| of[at] > 0.0));
+        let used = last.unwrap_or(0) + 1;
+        let edge = |at: usize| at as f64 * 4.0 / LEVELS as f64;
+        let series = ["same class", "different classes"]
+            .into_iter()
+            .zip(&shares)
+            .enumerate();
+        let series = series.map(|(tone, (name, shares))| Series {
+            name: name.to_owned(),
+            tone,
+            points: (0..used)
+                .map(|at| (edge(at), shares[at]))
+                .chain([(edge(used), 0.0)])
+                .collect(),
+            band: Vec::new(),
+            shape: Shape::Filled,
+        });
         let (false_accepts, true_accepts) = self.roc.rates(self.threshold.0);
         let chart = Chart {
             title: "Distances of pairs".into(),
-            x: Axis::new(
-                "squared distance of unit vectors",
-                0.0,
-                used as f64 * 4.0 / LEVELS as f64,
+            x: Axis::new("squared distance of unit vectors", 0.0, edge(used)),
+            y: Axis::over(
+                "share of the pairs of a kind",
+                shares.iter().flatten().copied(),
             ),
-            y: Axis::over("share of the pairs of a kind", values),
-            series: vec![series(0, "same class"), series(1, "different classes")],
+            series: series.collect(),
             marks: vec![self.threshold.clone()],
             note: format!(
                 "distance = 2 − 2 cosine; up to the threshold lie {} % of the same and {} % of the different pairs",
@@ -125,7 +108,7 @@ impl Telling {
                 number(100.0 * false_accepts)
             ),
         };
-        let of = |s: &crate::evaluate::Spread| format!("{:.3} ± {:.3}", s.mean, s.std);
+        let of = |s: &Spread| format!("{:.3} ± {:.3}", s.mean, s.std);
         let mut html = chart.figure();
         html.raw("<p>").text(&format!(
             "Over all pairs, ‖u − v‖ / 2 of unit vectors is {} within classes and {} between them (mean ± deviation).",
@@ -134,6 +117,17 @@ impl Telling {
         ));
         html.raw("</p>");
         html
+    }
+
+    /// The share of the pairs of a kind at each level of distance.
+    fn shares(&self, kind: bool) -> [f64; LEVELS] {
+        let mut counts = [0usize; LEVELS];
+        for (&distance, &same) in self.pairs.distances.iter().zip(&self.pairs.same) {
+            let level = (f64::from(distance) / 4.0 * LEVELS as f64) as usize;
+            counts[level.min(LEVELS - 1)] += usize::from(same == kind);
+        }
+        let all = counts.iter().sum::<usize>().max(1) as f64;
+        counts.map(|count| count as f64 / all)
     }
 
     /// Rates of false accepts and of true accepts as the threshold rises.
@@ -147,13 +141,6 @@ impl Telling {
     }
 
     fn roc_chart(&self) -> Chart {
-        let line = |name: &str, tone, points| Series {
-            name: name.to_owned(),
-            tone,
-            points,
-            band: Vec::new(),
-            shape: Shape::Line,
-        };
         let points = [(0.0, 0.0)].into_iter().chain(self.rates()).collect();
         Chart {
             title: "ROC".into(),
@@ -176,13 +163,6 @@ impl Telling {
             .filter(|p| p.0 >= least)
             .map(|(accepts, told)| (accepts, 1.0 - told));
         let equal = self.roc.equal_error();
-        let line = |name: &str, tone, points| Series {
-            name: name.to_owned(),
-            tone,
-            points,
-            band: Vec::new(),
-            shape: Shape::Line,
-        };
         Chart {
             title: "DET".into(),
             x: Axis::log("false accepts (FAR)", least, 1.0),
@@ -197,10 +177,20 @@ impl Telling {
             ],
             marks: Vec::new(),
             note: format!(
-                "equal error rate {:.4}; both axes are logarithmic and end at their edges",
+                "equal error rate {:.4}; axes are logarithmic, what lies beyond is drawn at the edge",
                 equal.rate
             ),
         }
+    }
+}
+
+fn line(name: &str, tone: usize, points: Vec<(f64, f64)>) -> Series {
+    Series {
+        name: name.to_owned(),
+        tone,
+        points,
+        band: Vec::new(),
+        shape: Shape::Line,
     }
 }
 
@@ -280,8 +270,8 @@ mod tests {
     #[test]
     fn the_kept_threshold_is_marked_else_that_of_equal_errors() {
         let spread = ClassDistances {
-            intra: Default::default(),
-            inter: Default::default(),
+            intra: Spread::default(),
+            inter: Spread::default(),
         };
         let html = told(Some(1.25)).histogram(&spread);
         assert!(
@@ -306,9 +296,10 @@ mod tests {
 
     #[test]
     fn curves_say_how_many_pairs_they_are_of() {
-        let html = told(None).curves();
+        let told = told(None);
+        let html = told.curves(&told.roc_chart());
         for there in [
-            "all 20 pairs of the same",
+            "all 20 pairs of the same class",
             "ROC",
             "DET",
             "TAR@FAR=0.001",
