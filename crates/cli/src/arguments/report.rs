@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// `nearkin report`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin report runs/recipe -o report.html\n  nearkin report vectors.parquet                       vectors with labels, from anywhere\n  nearkin report vectors.jsonl --images photos/        with pictures, called as the ids are\n\nThe page needs no network: scores, training curves, ROC, DET, CMC, distances, a map, nearest neighbors, hardest pairs, classes,\nconfused classes, and the command. A run that is not done has curves alone."
+    after_help = "Examples:\n  nearkin report runs/recipe -o report.html\n  nearkin report vectors.parquet                       vectors with labels, from anywhere\n  nearkin report vectors.jsonl --images photos/        with pictures, called as the ids are\n\nThe page needs no network: scores, training curves, ROC, DET, CMC, distances, a map, nearest\nneighbors, hardest pairs, classes and their confusions, the command. A run that is not done has\ncurves alone."
 )]
 pub struct Report {
     /// The folder of a run, or a file of vectors with labels (.npy, .safetensors, .parquet, .jsonl).

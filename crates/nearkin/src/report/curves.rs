@@ -10,12 +10,15 @@ const POINTS: usize = 240;
 /// A range of factors above this is shown on a logarithmic axis.
 const WIDE: f64 = 200.0;
 
+/// A line of a curve: its name, and its value at a step where that was written.
+type Line = (&'static str, fn(&Step) -> Option<f64>);
+
 /// A quantity of the steps.
 struct Curve {
     title: &'static str,
     unit: &'static str,
     note: &'static str,
-    lines: &'static [(&'static str, fn(&Step) -> Option<f64>)],
+    lines: &'static [Line],
 }
 
 const CURVES: [Curve; 6] = [

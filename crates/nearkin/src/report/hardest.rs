@@ -114,9 +114,9 @@ fn hardest(mut pairs: Vec<Pair>, order: fn(f32, f32) -> std::cmp::Ordering) -> V
             .iter()
             .all(|item| times.get(item).is_none_or(|&t| t < EACH));
         if free {
-            [a, b]
-                .iter()
-                .for_each(|&item| *times.entry(item).or_default() += 1);
+            for item in [a, b] {
+                *times.entry(item).or_default() += 1;
+            }
         }
         free
     });

@@ -53,7 +53,7 @@ impl Items {
         let (part, indices) = setup.parts.measured();
         let feed = &setup.feed;
         let embedded = embed(model, feed, indices, &mut |done| {
-            progress(done, indices.len())
+            progress(done, indices.len());
         })?;
         let dataset = feed.dataset();
         let Embedded {

@@ -201,9 +201,9 @@ fn drawn(count: usize, most: usize, seed: u64) -> Vec<usize> {
 /// The classes with the most items on the map.
 fn colored(items: &Items, shown: &[usize]) -> Vec<u32> {
     let mut sizes = vec![0usize; items.classes.len()];
-    shown
-        .iter()
-        .for_each(|&item| sizes[items.labels[item] as usize] += 1);
+    for &item in shown {
+        sizes[items.labels[item] as usize] += 1;
+    }
     let mut classes = classes(items, shown);
     classes.sort_by_key(|&class| (Reverse(sizes[class as usize]), class));
     classes.truncate(COLORED);

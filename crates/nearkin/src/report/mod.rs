@@ -222,7 +222,7 @@ fn held_out(
     let setup = Setup::new(*recipe)?;
     let model = Model::load(model)?;
     let items = Items::of_setup(&setup, &model, &mut |done, all| {
-        progress(Progress::Embedding(done, all))
+        progress(Progress::Embedding(done, all));
     })?;
     Ok(Some(items))
 }
@@ -417,7 +417,7 @@ mod tests {
         });
         let mut file = Vectors::new(30, 4, data.collect());
         let label = |row: usize| {
-            if row % 3 == 0 {
+            if row.is_multiple_of(3) {
                 MARKUP.to_owned()
             } else {
                 format!("c{}", row % 3)

@@ -144,7 +144,7 @@ impl ByClass {
         let (begin, _, before, _) = self.spans[class];
         let rest = number - before;
         // The largest b with b (b − 1) / 2 ≤ rest; the root may be off by one.
-        let mut b = ((1.0 + (1.0 + 8.0 * rest as f64).sqrt()) / 2.0) as u64;
+        let mut b = f64::midpoint(1.0, (1.0 + 8.0 * rest as f64).sqrt()) as u64;
         while b * (b - 1) / 2 > rest {
             b -= 1;
         }

@@ -41,12 +41,11 @@ impl Telling {
             )?),
             None => None,
         };
-        let threshold = match kept {
-            Some(kept) => (kept, format!("kept threshold {}", number(kept))),
-            None => {
-                let equal = roc.equal_error().threshold;
-                (equal, format!("equal errors at {}", number(equal)))
-            }
+        let threshold = if let Some(kept) = kept {
+            (kept, format!("kept threshold {}", number(kept)))
+        } else {
+            let equal = roc.equal_error().threshold;
+            (equal, format!("equal errors at {}", number(equal)))
         };
         Ok(Self {
             pairs,

@@ -107,7 +107,9 @@ fn repulsion(here: &[f64; 2], places: &[[f64; 2]]) -> (f64, [f64; 2]) {
 fn center(places: &mut [[f64; 2]]) {
     for axis in 0..2 {
         let mean = places.iter().map(|p| p[axis]).sum::<f64>() / places.len().max(1) as f64;
-        places.iter_mut().for_each(|p| p[axis] -= mean);
+        for place in places.iter_mut() {
+            place[axis] -= mean;
+        }
     }
 }
 

@@ -175,14 +175,13 @@ impl Watch {
 
     /// What has changed since a client has `seen` the journal last.
     fn news(&mut self, seen: &str) -> Answer {
-        let body = match self.look() {
-            Err(error) => json!({ "error": error }),
-            Ok(()) => {
-                let fresh = self.changes.to_string();
-                let curves = (fresh != seen)
-                    .then(|| curves::figures(&self.follow.history).as_str().to_owned());
-                json!({ "lead": self.lead(), "seen": fresh, "curves": curves })
-            }
+        let body = if let Err(error) = self.look() {
+            json!({ "error": error })
+        } else {
+            let fresh = self.changes.to_string();
+            let curves = (fresh != seen).then(|| curves::figures(&self.follow.history));
+            let curves = curves.as_ref().map(Html::as_str);
+            json!({ "lead": self.lead(), "seen": fresh, "curves": curves })
         };
         Answer {
             status: "200 OK",
