@@ -5,6 +5,7 @@ mod degrade;
 mod mine;
 mod pairs;
 mod protocols;
+mod report;
 mod reproduce;
 mod retrieval;
 mod sweep;
@@ -15,6 +16,7 @@ pub use degrade::Degrade;
 pub use mine::{Form, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases};
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
+pub use report::{Report, Watch};
 pub use reproduce::{Reproduce, ScaleName};
 pub use retrieval::RetrievalOptions;
 pub use sweep::Sweep;
@@ -62,7 +64,11 @@ pub enum Command {
     /// Runs the comparison of a paper again, and says which of its claims hold.
     Reproduce(Reproduce),
     /// Measures a model on labeled data.
-    Evaluate(Evaluate),
+    Evaluate(Box<Evaluate>),
+    /// Writes a page to look at: curves, scores, a map, neighbors, what is hard.
+    Report(Report),
+    /// Shows the curves of a run in a browser while it trains.
+    Watch(Watch),
     /// Says whether two images are of the same class.
     Verify(Verify),
     /// Turns images, features or texts into vectors.

@@ -52,6 +52,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Sweep(command) => command::sweep::run(command, json),
         Command::Reproduce(command) => command::reproduce::run(command, json),
         Command::Evaluate(command) => command::evaluate::run(command, json),
+        Command::Report(command) => command::report::run(command, json),
+        Command::Watch(command) => command::watch::run(command, json),
         Command::Verify(command) => command::verify::run(command, json),
         Command::Embed(command) => command::embed::run(command, json),
         Command::Search(command) => command::search::run(command, json),

@@ -346,7 +346,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 19] = [
+const HELP: [(&str, &[&str]); 21] = [
     (
         "",
         &[
@@ -356,6 +356,8 @@ const HELP: [(&str, &[&str]); 19] = [
             "sweep",
             "reproduce",
             "evaluate",
+            "report",
+            "watch",
             "embed",
             "search",
             "cluster",
@@ -397,6 +399,11 @@ const HELP: [(&str, &[&str]); 19] = [
             "--keep",
         ],
     ),
+    (
+        "report",
+        &["RUN|EVALUATION", "--output", "--images", "--map"],
+    ),
+    ("watch", &["RUN", "--port"]),
     ("verify", &["MODEL", "FIRST", "SECOND", "--threshold"]),
     (
         "cluster",

@@ -123,8 +123,9 @@ impl TopK {
     }
 
     fn offer(&mut self, query: usize, item: Neighbor) {
-        // NaN reaches no bar.
-        if !(item.score >= self.bars[query]) {
+        let bar = self.bars[query];
+        // NaN reaches no bar, and no score a bar that is NaN.
+        if item.score.is_nan() || bar.is_nan() || item.score < bar {
             return;
         }
         let list = &mut self.lists[query];

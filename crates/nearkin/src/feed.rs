@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use nearkin_encoder::ImageInput;
-use nearkin_encoder::image::{Augment, Decoded, Degradation, Encoded};
+use nearkin_encoder::image::{Augment, Decoded, Degradation, Encoded, Thumbnail, thumbnail};
 use nearkin_encoder::model::{FeatureInput, Input};
 use nearkin_encoder::parameters::named_rng;
 use nearkin_encoder::{Device, Tensor};
@@ -153,6 +153,21 @@ impl Feed {
         let known = |item: &usize| names.contains(&self.dataset.names[*item]);
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.extend((0..self.dataset.len()).filter(known));
+    }
+
+    /// A small picture of an image, of the part of it that counts, turned as the model reads it.
+    ///
+    /// # Errors
+    /// The image cannot be read or decoded, or the items are features.
+    pub fn thumbnail(&self, item: usize, side: u32) -> Result<Thumbnail> {
+        let data = &self.dataset;
+        let bytes = data.read(item)?;
+        let encoded = Encoded {
+            region: data.regions.as_ref().map(|regions| regions[item]),
+            ..Encoded::new(&bytes, &data.names[item])
+        };
+        let upright = matches!(&self.input, Input::Image(image) if image.upright);
+        Ok(thumbnail(&encoded, side, upright)?)
     }
 
     /// Prepares items, in their order; damaged ones are left out and counted.

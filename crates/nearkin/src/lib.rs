@@ -43,6 +43,7 @@ pub mod pair_network;
 mod prefetch;
 pub mod quantize;
 pub mod recipe;
+pub mod report;
 pub mod reproduce;
 pub mod sampler;
 pub mod search;

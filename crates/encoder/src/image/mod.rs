@@ -22,6 +22,7 @@ mod encoded;
 mod normalization;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 
 pub use align::{Align, Landmarks};
 pub use augment::{Augment, ColorJitter, Erase, Fill, ResizedCrop, Span};
@@ -29,6 +30,7 @@ pub use decode::{LARGEST_SIDE, Look, look};
 pub use degradation::Degradation;
 pub use encoded::{Encoded, Region};
 pub use normalization::Normalization;
+pub use thumbnail::{Thumbnail, thumbnail};
 
 use crate::error::Result;
 use crate::network::InputShape;

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use nearkin_kernels::{
-    Beta, Mat, MatMut, Neighbor, finish, gemm_sequential, normalize_rows, top_k,
-};
+use nearkin_kernels::{Beta, Mat, MatMut, Neighbor, TopK, gemm_sequential, normalize_rows};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -127,20 +125,17 @@ impl<'e> Points<'e> {
     pub fn to_neighbor(&self, k: usize) -> Vec<f32> {
         let blocks: Vec<_> = pieces(0..self.count(), ROWS).collect();
         let farthest = blocks.into_par_iter().flat_map_iter(|rows| {
-            let mut nearest: Vec<Vec<Neighbor>> = vec![Vec::new(); rows.len()];
-            let (mut block, mut scores) = (Vec::new(), Vec::new());
+            let mut nearest = TopK::new(rows.len(), k, self.count());
+            let mut block = Vec::new();
             for columns in pieces(0..self.count(), COLUMNS) {
-                let distances = self.block(rows.clone(), columns.clone(), &mut block);
-                for (row, nearest) in distances.chunks_exact(columns.len()).zip(&mut nearest) {
-                    scores.clear();
-                    scores.extend(row.iter().map(|distance| -distance));
-                    top_k(&scores, columns.start as u32, k, nearest);
+                self.block(rows.clone(), columns.clone(), &mut block);
+                for distance in &mut block {
+                    *distance = -*distance;
                 }
+                nearest.offer_rows(&block, columns.start as u32);
             }
-            nearest.into_iter().map(|mut nearest| {
-                finish(&mut nearest);
-                nearest.last().map_or(0.0, |last| -last.score)
-            })
+            let last = |list: Vec<Neighbor>| list.last().map_or(0.0, |last| -last.score);
+            nearest.finish().into_iter().map(last)
         });
         farthest.collect()
     }

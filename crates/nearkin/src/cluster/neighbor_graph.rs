@@ -10,7 +10,7 @@ use super::agglomerative::Linkage;
 use super::dendrogram::Forest;
 use super::distance::squared_distance;
 use crate::evaluate::EvaluateError;
-use crate::search::{Exclude, Search, Similarity};
+use crate::search::{Search, Similarity};
 
 /// The merges of average linkage, for unit rows, or of Ward's: an item of each cluster, and their distance.
 ///
@@ -93,8 +93,8 @@ fn nearest(
         Linkage::Ward => Similarity::Euclidean,
         _ => Similarity::Dot,
     };
-    let search = Search::new(means, means, similarity)?;
-    let mut near: Vec<Vec<u32>> = search.map(neighbors, Exclude::Itself, |_, found| {
+    let search = Search::among(means, similarity)?;
+    let mut near: Vec<Vec<u32>> = search.map(neighbors, |_, found| {
         found.iter().map(|neighbor| neighbor.index).collect()
     });
     // Those found come first in each list.

@@ -1,14 +1,14 @@
 //! The scores of a ranking at a cut-off.
 
 use super::Estimate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Scores of one query at one cut-off.
 pub(crate) const SCORES: usize = 8;
 
 /// Means over queries at one cut-off k. With R relevant items, rel(i) is 1 if the i-th found is one of them, P(i) the share of
 /// relevant ones among the first i, and F the number of relevant ones among the first k.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AtK {
     /// The cut-off.
     pub k: usize,

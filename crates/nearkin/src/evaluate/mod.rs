@@ -82,7 +82,7 @@ pub use videos::video_distances;
 
 use crate::search::Similarity;
 use nearkin_kernels::{Mat, normalize_rows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why embeddings cannot be measured.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -221,7 +221,7 @@ impl Options {
 }
 
 /// Everything that was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Items.
     pub items: usize,
@@ -238,7 +238,7 @@ pub struct Evaluation {
 }
 
 /// Agreement of clusters with classes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clustering {
     /// NMI, mean over the seeds.
     pub nmi: f64,

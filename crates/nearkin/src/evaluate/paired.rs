@@ -32,7 +32,7 @@ pub struct Paired {
 /// p = (1 + #{ draws of s : |Σ s_u d_u| ≥ |Σ d_u| }) / (1 + draws)        s_u = ±1 at random
 /// ```
 ///
-/// with d_u the difference of first − second, summed over the unit u: a query, or a class with all its queries. As many signs
+/// with `d_u` the difference of first − second, summed over the unit u: a query, or a class with all its queries. As many signs
 /// are drawn as there are resamples.
 ///
 /// # Errors

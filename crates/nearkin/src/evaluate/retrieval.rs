@@ -6,10 +6,10 @@ use super::relevance::Relevance;
 use super::{EvaluateError, Options};
 use crate::search::{Search, Similarity};
 use nearkin_kernels::Mat;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How well items find others of their class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Retrieval {
     /// The scores at each cut-off.
     pub at: Vec<AtK>,
@@ -40,7 +40,7 @@ impl Retrieval {
 }
 
 /// Means over classes, each of as much weight as any other.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MacroAverage {
     /// Classes with a query.
     pub classes: usize,

@@ -1,0 +1,233 @@
+//! The table of scores: of a finished run as it was reported, of vectors as they are measured.
+
+use super::html::{Html, Table, cell};
+use crate::error::{Error, Result};
+use crate::evaluate::{Estimate, Evaluation};
+use serde::Deserialize;
+use std::path::Path;
+
+/// What a model folder says of itself.
+#[derive(Debug, Deserialize)]
+pub struct Reported {
+    /// The part that was measured; of texts each row says it.
+    #[serde(default)]
+    pub part: Option<String>,
+    /// Steps behind the model.
+    pub step: u64,
+    /// Which weights became the model.
+    pub selected: String,
+    rows: Rows,
+}
+
+/// The rows of a report, by the kind of model.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Rows {
+    Items(Vec<ItemRow>),
+    Pairs(Vec<PairRow>),
+    Texts(Vec<TextRow>),
+}
+
+#[derive(Debug, Deserialize)]
+struct ItemRow {
+    name: String,
+    evaluation: Evaluation,
+}
+
+#[derive(Debug, Deserialize)]
+struct PairRow {
+    name: String,
+    reid: PairScores,
+}
+
+#[derive(Debug, Deserialize)]
+struct PairScores {
+    cmc: Vec<(usize, Estimate)>,
+    map: Estimate,
+    minp: Estimate,
+}
+
+#[derive(Debug, Deserialize)]
+struct TextRow {
+    name: String,
+    metric: String,
+    items: usize,
+    untrained: Estimate,
+    trained: Estimate,
+}
+
+impl Reported {
+    /// Reads `metrics.json` of a model folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no report.
+    pub fn read(model: &Path) -> Result<Self> {
+        let path = model.join("metrics.json");
+        let text = fs_err::read_to_string(&path)?;
+        serde_json::from_str(&text).map_err(|error| Error::Run {
+            path,
+            reason: format!("no report of a run: {error}"),
+        })
+    }
+
+    /// The table.
+    pub fn table(&self) -> Html {
+        let mut html = match &self.rows {
+            Rows::Items(rows) => {
+                let rows: Vec<_> = rows
+                    .iter()
+                    .map(|row| (row.name.as_str(), &row.evaluation))
+                    .collect();
+                evaluations(&rows)
+            }
+            Rows::Pairs(rows) => pairs(rows),
+            Rows::Texts(rows) => texts(rows),
+        };
+        let part = self
+            .part
+            .as_ref()
+            .map_or(String::new(), |part| format!("the {part} part; "));
+        let text = format!(
+            "In percent, with the 95% bootstrap interval; {part}the {} weights, after {} steps, as training reported.",
+            self.selected, self.step
+        );
+        html.raw("<p class=\"note\">").text(&text).raw("</p>");
+        html
+    }
+}
+
+/// Evaluations one below the other.
+pub fn evaluations(rows: &[(&str, &Evaluation)]) -> Html {
+    let Some((_, first)) = rows.first() else {
+        return Html::default();
+    };
+    let shown = |k: usize| [1, 2, 4, 8].contains(&k);
+    let recalls = first.retrieval.recall().filter(|(k, _)| shown(*k));
+    let recalls: Vec<String> = recalls.map(|(k, _)| format!("Recall@{k}")).collect();
+    let mut heads = vec![""];
+    heads.extend(recalls.iter().map(String::as_str));
+    heads.extend(["R-precision", "MAP@R", "NMI"]);
+    let mut table = Table::new("Scores", &heads, &[], false);
+    for (name, evaluation) in rows {
+        let found = &evaluation.retrieval;
+        let mut cells = vec![cell(name)];
+        let recalls = found.recall().filter(|(k, _)| shown(*k)).map(|(_, e)| e);
+        let scores = recalls.chain([found.r_precision, found.map_at_r]);
+        cells.extend(scores.map(|score| percent(&score)));
+        let nmi = evaluation
+            .clustering
+            .map(|c| format!("{:.1}", 100.0 * c.nmi));
+        cells.push(cell(&nmi.unwrap_or("–".into())));
+        table.row(&cells);
+    }
+    table.finish()
+}
+
+fn pairs(rows: &[PairRow]) -> Html {
+    let ranks = rows.first().into_iter().flat_map(|row| &row.reid.cmc);
+    let ranks: Vec<String> = ranks.map(|(k, _)| format!("rank-{k}")).collect();
+    let mut heads = vec![""];
+    heads.extend(ranks.iter().map(String::as_str));
+    heads.extend(["mAP", "mINP"]);
+    let mut table = Table::new("Scores", &heads, &[], false);
+    for PairRow { name, reid } in rows {
+        let scores = reid
+            .cmc
+            .iter()
+            .map(|(_, e)| e)
+            .chain([&reid.map, &reid.minp]);
+        table.row(
+            &[cell(name)]
+                .into_iter()
+                .chain(scores.map(percent))
+                .collect::<Vec<_>>(),
+        );
+    }
+    table.finish()
+}
+
+fn texts(rows: &[TextRow]) -> Html {
+    let mut table = Table::new(
+        "Scores",
+        &["", "score", "items", "before", "after"],
+        &[1],
+        false,
+    );
+    for row in rows {
+        table.row(&[
+            cell(&row.name),
+            cell(&row.metric),
+            cell(&row.items.to_string()),
+            percent(&row.untrained),
+            percent(&row.trained),
+        ]);
+    }
+    table.finish()
+}
+
+/// A share as percent with its interval, each on a line.
+fn percent(estimate: &Estimate) -> Html {
+    let mut html = Html::default();
+    html.raw(format_args!("{:.1}", 100.0 * estimate.value));
+    if estimate.low < estimate.high {
+        let (low, high) = (100.0 * estimate.low, 100.0 * estimate.high);
+        html.raw(format_args!("<small>{low:.1} – {high:.1}</small>"));
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Reported> {
+        let model = tempfile::tempdir().unwrap();
+        fs_err::write(model.path().join("metrics.json"), text).unwrap();
+        Reported::read(model.path())
+    }
+
+    #[test]
+    fn reports_of_every_kind_of_model_are_read() {
+        let estimate = "{\"value\":0.5,\"low\":0.4,\"high\":0.6}";
+        let texts = format!(
+            "{{\"model\":\"m\",\"step\":9,\"selected\":\"best\",\"data\":[],\"rows\":[{{\"name\":\"<b>\",\"items\":3,\"metric\":\"spearman\",\"untrained\":{estimate},\"trained\":{estimate}}}]}}"
+        );
+        let table = read(&texts).unwrap().table();
+        assert!(table.as_str().contains("50.0<small>40.0 – 60.0</small>"));
+        assert!(
+            table.as_str().contains("the best weights, after 9 steps")
+                && !table.as_str().contains("<b>")
+        );
+        let pairs = format!(
+            "{{\"part\":\"test\",\"step\":9,\"selected\":\"last\",\"rows\":[{{\"name\":\"model\",\"reid\":{{\"cmc\":[[1,{estimate}]],\"map\":{estimate},\"minp\":{estimate}}}}}]}}"
+        );
+        assert!(read(&pairs).unwrap().table().as_str().contains("rank-1"));
+    }
+
+    #[test]
+    fn what_is_no_report_is_named() {
+        let error = read("{\"step\":1}").unwrap_err().to_string();
+        assert!(
+            error.contains("metrics.json: no report of a run"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_an_evaluation_writes_is_what_is_read() {
+        use crate::evaluate::{Options, evaluate};
+        let points = [0.0f32, 0.1, 1.0, 1.1].map(|a| [a.cos(), a.sin()]).concat();
+        let found = evaluate(
+            nearkin_kernels::Mat::new(&points, 4, 2),
+            &[0, 0, 1, 1],
+            &Options::default(),
+        )
+        .unwrap();
+        let text = serde_json::json!({
+            "part": "test", "step": 3, "selected": "last", "rows": [{"name": "trained model", "evaluation": found}]
+        });
+        let table = read(&text.to_string()).unwrap().table();
+        assert!(table.as_str().contains("Recall@1") && table.as_str().contains("trained model"));
+        assert!(table.as_str().contains("the test part"));
+    }
+}
