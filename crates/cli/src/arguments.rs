@@ -13,7 +13,7 @@ mod text;
 
 pub use cluster::{Best, Cluster, Distance, Linkage, Method};
 pub use degrade::Degrade;
-pub use mine::{Form, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases};
+pub use mine::{Form, Labels, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases};
 pub use pairs::{VerificationPairs, Verify};
 pub use protocols::{ItemProtocols, Ranked};
 pub use report::{Report, Watch};

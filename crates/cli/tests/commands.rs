@@ -346,7 +346,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 21] = [
+const HELP: [(&str, &[&str]); 22] = [
     (
         "",
         &[
@@ -415,9 +415,10 @@ const HELP: [(&str, &[&str]); 21] = [
             "--threshold-from",
         ],
     ),
-    ("mine", &["negatives", "paraphrases"]),
+    ("mine", &["negatives", "paraphrases", "labels"]),
     ("mine negatives", &["PAIRS", "--relative-margin", "--as"]),
     ("mine paraphrases", &["INPUT", "--max-pairs"]),
+    ("mine labels", &["INPUT", "--plant", "--neighbors"]),
     ("convert", &["IN", "OUT"]),
     (
         "embed",

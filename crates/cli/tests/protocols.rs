@@ -611,3 +611,49 @@ fn two_models_are_compared_query_by_query() {
         .run(&["evaluate", "a.npy", "--at", "3", "--protocol", "clustering"])
         .fails(2, &["--at goes with --protocol retrieval"]);
 }
+
+#[test]
+fn labels_that_neighbors_disagree_with_are_listed() {
+    let place = Workplace::new();
+    // Two groups; the item in the last row lies among the first group.
+    let mut lines = String::new();
+    for item in 0..9 {
+        let (x, y) = if item % 2 == 0 {
+            (1.0, 0.0)
+        } else {
+            (0.0, 1.0)
+        };
+        let (embedding, label) = match item {
+            8 => ("[1.0,0.05]".to_owned(), "odd"),
+            _ if item % 2 == 0 => (format!("[{x},{}]", y + f64::from(item) / 50.0), "even"),
+            _ => (format!("[{},{y}]", x + f64::from(item) / 50.0), "odd"),
+        };
+        writeln!(
+            lines,
+            "{{\"id\":\"i{item}\",\"embedding\":{embedding},\"label\":\"{label}\"}}"
+        )
+        .unwrap();
+    }
+    place.write("v.jsonl", lines.as_bytes());
+    let said = place.run(&["mine", "labels", "v.jsonl"]);
+    let found: Vec<Value> = said
+        .succeeds()
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (&found[0]["label"], &found[0]["suggested"]),
+        (&"odd".into(), &"even".into())
+    );
+    assert_eq!(found[0]["row"], 8);
+    let planted = place.run(&[
+        "mine", "labels", "v.jsonl", "--plant", "0.1", "--json", "-o", "s.csv",
+    ]);
+    assert_eq!(json(&planted)["planted"], 1);
+    place.write("bare.txt", b"one\ntwo\n");
+    place
+        .run(&["mine", "labels", "gone.npy"])
+        .fails(1, &["gone.npy"]);
+}

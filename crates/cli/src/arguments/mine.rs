@@ -1,6 +1,6 @@
 //! Arguments of `nearkin mine`.
 
-use super::{TextInput, TextVectors, Tolerance, cosine};
+use super::{TextInput, TextVectors, Tolerance, cosine, share};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// `nearkin mine`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100"
+    after_help = "Examples:\n  nearkin mine negatives qa.tsv --model all-MiniLM-L6-v2/ --relative-margin 0.05 -o triplets.jsonl\n  nearkin mine paraphrases texts.txt --model all-MiniLM-L6-v2/ --max-pairs 100\n  nearkin mine labels photos/ --model runs/recipe/model -o suspects.tsv"
 )]
 pub struct Mine {
     /// What to find.
@@ -23,6 +23,8 @@ pub enum MineAction {
     Negatives(Negatives),
     /// The pairs of texts or images most alike.
     Paraphrases(Paraphrases),
+    /// Items whose neighbors say that their label is wrong.
+    Labels(Labels),
 }
 
 /// Texts, images or features with their vectors.
@@ -143,4 +145,27 @@ pub struct Paraphrases {
     /// What is searched; last, since options after it would stand under its headings.
     #[command(flatten)]
     pub texts: MineInput,
+}
+
+/// `nearkin mine labels`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nearkin mine labels photos/ --model runs/recipe/model -o suspects.tsv\n  nearkin mine labels vectors.parquet --plant 0.05   how many of labels that were made wrong are found?\n\nThe most suspect come first. A label is suspect where the nearest items of another class agree on it and are nearer than the\nnearest of its own: suspicion is the difference of their cosines. A model that was trained on these labels has learned them,\nwrong ones too: vectors of another model, or of other training data, say more."
+)]
+pub struct Labels {
+    /// Neighbors of each kind that are compared, at most; as many as the class has others where these are fewer.
+    #[arg(short = 'k', long, value_name = "K", default_value = "10")]
+    pub neighbors: NonZeroUsize,
+    /// Suspects to write, at most.
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub most: NonZeroUsize,
+    /// The lowest suspicion that is written; above 0 the other class is nearer than the own.
+    #[arg(long, value_name = "DIFFERENCE", default_value = "0", allow_hyphen_values = true, value_parser = cosine)]
+    pub min_suspicion: f64,
+    /// Makes this share of the labels wrong first and says how many of them are found: what to expect of the list.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub plant: Option<f64>,
+    /// What is looked through; last, since options after it would stand under its headings.
+    #[command(flatten)]
+    pub items: MineInput,
 }

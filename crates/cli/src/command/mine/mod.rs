@@ -1,5 +1,6 @@
 //! `nearkin mine`
 
+mod labels;
 mod negatives;
 
 use super::found::{Input, Table, check_output, load, working};
@@ -14,6 +15,7 @@ pub fn run(arguments: &Mine, json: bool) -> Result<(), Failure> {
     match &arguments.action {
         MineAction::Negatives(arguments) => negatives::run(arguments, json),
         MineAction::Paraphrases(arguments) => pairs(arguments, json),
+        MineAction::Labels(arguments) => labels::run(arguments, json),
     }
 }
 
