@@ -46,7 +46,8 @@ pub struct TopK {
     capacity: usize,
     /// For each query the least score that can still be among its best.
     bars: Vec<f32>,
-    lists: Vec<Vec<Neighbor>>,
+    /// Items as [`key`]s.
+    lists: Vec<Vec<u64>>,
 }
 
 impl TopK {
@@ -69,7 +70,7 @@ impl TopK {
 
     /// Bytes that the lists of so many queries take at most.
     pub fn bytes(queries: usize, k: usize, items: usize) -> usize {
-        let list = Self::capacity(k.min(items), items) * size_of::<Neighbor>();
+        let list = Self::capacity(k.min(items), items) * size_of::<u64>();
         queries.saturating_mul(list)
     }
 
@@ -115,11 +116,14 @@ impl TopK {
 
     /// The best of each query, the best first; equal scores by index.
     pub fn finish(mut self) -> Vec<Vec<Neighbor>> {
-        for list in &mut self.lists {
-            list.sort_unstable_by(Neighbor::order);
-            list.truncate(self.k);
-        }
-        self.lists
+        let k = self.k;
+        let best = |list: &mut Vec<u64>| {
+            list.sort_unstable();
+            // The memory of a long list goes before that of the next is asked for.
+            let list = std::mem::take(list).into_iter();
+            list.take(k).map(of_key).collect()
+        };
+        self.lists.iter_mut().map(best).collect()
     }
 
     fn offer(&mut self, query: usize, item: Neighbor) {
@@ -132,16 +136,38 @@ impl TopK {
         if list.is_empty() {
             list.reserve_exact(self.capacity);
         }
-        // -0.0 and 0.0 are equal scores; one form keeps the final order by index.
-        list.push(Neighbor {
-            score: item.score + 0.0,
-            ..item
-        });
+        list.push(key(item));
         if list.len() >= self.capacity && list.len() > self.k {
-            list.select_nth_unstable_by(self.k - 1, Neighbor::order);
+            list.select_nth_unstable(self.k - 1);
             list.truncate(self.k);
-            self.bars[query] = list[self.k - 1].score;
+            self.bars[query] = of_key(list[self.k - 1]).score;
         }
+    }
+}
+
+/// An item as a number, the smaller the better: comparing numbers takes a fraction of the time of comparing items.
+fn key(item: Neighbor) -> u64 {
+    // -0.0 and 0.0 are equal scores; one form keeps the order by index.
+    let bits = (item.score + 0.0).to_bits();
+    // As whole numbers, positive floats rise with their bits and negative ones fall.
+    let rising = if bits >> 31 == 0 {
+        bits | 1 << 31
+    } else {
+        !bits
+    };
+    u64::from(!rising) << 32 | u64::from(item.index)
+}
+
+fn of_key(key: u64) -> Neighbor {
+    let rising = !((key >> 32) as u32);
+    let bits = if rising >> 31 == 1 {
+        rising & !(1 << 31)
+    } else {
+        !rising
+    };
+    Neighbor {
+        index: key as u32,
+        score: f32::from_bits(bits),
     }
 }
 
@@ -242,13 +268,34 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_in_the_order_of_the_items() {
+        let scores = [
+            f32::INFINITY,
+            2.0,
+            f32::MIN_POSITIVE,
+            0.0,
+            -1e-40,
+            -3.5,
+            f32::NEG_INFINITY,
+        ];
+        let items: Vec<Neighbor> = scores
+            .iter()
+            .flat_map(|&score| [0, 7, u32::MAX].map(|index| Neighbor { index, score }))
+            .collect();
+        assert!(items.is_sorted_by(|&a, &b| key(a) < key(b)));
+        assert!(items.iter().all(|&item| of_key(key(item)) == item));
+        let zero = |score| key(Neighbor { index: 3, score });
+        assert_eq!(zero(-0.0), zero(0.0));
+    }
+
+    #[test]
     fn lists_stay_within_their_bytes() {
         let mut best = TopK::new(1, 10, 5000);
         // Each better than all before.
         let rising: Vec<f32> = (0..5000).map(|x| x as f32).collect();
         for (scores, first) in rising.chunks(100).zip((0..).step_by(100)) {
             best.offer_rows(scores, first);
-            let bytes = best.lists[0].len() * size_of::<Neighbor>();
+            let bytes = best.lists[0].len() * size_of::<u64>();
             assert!(bytes <= TopK::bytes(1, 10, 5000));
         }
         assert_eq!(best.finish()[0][0].index, 4999);

@@ -17,21 +17,43 @@ const CHUNK: usize = 1 << 13;
 /// `alpha X Yᵀ`, shape `[B, C]`.
 pub(super) fn products(points: Points<'_>, alpha: f32) -> Vec<f32> {
     let mut s = scratch::take(points.x.rows * points.y.rows);
-    multiply(&mut s, Beta::Overwrite, alpha, points);
+    multiply(&mut s, alpha, points);
     s
 }
 
-/// `1 - X Yᵀ`, shape `[B, C]`.
+/// `1 - X Yᵀ`, shape `[B, C]`, as `-[X, -1] [Y, 1]ᵀ`: one more column costs less than a pass over `S` for the ones.
 pub(super) fn one_minus_products(points: Points<'_>) -> Vec<f32> {
+    let [x, y] = [(points.x, -1.0), (points.y, 1.0)].map(|(m, last)| with_column(m, last));
+    let width = points.x.cols + 1;
     let mut s = scratch::take(points.x.rows * points.y.rows);
-    s.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(1.0));
-    multiply(&mut s, Beta::Add, -1.0, points);
+    let wider = Points {
+        x: Mat::new(&x, points.x.rows, width),
+        y: Mat::new(&y, points.y.rows, width),
+        same: points.same,
+    };
+    multiply(&mut s, -1.0, wider);
+    [x, y].into_iter().for_each(scratch::keep);
     s
 }
 
-fn multiply(s: &mut [f32], beta: Beta, alpha: f32, points: Points<'_>) {
+/// The rows with one more number at their ends.
+fn with_column(m: Mat<'_>, last: f32) -> Vec<f32> {
+    let d = m.cols;
+    let mut wider = scratch::take(m.rows * (d + 1));
+    wider
+        .par_chunks_exact_mut(d + 1)
+        .with_min_len(64)
+        .enumerate()
+        .for_each(|(i, wider)| {
+            wider[..d].copy_from_slice(&m.data[i * d..(i + 1) * d]);
+            wider[d] = last;
+        });
+    wider
+}
+
+fn multiply(s: &mut [f32], alpha: f32, points: Points<'_>) {
     let s = MatMut::new(s, points.x.rows, points.y.rows);
-    gemm(s, beta, alpha, points.x, points.y.t());
+    gemm(s, Beta::Overwrite, alpha, points.x, points.y.t());
 }
 
 /// `‖x_i - y_j‖²` as `‖x_i‖² + ‖y_j‖² - 2 x_i·y_j`, and plainly where that cancels: exactly zero between equal rows. Each
