@@ -1,5 +1,6 @@
-//! The journal of a run: `metrics.jsonl`, one JSON object a line.
+//! The journal of a run: `metrics.jsonl`, one JSON object a line, and beside it the same for `TensorBoard`.
 
+use super::event_file::EventFile;
 use crate::error::{Error, Result};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -57,6 +58,7 @@ fn by_name<S: Serializer>(
 pub struct Journal {
     path: PathBuf,
     file: fs_err::File,
+    events: EventFile,
 }
 
 impl Journal {
@@ -82,7 +84,8 @@ impl Journal {
         }
         nearkin_encoder::weights::write_beside(&path, kept.as_bytes())?;
         let file = fs_err::OpenOptions::new().append(true).open(&path)?;
-        Ok(Self { path, file })
+        let events = EventFile::start(run, &kept)?;
+        Ok(Self { path, file, events })
     }
 
     /// Appends a record.
@@ -90,13 +93,15 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&mut self, record: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string(record);
-        let text = text.map_err(|e| Error::Run {
+        let both = serde_json::to_string(record)
+            .and_then(|text| serde_json::to_value(record).map(|value| (text, value)));
+        let (text, value) = both.map_err(|e| Error::Run {
             path: self.path.clone(),
             reason: e.to_string(),
         })?;
         // One write call a line, so that a kill can cut at most the last line.
-        Ok(self.file.write_all(format!("{text}\n").as_bytes())?)
+        self.file.write_all(format!("{text}\n").as_bytes())?;
+        self.events.write(&value)
     }
 
     /// Flushes the journal to the disk: a checkpoint must not outlive the lines before it.

@@ -2,6 +2,7 @@
 
 mod budget;
 pub mod checkpoint;
+mod event_file;
 mod finish;
 mod gradient;
 mod harmonic;
