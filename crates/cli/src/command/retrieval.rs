@@ -18,6 +18,9 @@ use std::path::Path;
 /// Numbers of the vectors times classes up to which k-means takes seconds; beyond, NMI is left to `--protocol clustering`.
 const CLUSTERED: usize = 2_000_000_000;
 
+/// How the scores begin that are compared where no cut-offs are asked for.
+const MAIN: [&str; 3] = ["Recall@", "R-precision", "MAP@R"];
+
 /// The row of the side that is measured against another.
 pub const FIRST: &str = "first";
 /// The row of the other.
@@ -133,7 +136,10 @@ impl Shown<'_> {
             output::line(shown)?;
         }
         paired.map_or(Ok(()), |paired| {
-            output::line(comparison(&paired))?;
+            let all = !self.options.at.is_empty();
+            let is_main = |score: &&Paired| MAIN.iter().any(|main| score.name.starts_with(main));
+            let shown = paired.iter().filter(|score| all || is_main(score));
+            output::line(comparison(shown))?;
             output::line(
                 "first − second with its 95% interval; p: how often a difference as large, of either sign, comes about by chance",
             )
@@ -268,7 +274,7 @@ fn cut_offs(found: &Retrieval) -> String {
 }
 
 /// Two sides, score by score.
-fn comparison(paired: &[Paired]) -> String {
+fn comparison<'a>(paired: impl Iterator<Item = &'a Paired>) -> String {
     let mut table = table::new(&["", FIRST, SECOND, "difference", "p", "better", "worse"]);
     for score in paired {
         let Estimate { value, low, high } = score.difference;
