@@ -8,7 +8,6 @@ use crate::output;
 use crate::progress::activity;
 use nearkin::text::table::table_bytes;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::path::Path;
 
 /// Rows on their way to a file.
@@ -106,14 +105,4 @@ pub fn working<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
     let done = work();
     bar.finish_and_clear();
     done
-}
-
-/// Names as numbers, in the order in which they come.
-pub fn numbers(names: &[String]) -> Vec<u32> {
-    let mut known: HashMap<&str, u32> = HashMap::new();
-    let number = |name| {
-        let next = known.len() as u32;
-        *known.entry(name).or_insert(next)
-    };
-    names.iter().map(String::as_str).map(number).collect()
 }

@@ -256,16 +256,7 @@ fn cut_offs(found: &Retrieval) -> String {
         "MAP/F",
     ]);
     for at in &found.at {
-        let scores = [
-            at.accuracy,
-            at.precision,
-            at.recall,
-            at.mrr,
-            at.ndcg,
-            at.map,
-            at.map_of_relevant,
-            at.map_of_found,
-        ];
+        let scores = at.scores();
         let cells = scores.iter().map(percent);
         table.add_row([at.k.to_string()].into_iter().chain(cells));
     }

@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{found, grouping, retrieval};
+use super::{grouping, retrieval};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -123,14 +123,7 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<(Vec<u32>, Vec<String>), Fa
             path.display()
         )));
     };
-    let numbers = found::numbers(labels);
-    let mut names = Vec::new();
-    for (label, &number) in labels.iter().zip(&numbers) {
-        if number as usize == names.len() {
-            names.push(label.clone());
-        }
-    }
-    Ok((numbers, names))
+    Ok(vectors::classes(labels))
 }
 
 fn show_grouping(what: &str, found: &Grouping, json: bool) -> Result<(), Failure> {

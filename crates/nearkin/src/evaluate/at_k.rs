@@ -31,6 +31,20 @@ pub struct AtK {
 }
 
 impl AtK {
+    /// The scores, in the order of the fields.
+    pub fn scores(&self) -> [Estimate; SCORES] {
+        [
+            self.accuracy,
+            self.precision,
+            self.recall,
+            self.mrr,
+            self.ndcg,
+            self.map,
+            self.map_of_relevant,
+            self.map_of_found,
+        ]
+    }
+
     /// The means of [`Hits::at`].
     pub(crate) fn new(k: usize, means: [Estimate; SCORES]) -> Self {
         let [

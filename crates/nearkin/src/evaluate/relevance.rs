@@ -128,3 +128,114 @@ impl Wanted<'_> {
         shared
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EvaluateError, Options, Role, Searched};
+    use super::*;
+    use crate::search::Similarity;
+    use nearkin_encoder::parameters::named_rng;
+    use nearkin_kernels::Mat;
+    use rand::RngExt;
+
+    /// Coverage, nDCG and MAP over R at `k` by their definitions, mean over queries, of items on a line.
+    fn reference(
+        points: &[f32],
+        labels: &[Vec<u32>],
+        roles: &[Role],
+        k: usize,
+    ) -> ([f64; 3], usize) {
+        let (mut sums, mut queries) = ([0.0; 3], 0);
+        let is = |item: usize, role| [Role::Both, role].contains(&roles[item]);
+        for q in (0..points.len()).filter(|&q| is(q, Role::Query)) {
+            let mut others: Vec<usize> = (0..points.len())
+                .filter(|&j| j != q && is(j, Role::Gallery))
+                .collect();
+            let distance = |j: usize| (points[q] - points[j]).abs();
+            others.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)).then(a.cmp(&b)));
+            let shared = |j: usize| {
+                let of_both = (0..9).filter(|l| labels[q].contains(l) && labels[j].contains(l));
+                of_both.count() as f64
+            };
+            let mut ideal: Vec<f64> = others.iter().map(|&j| shared(j)).collect();
+            let gains = ideal.clone();
+            ideal.sort_by(|a, b| b.total_cmp(a));
+            let relevant = gains.iter().filter(|gain| **gain > 0.0).count() as f64;
+            if relevant == 0.0 {
+                continue;
+            }
+            queries += 1;
+            let dcg = |gains: &[f64]| -> f64 {
+                let ranked = (1..).zip(&gains[..k.min(gains.len())]);
+                ranked
+                    .map(|(rank, gain)| gain / f64::from(rank + 1).log2())
+                    .sum()
+            };
+            let (mut hits, mut precisions) = (0.0, 0.0);
+            for (rank, gain) in (1..=k).zip(&gains) {
+                if *gain > 0.0 {
+                    hits += 1.0;
+                    precisions += hits / rank as f64;
+                }
+            }
+            let scores = [
+                hits / relevant,
+                dcg(&gains) / dcg(&ideal),
+                precisions / relevant,
+            ];
+            sums.iter_mut()
+                .zip(scores)
+                .for_each(|(sum, score)| *sum += score);
+        }
+        (sums.map(|sum| sum / f64::from(queries)), queries as usize)
+    }
+
+    #[test]
+    fn several_labels_and_roles_are_measured_by_their_definitions() {
+        let mut rng = named_rng(4, "relevance");
+        let roles = [Role::Both, Role::Query, Role::Gallery, Role::Ignored];
+        for case in 0..5 {
+            let count = 40 + case;
+            let points: Vec<f32> = (0..count)
+                .map(|_| rng.random_range(0..400) as f32)
+                .collect();
+            // Some with no label, some with one twice.
+            let labels: Vec<Vec<u32>> = (0..count)
+                .map(|_| {
+                    (0..rng.random_range(0..4))
+                        .map(|_| rng.random_range(0..9))
+                        .collect()
+                })
+                .collect();
+            let roles: Vec<Role> = (0..count).map(|_| roles[rng.random_range(0..4)]).collect();
+            let searched = Searched {
+                embeddings: Mat::new(&points, count, 1),
+                relevance: Relevance::Labels(&labels),
+                roles: Some(&roles),
+            };
+            let options = Options {
+                ks: vec![5],
+                similarity: Similarity::Euclidean,
+                ..Options::quick()
+            };
+            let found = searched.retrieval(&options).unwrap();
+            let ([coverage, ndcg, map], queries) = reference(&points, &labels, &roles, 5);
+            assert_eq!(found.queries, queries);
+            assert!((found.at[0].recall.value - coverage).abs() < 1e-6);
+            assert!((found.at[0].ndcg.value - ndcg).abs() < 1e-6);
+            assert!((found.at[0].map_of_relevant.value - map).abs() < 1e-6);
+            assert!(found.macro_average.is_none());
+        }
+    }
+
+    #[test]
+    fn an_empty_gallery_is_refused() {
+        let searched = Searched {
+            embeddings: Mat::new(&[1.0, 2.0], 2, 1),
+            relevance: Relevance::Classes(&[0, 0]),
+            roles: Some(&[Role::Query, Role::Query]),
+        };
+        let error = searched.retrieval(&Options::quick()).unwrap_err();
+        assert_eq!(error, EvaluateError::NothingRelevant { items: 2 });
+    }
+}

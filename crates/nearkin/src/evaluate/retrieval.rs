@@ -186,7 +186,17 @@ impl Searched<'_> {
         };
         let scores = self.scores(&sides, options)?;
         let excluded = sides.queries.len() - scores.queries.len();
-        Ok(scores.retrieval(excluded, options))
+        let mut found = scores.retrieval(excluded, options);
+        if self.roles.is_some() || found.scores.labels.is_empty() {
+            found.convention = format!(
+                "{} queries, each among {} items, itself left out, by {}, exact, ties to the smaller index; {excluded} \
+                 more find nothing relevant there and are in no mean",
+                found.queries,
+                sides.gallery.len(),
+                by(options.similarity)
+            );
+        }
+        Ok(found)
     }
 
     fn scores(&self, sides: &Sides, options: &Options) -> Result<QueryScores, EvaluateError> {
@@ -318,12 +328,16 @@ impl QueryScores {
     }
 }
 
-fn convention(options: &Options, queries: usize, excluded: usize) -> String {
-    let similarity = match options.similarity {
+fn by(similarity: Similarity) -> &'static str {
+    match similarity {
         Similarity::Cosine => "cosine similarity",
         Similarity::Dot => "dot product",
         Similarity::Euclidean => "Euclidean distance",
-    };
+    }
+}
+
+fn convention(options: &Options, queries: usize, excluded: usize) -> String {
+    let similarity = by(options.similarity);
     format!(
         "{queries} queries, each among all other items by {similarity}, exact, ties to the smaller index; \
          {excluded} items alone in their class are no queries"

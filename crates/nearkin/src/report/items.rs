@@ -7,7 +7,6 @@ use crate::train::Setup;
 use crate::vectors::{self, Vectors};
 use nearkin_encoder::Model;
 use nearkin_kernels::Mat;
-use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 /// Labeled vectors, and what there is to show of each.
@@ -102,7 +101,7 @@ impl Items {
                 ),
             });
         };
-        let (labels, classes) = numbered(labels);
+        let (labels, classes) = vectors::classes(&labels);
         Ok(Self {
             what: format!("{rows} vectors of {}", path.display()),
             numbers: data,
@@ -147,7 +146,12 @@ impl Items {
     /// Items called by their numbers, of classes called by theirs.
     #[cfg(test)]
     pub fn plain(numbers: Vec<f32>, dim: usize, labels: &[u32]) -> Self {
-        let (labels, classes) = numbered(labels.iter().map(|label| format!("c{label}")).collect());
+        let (labels, classes) = vectors::classes(
+            &labels
+                .iter()
+                .map(|label| format!("c{label}"))
+                .collect::<Vec<_>>(),
+        );
         Self {
             what: "items".into(),
             dim,
@@ -174,29 +178,13 @@ impl Looks {
     }
 }
 
-/// Labels as numbers in the order in which they come, and their names.
-fn numbered(labels: Vec<String>) -> (Vec<u32>, Vec<String>) {
-    let mut known: HashMap<String, u32> = HashMap::new();
-    let mut classes = Vec::new();
-    let mut numbers = Vec::with_capacity(labels.len());
-    for label in labels {
-        let next = classes.len() as u32;
-        let number = *known.entry(label.clone()).or_insert(next);
-        if number == next {
-            classes.push(label);
-        }
-        numbers.push(number);
-    }
-    (numbers, classes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn labels_are_numbered_as_they_come() {
-        let (labels, classes) = numbered(["b", "a", "b"].map(String::from).to_vec());
+        let (labels, classes) = vectors::classes(&["b", "a", "b"].map(String::from));
         assert_eq!(
             (labels, classes),
             (vec![0, 1, 0], vec!["b".to_owned(), "a".to_owned()])

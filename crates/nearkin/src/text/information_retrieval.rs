@@ -246,17 +246,7 @@ mod tests {
             }
         }
         for (at, mean) in result.at.iter().zip(means) {
-            let found = [
-                at.accuracy,
-                at.precision,
-                at.recall,
-                at.mrr,
-                at.ndcg,
-                at.map,
-                at.map_of_relevant,
-                at.map_of_found,
-            ];
-            for (found, expected) in found.iter().zip(mean) {
+            for (found, expected) in at.scores().iter().zip(mean) {
                 assert!((found.value - expected).abs() < 1e-6, "{at:?} {mean:?}");
                 assert!(found.low <= found.value && found.value <= found.high);
             }

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod classes;
 mod error;
 mod jsonl;
 pub(crate) mod npy;
@@ -35,6 +36,7 @@ mod staged;
 
 use std::path::Path;
 
+pub use classes::classes;
 pub use error::VectorsError;
 pub use rows::{Element, Numbers};
 pub use spool::Spool;

@@ -3,12 +3,13 @@
 mod plan;
 
 use self::plan::{Found, Plan};
-use super::found::{Input, Table, check_output, load, numbers, working};
+use super::found::{Input, Table, check_output, load, working};
 use super::text::Corpus;
 use crate::arguments::Cluster;
 use crate::failure::Failure;
 use crate::output;
 use nearkin::cluster::{Agreement, Quality, medoids};
+use nearkin::vectors;
 use serde_json::Value;
 
 /// Writes the cluster of each item, and says how good the clusters are.
@@ -75,7 +76,7 @@ fn rows(clusters: &[Option<u32>], corpus: &Corpus) -> Result<Vec<Vec<Value>>, Fa
 
 /// None where all items are of one class, as those without classes are.
 fn agreement(clusters: &[Option<u32>], corpus: &Corpus) -> Option<Agreement> {
-    let classes = numbers(corpus.classes.as_deref()?);
+    let (classes, _) = vectors::classes(corpus.classes.as_deref()?);
     let agreement = Agreement::new(clusters, &classes);
     (agreement.classes > 1).then_some(agreement)
 }

@@ -1,7 +1,7 @@
 //! What is done, from the arguments.
 
 use crate::arguments::{Best, Cluster, Distance, Linkage, Method};
-use crate::command::found::{Input, load, numbers, working};
+use crate::command::found::{Input, load, working};
 use crate::command::subject::refuse_pairs;
 use crate::command::text::resolve;
 use crate::failure::Failure;
@@ -10,6 +10,7 @@ use nearkin::Mat;
 use nearkin::cluster::{
     self, Agglomerative, CutScore, Dbscan, Finite, Hdbscan, KMeans, NonNegative,
 };
+use nearkin::vectors;
 use nearkin::verify::kept_threshold;
 use serde_json::Value;
 use std::path::Path;
@@ -252,7 +253,8 @@ impl Cut {
     ) -> Result<Self, Failure> {
         let Input { corpus, noun } = load(&arguments.items, labeled)?;
         let path = labeled.display();
-        let classes = corpus.classes.as_deref().map(numbers).unwrap_or_default();
+        let classes = corpus.classes.as_deref().unwrap_or_default();
+        let (classes, _) = vectors::classes(classes);
         let count = classes.iter().max().map_or(0, |last| last + 1);
         if count < 2 {
             return Err(Failure::usage(format!(

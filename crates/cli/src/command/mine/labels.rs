@@ -1,10 +1,11 @@
 //! `nearkin mine labels`
 
 use crate::arguments::Labels;
-use crate::command::found::{Input, Table, check_output, load, numbers, working};
+use crate::command::found::{Input, Table, check_output, load, working};
 use crate::failure::Failure;
 use crate::output;
 use nearkin::evaluate::{LabelNoise, Planted, label_noise};
+use nearkin::vectors;
 use serde_json::Value;
 
 /// Writes the items whose neighbors say that their label is wrong, the most suspect first.
@@ -17,13 +18,7 @@ pub fn run(arguments: &Labels, json: bool) -> Result<(), Failure> {
             arguments.items.input.display()
         )));
     };
-    let labels = numbers(classes);
-    let mut names: Vec<&str> = Vec::new();
-    for (class, &label) in classes.iter().zip(&labels) {
-        if label as usize == names.len() {
-            names.push(class);
-        }
-    }
+    let (labels, names) = vectors::classes(classes);
     let planted = arguments.plant.map(|share| Planted::new(&labels, share, 0));
     let planted = planted.transpose()?;
     let given = planted.as_ref().map_or(&labels, |planted| &planted.labels);
@@ -51,7 +46,7 @@ pub fn run(arguments: &Labels, json: bool) -> Result<(), Failure> {
         facts.push(("right_suggestions", recovered.right_suggestions.into()));
     }
     let rows = rows(&found, arguments, |suspect| {
-        [names[given[suspect] as usize], &corpus.names[suspect]]
+        [&names[given[suspect] as usize], &corpus.names[suspect]]
     });
     let rows = rows.into_iter().map(|(suspect, [label, name])| {
         let suspicion = (f64::from(suspect.suspicion) * 1e6).round() / 1e6;
@@ -60,7 +55,7 @@ pub fn run(arguments: &Labels, json: bool) -> Result<(), Failure> {
             suspect.item.into(),
             name.into(),
             label.into(),
-            names[suspect.suggested as usize].into(),
+            names[suspect.suggested as usize].as_str().into(),
             suspect.agree.into(),
         ]
     });
