@@ -1,6 +1,7 @@
 //! The arguments of every command, with the help that teaches them.
 
 mod cluster;
+mod compare;
 mod degrade;
 mod mine;
 mod pairs;
@@ -12,6 +13,7 @@ mod sweep;
 mod text;
 
 pub use cluster::{Best, Cluster, Distance, Linkage, Method};
+pub use compare::Compare;
 pub use degrade::Degrade;
 pub use mine::{Form, Labels, Mine, MineAction, MineInput, Mined, Negatives, Paraphrases};
 pub use pairs::{VerificationPairs, Verify};
@@ -61,6 +63,8 @@ pub enum Command {
     Train(Train),
     /// Trains with every combination of some values, and shows the scores side by side.
     Sweep(Sweep),
+    /// Compares losses at the same effort, on classes that neither training nor tuning saw.
+    Compare(Compare),
     /// Runs the comparison of a paper again, and says which of its claims hold.
     Reproduce(Reproduce),
     /// Measures a model on labeled data.

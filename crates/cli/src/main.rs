@@ -50,6 +50,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Init(command) => command::init::run(command, json),
         Command::Train(command) => command::train::run(command, json),
         Command::Sweep(command) => command::sweep::run(command, json),
+        Command::Compare(command) => command::compare::run(command, json),
         Command::Reproduce(command) => command::reproduce::run(command, json),
         Command::Evaluate(command) => command::evaluate::run(command, json),
         Command::Report(command) => command::report::run(command, json),

@@ -346,7 +346,7 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
 }
 
 /// Arguments that the help of each command must teach.
-const HELP: [(&str, &[&str]); 22] = [
+const HELP: [(&str, &[&str]); 23] = [
     (
         "",
         &[
@@ -354,6 +354,7 @@ const HELP: [(&str, &[&str]); 22] = [
             "init",
             "train",
             "sweep",
+            "compare",
             "reproduce",
             "evaluate",
             "report",
@@ -383,6 +384,12 @@ const HELP: [(&str, &[&str]); 22] = [
         ],
     ),
     ("sweep", &["RECIPE", "--vary", "--seeds", "--set", "--out"]),
+    (
+        "compare",
+        &[
+            "RECIPE", "--loss", "--budget", "--folds", "--seeds", "--set", "--out",
+        ],
+    ),
     (
         "reproduce",
         &["PAPER", "--scale", "--data", "--seeds", "--set", "--out"],

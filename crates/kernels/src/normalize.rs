@@ -37,7 +37,7 @@ pub fn normalize_rows(x: &[f32], cols: usize, y: &mut [f32], norms: &mut [f32]) 
     });
 }
 
-/// dxᵢ = (dyᵢ − yᵢ (yᵢ · dyᵢ)) / ‖xᵢ‖, from the outputs of [`normalize_rows`].
+/// dxᵢ = scale (dyᵢ − yᵢ (yᵢ · dyᵢ)) / ‖xᵢ‖, from the outputs `(y, norms)` of [`normalize_rows`].
 ///
 /// A zero row has no direction; its gradient is taken as zero.
 ///
@@ -46,7 +46,13 @@ pub fn normalize_rows(x: &[f32], cols: usize, y: &mut [f32], norms: &mut [f32]) 
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn normalize_rows_backward(y: &[f32], norms: &[f32], cols: usize, dy: &[f32], dx: &mut [f32]) {
+pub fn normalize_rows_backward(
+    (y, norms): (&[f32], &[f32]),
+    cols: usize,
+    scale: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+) {
     let len = norms.len() * cols;
     assert_eq!(
         [y.len(), dy.len(), dx.len()],
@@ -62,9 +68,9 @@ pub fn normalize_rows_backward(y: &[f32], norms: &[f32], cols: usize, dy: &[f32]
         // SAFETY: pieces are disjoint ranges of rows.
         let dx = unsafe { dx.slice(span.start, span.len()) };
         backward_piece(
-            &y[span.clone()],
-            &norms[start..start + n],
+            (&y[span.clone()], &norms[start..start + n]),
             cols,
+            scale,
             &dy[span],
             dx,
         );
@@ -73,7 +79,7 @@ pub fn normalize_rows_backward(y: &[f32], norms: &[f32], cols: usize, dy: &[f32]
 
 dispatch! {
     fn normalize_piece(x: &[f32], cols: usize, y: &mut [f32], norms: &mut [f32]) = normalize_body;
-    fn backward_piece(y: &[f32], norms: &[f32], cols: usize, dy: &[f32], dx: &mut [f32]) = backward_body;
+    fn backward_piece(rows: (&[f32], &[f32]), cols: usize, scale: f32, dy: &[f32], dx: &mut [f32]) = backward_body;
 }
 
 #[inline(always)]
@@ -101,9 +107,9 @@ fn careful_norm(x: &[f32]) -> f32 {
 
 #[inline(always)]
 fn backward_body<const FMA: bool>(
-    y: &[f32],
-    norms: &[f32],
+    (y, norms): (&[f32], &[f32]),
     cols: usize,
+    scale: f32,
     dy: &[f32],
     dx: &mut [f32],
 ) {
@@ -114,7 +120,7 @@ fn backward_body<const FMA: bool>(
             &mut dx[i * cols..][..cols],
         );
         let along = reduce::dot::<FMA>(y, dy);
-        let inverse = if norm > EPSILON { 1.0 / norm } else { 0.0 };
+        let inverse = if norm > EPSILON { scale / norm } else { 0.0 };
         for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
             *dx = inverse * fma::<FMA>(-y, along, dy);
         }
@@ -141,11 +147,11 @@ mod tests {
                 (vec![9.0; x.len()], vec![9.0; rows], vec![9.0; x.len()]);
             normalize_rows(&x, cols, &mut y, &mut norms);
             assert_close(&y, &reference(&to_f64(&x), cols), 1e-6);
-            normalize_rows_backward(&y, &norms, cols, &dy, &mut dx);
+            normalize_rows_backward((&y, &norms), cols, 3.0, &dy, &mut dx);
             for ((x, dy), dx) in x.chunks(cols).zip(dy.chunks(cols)).zip(dx.chunks(cols)) {
                 assert_close(
                     dx,
-                    &central_differences(x, |x| weighted(&reference(x, cols), dy)),
+                    &central_differences(x, |x| 3.0 * weighted(&reference(x, cols), dy)),
                     1e-5,
                 );
             }
@@ -160,7 +166,7 @@ mod tests {
         assert_close(&y, &[0.0, 0.0, 3e-18, 4e-18, 0.6, 0.8, 0.6, 0.8], 1e-6);
         assert_close(&norms, &[0.0, 5e-30, 5e-8, 5e30], 1e-6);
         let mut dx = [9.0; 8];
-        normalize_rows_backward(&y, &norms, 2, &[1.0; 8], &mut dx);
+        normalize_rows_backward((&y, &norms), 2, 1.0, &[1.0; 8], &mut dx);
         assert_eq!(dx[..4], [0.0; 4]);
     }
 }

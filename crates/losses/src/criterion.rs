@@ -221,11 +221,8 @@ impl Criterion {
                     0
                 })
             ],
-            parameters: self
-                .parameters
-                .iter()
-                .map(|p| vec![0.0; p.values.len()])
-                .collect(),
+            // Each is empty until a first gradient is there.
+            parameters: vec![Vec::new(); self.parameters.len()],
             ..Outcome::default()
         };
         let mut run = Run {
@@ -256,6 +253,9 @@ impl Criterion {
             },
         )?;
         let (total, kept) = (run.total, run.kept);
+        for (gradient, parameter) in outcome.parameters.iter_mut().zip(&self.parameters) {
+            gradient.resize(parameter.values.len(), 0.0);
+        }
         outcome.value = total.value as f32;
         outcome.kept = share(kept);
         outcome.tuples = total.tuples;
@@ -333,7 +333,7 @@ impl<'a> Run<'a> {
             self.total.value += weighted.weight * value;
             match regularization.on {
                 On::Embeddings => self.add_gradient(&gradient, weighted),
-                On::Proxies => self.add_parameter_gradient(proxies, &gradient, weighted.weight),
+                On::Proxies => self.add_parameter_gradient(proxies, gradient, weighted.weight),
             }
         }
     }
@@ -466,12 +466,17 @@ impl<'a> Run<'a> {
         add_rows(&mut self.outcome.gradient, self.width, gradient, part);
     }
 
-    fn add_parameter_gradient(&mut self, parameter: usize, gradient: &[f32], weight: f64) {
-        add(
-            &mut self.outcome.parameters[parameter],
-            gradient,
-            weight as f32,
-        );
+    /// The first gradient of a parameter becomes its sum, those after it are added.
+    fn add_parameter_gradient(&mut self, parameter: usize, mut gradient: Vec<f32>, weight: f64) {
+        let (sum, weight) = (&mut self.outcome.parameters[parameter], weight as f32);
+        if !sum.is_empty() {
+            return add(sum, &gradient, weight);
+        }
+        if weight != 1.0 {
+            let chunks = gradient.par_chunks_mut(CHUNK);
+            chunks.for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= weight));
+        }
+        *sum = gradient;
     }
 }
 

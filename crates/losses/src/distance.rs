@@ -23,6 +23,9 @@ use crate::scratch;
 use nearkin_kernels::{Mat, normalize_rows, normalize_rows_backward};
 use rayon::prelude::*;
 
+/// Numbers that one task passes over.
+const CHUNK: usize = 1 << 14;
+
 family! {
     /// How far apart two embeddings are: smaller is closer, always.
     ///
@@ -126,8 +129,8 @@ impl Side {
         embeddings: &[f32],
         cols: usize,
     ) -> Result<Self, Error> {
-        check_range(distance, embeddings, cols)?;
         if !distance.normalize() {
+            check_range(embeddings, cols)?;
             return Ok(Self {
                 points: embeddings.to_vec(),
                 norms: Vec::new(),
@@ -137,6 +140,9 @@ impl Side {
         let mut points = scratch::take(embeddings.len());
         let mut norms = vec![0.0; embeddings.len() / cols];
         normalize_rows(embeddings, cols, &mut points, &mut norms);
+        if norms.iter().any(|norm| !norm.is_finite()) {
+            return Err(Error::overflow(embeddings));
+        }
         Ok(Self {
             points,
             norms,
@@ -148,19 +154,27 @@ impl Side {
         Mat::new(&self.points, self.points.len() / self.cols, self.cols)
     }
 
-    /// `∂L/∂E` from the gradient of the points.
-    pub(crate) fn through_norm(&self, gradient: Vec<f32>) -> Vec<f32> {
+    /// `∂L/∂E` from the gradient of the points, times a factor.
+    pub(crate) fn through_norm(&self, gradient: &[f32], factor: f32, out: &mut [f32]) {
+        if self.norms.is_empty() {
+            let pieces = out.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+            return pieces.for_each(|(out, gradient)| {
+                for (out, &g) in out.iter_mut().zip(gradient) {
+                    *out = factor * g;
+                }
+            });
+        }
+        let points = (&*self.points, &*self.norms);
+        normalize_rows_backward(points, self.cols, factor, gradient, out);
+    }
+
+    /// The same, in memory of the scratch.
+    fn kept_through_norm(&self, gradient: Vec<f32>) -> Vec<f32> {
         if self.norms.is_empty() {
             return gradient;
         }
         let mut through = scratch::take(gradient.len());
-        normalize_rows_backward(
-            &self.points,
-            &self.norms,
-            self.cols,
-            &gradient,
-            &mut through,
-        );
+        self.through_norm(&gradient, 1.0, &mut through);
         scratch::keep(gradient);
         through
     }
@@ -171,8 +185,8 @@ impl Side {
     }
 }
 
-/// Norms are divided away, or `‖x - y‖² ≤ 4 max ‖x‖²` must fit into `f32`.
-fn check_range(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> Result<(), Error> {
+/// `‖x - y‖² ≤ 4 max ‖x‖²` must fit into `f32`.
+fn check_range(embeddings: &[f32], cols: usize) -> Result<(), Error> {
     // In f32 wherever that is far from its end.
     let square = |row: &[f32]| match gram::dot(row, row) {
         square if square < f32::MAX / 8.0 => f64::from(square),
@@ -183,13 +197,7 @@ fn check_range(distance: &dyn PairDistance, embeddings: &[f32], cols: usize) -> 
         .with_min_len(64)
         .map(square)
         .reduce(|| 0.0, f64::max);
-    let range = f64::from(f32::MAX);
-    let bound = if distance.normalize() {
-        range * range
-    } else {
-        range / 4.0
-    };
-    if largest > bound {
+    if largest > f64::from(f32::MAX) / 4.0 {
         return Err(Error::overflow(embeddings));
     }
     Ok(())
@@ -325,9 +333,9 @@ impl<'a> Distances<'a> {
         };
         self.distance.gradient(points, &mut self.s, g, out);
         if let Some(Columns::Own(y)) = columns {
-            dy = y.through_norm(dy);
+            dy = y.kept_through_norm(dy);
         }
-        let dx = self.x.through_norm(dx);
+        let dx = self.x.kept_through_norm(dx);
         self.release();
         (dx, dy)
     }
@@ -389,7 +397,7 @@ impl<'a> AlignedDistances<'a> {
             let out = [&mut dx[at.clone()], &mut dy[at]];
             self.distance.pair_gradient(points, d, slope, out);
         }
-        (self.x.through_norm(dx), self.y.through_norm(dy))
+        (self.x.kept_through_norm(dx), self.y.kept_through_norm(dy))
     }
 }
 

@@ -126,6 +126,6 @@ fn unit_rows(rows: &[f32], dim: usize) -> (Vec<f32>, Vec<f32>) {
 /// The gradient of the rows from that of their directions.
 fn through_unit(unit: &[f32], norms: &[f32], dim: usize, gradient: &[f32]) -> Vec<f32> {
     let mut through = vec![0.0; gradient.len()];
-    nearkin_kernels::normalize_rows_backward(unit, norms, dim, gradient, &mut through);
+    nearkin_kernels::normalize_rows_backward((unit, norms), dim, 1.0, gradient, &mut through);
     through
 }

@@ -27,6 +27,7 @@
 mod cache;
 pub mod card;
 pub mod cluster;
+pub mod compare;
 pub mod data;
 mod documented;
 pub mod embed;

@@ -15,6 +15,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod fold;
+
+pub use fold::Fold;
+
 use nearkin_losses::range::Fraction;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -52,6 +56,8 @@ pub enum Split {
     ItemLevel(Shares),
     /// Everything trains; nothing is measured.
     AllTrain,
+    /// A fold of a cross-validation over the classes that another split does not test.
+    Fold(Fold),
 }
 
 impl Default for Split {
@@ -152,6 +158,18 @@ pub enum SplitError {
         /// The validation prefix.
         validation: String,
     },
+    /// Classes cannot be cut so.
+    #[error(
+        "fold {number} of {folds} folds of {classes} classes: expected at least 2 folds, a class for each of them, and folds counted from 0"
+    )]
+    Folds {
+        /// Folds.
+        folds: usize,
+        /// The fold that validates.
+        number: usize,
+        /// Classes to cut.
+        classes: usize,
+    },
     /// The source gives no split.
     #[error(
         "{data} gives no split of its own: name its column with data.source.manifest.split_column, or choose another data.split"
@@ -180,6 +198,11 @@ impl Split {
                 })?,
             Self::ItemLevel(shares) => shares.of_items(data, seed),
             Self::AllTrain => vec![Part::Train; data.len()],
+            Self::Fold(fold) => {
+                let parts = fold.apply(data)?;
+                self.check(&parts, data)?;
+                return Ok(parts);
+            }
         };
         let of = |part| {
             (0..part_of.len())
@@ -203,6 +226,7 @@ impl Split {
             Self::Prefix(prefixes) => (!prefixes.test.is_empty(), !prefixes.validation.is_empty()),
             Self::Given => (parts.validation.is_empty(), parts.test.is_empty()),
             Self::AllTrain => (false, false),
+            Self::Fold(fold) => (fold.test, true),
         };
         for (part, asked, items) in [
             ("train", true, &parts.train),

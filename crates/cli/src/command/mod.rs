@@ -1,6 +1,7 @@
 //! The commands: each reads its arguments, calls the library, and prints.
 
 pub mod cluster;
+pub mod compare;
 mod degraded;
 pub mod embed;
 pub mod evaluate;

@@ -57,7 +57,13 @@ impl CustomOp1 for Normalize {
         let dy = dy.contiguous()?;
         let norms = self.norms.take("normalize")?;
         let mut dx = vec![0.0; x.elem_count()];
-        normalize_rows_backward(&Host::new(y)?, &norms, cols, &Host::new(&dy)?, &mut dx);
+        normalize_rows_backward(
+            (&Host::new(y)?, &norms),
+            cols,
+            1.0,
+            &Host::new(&dy)?,
+            &mut dx,
+        );
         Ok(Some(tensor(dx, x.shape())?))
     }
 }

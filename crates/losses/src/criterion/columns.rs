@@ -107,23 +107,25 @@ impl Run<'_> {
     pub(super) fn add_column_gradient(
         &mut self,
         learner: &Learner,
-        gradient: &[f32],
+        gradient: Vec<f32>,
         part: Part<'_>,
     ) {
         match learner {
             Learner::Nobody => {}
             Learner::References => {
-                add_rows(&mut self.outcome.references, self.width, gradient, part);
+                add_rows(&mut self.outcome.references, self.width, &gradient, part);
             }
             Learner::Rows(first) => {
                 let rows = &mut self.outcome.gradient[first * self.width..];
-                add_rows(rows, self.width, gradient, part);
+                add_rows(rows, self.width, &gradient, part);
             }
             Learner::Proxies(parameter) => {
                 self.add_parameter_gradient(*parameter, gradient, part.weight);
             }
             Learner::SomeProxies(parameter, rows) => {
+                let len = self.parameters[*parameter].values.len();
                 let sum = &mut self.outcome.parameters[*parameter];
+                sum.resize(len, 0.0);
                 for (&row, gradient) in rows.iter().zip(gradient.chunks_exact(part.dim)) {
                     let sum = &mut sum[row as usize * part.dim..][..part.dim];
                     sum.iter_mut()

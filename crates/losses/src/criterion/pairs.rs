@@ -37,8 +37,12 @@ struct Found {
     evaluation: Evaluation,
     /// `∂L/∂E` of the batch.
     rows: Vec<f32>,
-    /// That of the columns; empty if nobody learns from it.
+    /// That of the points of the columns, then of the columns; empty before the first block, and if nobody learns from it.
     columns: Vec<f32>,
+    /// Whether somebody learns from the columns.
+    learn: bool,
+    /// What both are to be multiplied by in the end.
+    factor: f32,
     /// `∂L/∂p` of the loss's own parameters.
     parameters: Vec<Vec<f32>>,
     /// Pairs that take part, and all pairs.
@@ -93,17 +97,15 @@ impl Run<'_> {
         found.evaluation.value += definition.embedding_term(seen.dense, &classes, gradient);
         self.add_gradient(gradient, part);
         if !of_proxies.is_empty() {
-            self.add_parameter_gradient(first, of_proxies, part.weight);
+            self.add_parameter_gradient(first, of_proxies.to_vec(), part.weight);
         }
-        for (k, gradient) in found.parameters.iter().enumerate() {
+        for (k, gradient) in found.parameters.into_iter().enumerate() {
             self.add_parameter_gradient(first + proxies + k, gradient, part.weight);
         }
         if let Others::Vectors(Vectors { learner, .. }) = &others {
-            self.add_column_gradient(learner, &found.columns, part);
+            self.add_column_gradient(learner, found.columns, part);
         }
-        [found.rows, found.columns]
-            .into_iter()
-            .for_each(scratch::keep);
+        scratch::keep(found.rows);
         self.outcome.short += found.short;
         self.kept[0] += found.kept[0];
         self.kept[1] += found.kept[1];
@@ -239,7 +241,7 @@ impl Setting<'_> {
             norms: [&norms[0], &norms[1]],
         };
         found.evaluation = loss.value_and_grad(&matrix, &mut gradients);
-        found.add(distances, 0, (&g, 1.0));
+        found.add(distances, 0, &g);
         scratch::keep(g);
         found.finish(points);
         through_norms(&mut found.rows, self.dense, [&norms[0], &of_norms[0]]);
@@ -298,10 +300,10 @@ impl Blocks<'_> {
     /// Weighs the slopes of a block and adds its gradients.
     fn add(&self, mut block: Block<'_>, reduced: &Reduced, found: &mut Found) {
         let pairs = self.pairs(&block.distances, block.first);
-        let factor = self
+        found.factor = self
             .rows
             .weigh(reduced, (pairs, &block.tuples), &mut block.g);
-        found.add_block(block, self.setting.dim, factor);
+        found.add_block(block, self.setting.dim);
     }
 
     /// All rows at once.
@@ -325,7 +327,7 @@ impl Blocks<'_> {
             sums.append(&mut block.terms);
             found.keep(block.kept);
             if alike {
-                found.add_block(block, self.setting.dim, 1.0);
+                found.add_block(block, self.setting.dim);
             } else {
                 scratch::keep(block.g);
             }
@@ -333,7 +335,7 @@ impl Blocks<'_> {
         let reduced = self.rows.reduce(&sums);
         found.evaluation = reduced.evaluation;
         if alike {
-            found.multiply(reduced.weight());
+            found.factor = reduced.weight();
             return Ok(());
         }
         for first in firsts() {
@@ -346,14 +348,14 @@ impl Blocks<'_> {
 
 impl Found {
     fn empty(len: usize, others: &Others<'_>) -> Self {
-        let columns = match others {
-            Others::Vectors(v) if v.learner != Learner::Nobody => v.points.len(),
-            _ => 0,
-        };
+        let mut rows = scratch::take(len);
+        rows.fill(0.0);
         Self {
             evaluation: Evaluation::default(),
-            rows: zeros(len),
-            columns: zeros(columns),
+            rows,
+            columns: Vec::new(),
+            learn: matches!(others, Others::Vectors(v) if v.learner != Learner::Nobody),
+            factor: 1.0,
             parameters: Vec::new(),
             kept: [0; 2],
             short: 0,
@@ -366,35 +368,39 @@ impl Found {
         self.kept[1] += all;
     }
 
-    /// Adds the gradients of a block whose rows begin at number `at` of the batch, given `G` and what it is multiplied by.
-    fn add(&mut self, distances: Distances<'_>, at: usize, (g, factor): (&[f32], f32)) {
-        let (rows, columns) = distances.gradients(g, !self.columns.is_empty());
-        add(&mut self.rows[at..at + rows.len()], &rows, factor);
-        add(&mut self.columns, &columns, factor);
-        [rows, columns].into_iter().for_each(scratch::keep);
+    /// Adds the gradients of a block whose rows begin at number `at` of the batch, given its `G`.
+    fn add(&mut self, distances: Distances<'_>, at: usize, g: &[f32]) {
+        let (rows, columns) = distances.gradients(g, self.learn);
+        add(&mut self.rows[at..at + rows.len()], &rows, 1.0);
+        scratch::keep(rows);
+        if self.columns.is_empty() {
+            self.columns = columns;
+        } else {
+            add(&mut self.columns, &columns, 1.0);
+            scratch::keep(columns);
+        }
     }
 
     /// The same of a block of rows of `dim` numbers.
-    fn add_block(&mut self, block: Block<'_>, dim: usize, factor: f32) {
-        self.add(block.distances, block.first * dim, (&block.g, factor));
+    fn add_block(&mut self, block: Block<'_>, dim: usize) {
+        self.add(block.distances, block.first * dim, &block.g);
         scratch::keep(block.g);
     }
 
-    /// Makes of the gradient of the columns' points that of the columns.
+    /// Makes of the gradient of the columns' points that of the columns, and multiplies both.
     fn finish(&mut self, columns: Option<Side>) {
+        if self.factor != 1.0 {
+            self.rows.iter_mut().for_each(|g| *g *= self.factor);
+        }
         let Some(columns) = columns else { return };
-        if !self.columns.is_empty() {
-            self.columns = columns.through_norm(std::mem::take(&mut self.columns));
+        if self.learn {
+            let of_points = std::mem::take(&mut self.columns);
+            // It leaves with the outcome: no memory of the scratch, which is larger.
+            self.columns = vec![0.0; of_points.len()];
+            columns.through_norm(&of_points, self.factor, &mut self.columns);
+            scratch::keep(of_points);
         }
         columns.release();
-    }
-
-    /// Multiplies the gradients.
-    fn multiply(&mut self, factor: f32) {
-        for gradient in [&mut self.rows, &mut self.columns] {
-            let chunks = gradient.par_chunks_mut(CHUNK);
-            chunks.for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= factor));
-        }
     }
 }
 

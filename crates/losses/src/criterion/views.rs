@@ -60,7 +60,7 @@ impl Run<'_> {
         };
         let evaluation = loss.value_and_grad(&views, &mut gradients)?;
         self.add_gradient(&gradient, part);
-        for (k, gradient) in of_parameters.iter().enumerate() {
+        for (k, gradient) in of_parameters.into_iter().enumerate() {
             self.add_parameter_gradient(first + k, gradient, part.weight);
         }
         self.add(evaluation, part.weight);

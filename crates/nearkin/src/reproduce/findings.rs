@@ -1,8 +1,7 @@
 //! What came of a study: the table, and which of the paper's claims hold.
 
-use super::sign_flips::sign_flips;
 use super::{Arm, Claim, Measure, Study};
-use crate::evaluate::OverDraws;
+use crate::evaluate::{OverDraws, sign_flips};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

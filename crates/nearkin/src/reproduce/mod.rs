@@ -16,7 +16,6 @@
 
 mod findings;
 mod measure;
-mod sign_flips;
 mod study;
 
 pub use findings::{Findings, Numbers, Verdict};
