@@ -1,5 +1,9 @@
 //! Exact nearest neighbors, in blocks: the whole matrix of similarities is never in memory.
 
+mod in_parts;
+
+pub use in_parts::SearchInParts;
+
 use crate::evaluate::EvaluateError;
 use nearkin_kernels::{Beta, Mat, MatMut, Neighbor, TopK, gemm_sequential, normalize_rows};
 use rayon::prelude::*;

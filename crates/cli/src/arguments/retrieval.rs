@@ -27,6 +27,17 @@ pub struct RetrievalOptions {
     /// Another model, or another file of vectors of the same items: is it better or worse, query by query?
     #[arg(long, value_name = "MODEL", conflicts_with = "degrade")]
     pub against: Option<PathBuf>,
+    /// Vectors: another file of vectors with labels that those of MODEL are looked for in. A .npy is read in parts, so that it
+    /// may be larger than memory.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "degrade", "roles", "label_separator"])]
+    pub gallery: Option<PathBuf>,
+    /// Vectors: a text file that says of each, one a line, what it is: query, gallery, both or ignored.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "degrade"])]
+    pub roles: Option<PathBuf>,
+    /// Vectors: what stands between the labels of an item that has several; two items with one in common are relevant to each
+    /// other, and nDCG counts those they share.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["against", "degrade", "worst_classes"])]
+    pub label_separator: Option<String>,
 }
 
 /// What a bootstrap draws.
@@ -49,6 +60,20 @@ impl RetrievalOptions {
             (self.resample.is_some(), "--resample"),
             (self.worst_classes.is_some(), "--worst-classes"),
             (self.against.is_some(), "--against"),
+            (
+                self.of_vectors().is_some(),
+                self.of_vectors().unwrap_or_default(),
+            ),
+        ];
+        given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
+    }
+
+    /// The first of those options that go with files of vectors alone.
+    pub fn of_vectors(&self) -> Option<&'static str> {
+        let given = [
+            (self.gallery.is_some(), "--gallery"),
+            (self.roles.is_some(), "--roles"),
+            (self.label_separator.is_some(), "--label-separator"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }

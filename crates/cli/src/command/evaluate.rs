@@ -30,6 +30,12 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if vectors::is_file(&arguments.model) {
         return vectors::run(arguments, json);
     }
+    if let Some(option) = arguments.retrieval.of_vectors() {
+        return Err(Failure::usage(format!(
+            "{option} goes with a file of vectors (.npy, .safetensors, .parquet, .jsonl); {} is a model: write its vectors with nearkin embed",
+            arguments.model.display()
+        )));
+    }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
         return text::evaluate::run(arguments, &model, json);

@@ -20,7 +20,7 @@ pub fn measure(side: &Side) -> Result<Grouping, Failure> {
 pub fn show(sides: &[(&str, &Grouping)]) -> (String, String) {
     let clusters = sides.first().map_or(0, |(_, side)| side.clusters);
     let conventions = format!(
-        "k-means of unit vectors with {clusters} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's"
+        "k-means of unit vectors with {clusters} clusters: mean ± deviation over {SEEDS} seeds; NMI with the arithmetic mean is also the V-measure; AMI and ARI are 0 for clusters by chance\nof unit vectors and true classes, not percent: alignment is the mean square distance of kin, uniformity the log mean of exp(-2 d²), dimensions the participation ratio, effective rank the exponential of the entropy of singular values; hubness is the skewness of how often an item is among the 10 nearest of others, orphans are no one's"
     );
     (
         format!("{}\n{}", agreements(sides), vectors(sides)),
@@ -70,7 +70,7 @@ fn vectors(sides: &[(&str, &Grouping)]) -> Table {
     table
 }
 
-fn numbers(side: &Grouping) -> [(&'static str, String); 8] {
+fn numbers(side: &Grouping) -> [(&'static str, String); 9] {
     let three = |x: f64| format!("{x:.3}");
     let hubs = |of: fn(&Hubness) -> String| side.hubness.as_ref().map_or_else(|| "–".into(), of);
     [
@@ -86,6 +86,12 @@ fn numbers(side: &Grouping) -> [(&'static str, String); 8] {
         ),
         ("uniformity ↓", three(side.sphere.uniformity)),
         ("dimensions", format!("{:.1}", side.sphere.dimensions)),
+        (
+            "effective rank",
+            side.sphere
+                .effective_rank
+                .map_or_else(|| "–".into(), |rank| format!("{rank:.1}")),
+        ),
         ("hubness ↓", hubs(|h| format!("{:.3}", h.skewness))),
         ("orphans ↓", hubs(|h| format!("{:.1} %", 100.0 * h.orphans))),
     ]

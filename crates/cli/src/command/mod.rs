@@ -22,6 +22,7 @@ pub mod reproduce;
 mod retrieval;
 pub mod search;
 mod seeds;
+mod sided;
 mod stages;
 mod subject;
 pub mod sweep;

@@ -155,6 +155,7 @@ impl Shown<'_> {
                     clusters.seeds,
                     100.0 * clusters.f1
                 ))?,
+                None if self.options.of_vectors().is_some() => {}
                 None => output::line(format_args!(
                     "{name}: too many items for NMI beside the rest, --protocol clustering measures it"
                 ))?,

@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{grouping, retrieval};
+use super::{grouping, retrieval, sided};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -10,6 +10,7 @@ use nearkin::Mat;
 use nearkin::embed::Embedded;
 use nearkin::evaluate::Grouping;
 use nearkin::vectors::{self, Vectors};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// The row of every table.
@@ -23,6 +24,13 @@ pub fn is_file(path: &Path) -> bool {
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     refuse(arguments)?;
+    let sides = &arguments.retrieval;
+    if let Some(gallery) = &sides.gallery {
+        return sided::in_gallery(&arguments.model, gallery, (sides, json));
+    }
+    if sides.of_vectors().is_some() {
+        return sided::among_roles(&arguments.model, (sides, json));
+    }
     let (first, classes) = read(&arguments.model)?;
     let what = format!(
         "{} vectors of {}",
@@ -104,6 +112,7 @@ fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
 /// The vectors of a file, and the names of their classes.
 fn read(path: &Path) -> Result<(Embedded, Vec<String>), Failure> {
     let vectors = vectors::read(path)?;
+    remark(&vectors, path);
     let (labels, classes) = numbers(&vectors, path)?;
     let embedded = Embedded {
         items: (0..vectors.rows).collect(),
@@ -114,16 +123,45 @@ fn read(path: &Path) -> Result<(Embedded, Vec<String>), Failure> {
     Ok((embedded, classes))
 }
 
+/// Says what a user may not expect of the vectors.
+pub fn remark(vectors: &Vectors, path: &Path) {
+    let path = path.display();
+    if let Some(ids) = &vectors.ids {
+        let mut seen = HashSet::new();
+        let twice: Vec<&String> = ids.iter().filter(|id| !seen.insert(*id)).collect();
+        if let Some(first) = twice.first() {
+            output::note(format_args!(
+                "{path}: {} ids are there before already, such as {first:?}; each row counts as an item of its own",
+                twice.len()
+            ));
+        }
+    }
+    let norms = vectors.data.chunks_exact(vectors.dim.max(1));
+    let norms = norms.map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt());
+    let (low, high) = norms.fold((f32::INFINITY, 0.0_f32), |(low, high), norm| {
+        (low.min(norm), high.max(norm))
+    });
+    if low < 0.999 || high > 1.001 {
+        output::note(format_args!(
+            "{path}: vectors of lengths {low:.3} to {high:.3}; compared by cosine similarity, to which lengths are nothing"
+        ));
+    }
+}
+
 /// The labels as numbers, in the order in which they come, and their names.
 fn numbers(vectors: &Vectors, path: &Path) -> Result<(Vec<u32>, Vec<String>), Failure> {
-    let Some(labels) = &vectors.labels else {
+    Ok(vectors::classes(labels(vectors.labels.as_deref(), path)?))
+}
+
+/// The labels that must be there.
+pub fn labels<'a>(labels: Option<&'a [String]>, path: &Path) -> Result<&'a [String], Failure> {
+    labels.ok_or_else(|| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        return Err(Failure::usage(format!(
+        Failure::usage(format!(
             "{}: no labels; expected \"label\" beside each vector (.jsonl, .parquet), in the metadata (.safetensors), or one a line in {name}.labels.txt (.npy)",
             path.display()
-        )));
-    };
-    Ok(vectors::classes(labels))
+        ))
+    })
 }
 
 fn show_grouping(what: &str, found: &Grouping, json: bool) -> Result<(), Failure> {

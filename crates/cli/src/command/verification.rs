@@ -261,7 +261,7 @@ pub fn show(rows: &[(&str, &Verification)]) -> Result<(), Failure> {
     table::numbers_right(&mut shown);
     output::line(shown)?;
     output::line(format_args!(
-        "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on ‖u − v‖² of unit vectors chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval",
+        "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on ‖u − v‖² of unit vectors chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval; FNMR@FMR is 100 − TAR@FAR",
         model.same, model.different, model.folds.folds
     ))
 }

@@ -125,14 +125,19 @@ const METRICS: &[Metric] = &[
         convention: "ties count one half; linear between the two thresholds around the crossing",
     },
     Metric {
-        name: "TAR@FAR",
-        definition: "the largest share of the same accepted by a threshold that accepts at most FAR of the different ones",
-        convention: "one threshold for all pairs, chosen on them",
+        name: "TAR@FAR, FNMR@FMR",
+        definition: "the largest share of the same accepted by a threshold that accepts at most FAR of the different ones; 1 − that",
+        convention: "one threshold for all pairs, chosen on them; biometrics call FAR over all pairs FMR",
     },
     Metric {
-        name: "alignment, uniformity, dimensions",
-        definition: "mean ‖u − v‖² of kin; log mean exp(−2 ‖u − v‖²) of all pairs; (tr Σ)² / tr Σ²",
+        name: "alignment, uniformity",
+        definition: "mean ‖u − v‖² of kin; log mean exp(−2 ‖u − v‖²) of all pairs",
         convention: "unit vectors (Wang and Isola 2020, α = t = 2); all pairs of a class are kin",
+    },
+    Metric {
+        name: "dimensions, effective rank",
+        definition: "(tr Σ)² / tr Σ²; exp(−Σ p log p), p the shares of the singular values",
+        convention: "Σ: covariance of unit vectors; singular values of the centered unit vectors (Roy and Vetterli 2007)",
     },
     Metric {
         name: "hubness, orphans",

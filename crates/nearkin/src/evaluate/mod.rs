@@ -14,8 +14,11 @@ mod class_distances;
 mod contingency;
 mod davies_bouldin;
 mod draws;
+mod effective_rank;
+mod eigenvalues;
 mod enrollment;
 mod few_shot;
+mod gallery;
 mod grouping;
 mod hubness;
 mod identification;
@@ -56,6 +59,7 @@ pub use enrollment::{
     Enrolled, IdentificationDraws, IdentificationOptions, enroll, identification_draws,
 };
 pub use few_shot::{FewShot, Labeled, References, few_shot};
+pub use gallery::GalleryRetrieval;
 pub use grouping::{Grouping, grouping};
 pub use hubness::{Hubness, hubness};
 pub use identification::{Detected, Identification, identification};
@@ -172,6 +176,28 @@ pub enum EvaluateError {
     Unpaired {
         /// What differs.
         what: &'static str,
+    },
+    /// More rows than there are numbers for.
+    #[error("at most {} rows can be searched, found {found}", u32::MAX)]
+    TooMany {
+        /// Rows.
+        found: usize,
+    },
+    /// The lists of what is found have no room.
+    #[error(
+        "{queries} queries with the {depth} nearest of each take {} MiB, {} are allowed: measure fewer queries at a time, or classes of fewer items",
+        needed >> 20,
+        allowed >> 20
+    )]
+    Lists {
+        /// Queries.
+        queries: usize,
+        /// Neighbors of each, as many as the largest class has items in the gallery.
+        depth: usize,
+        /// Bytes that they need.
+        needed: usize,
+        /// Bytes that they may take.
+        allowed: usize,
     },
     /// Queries and gallery have different widths.
     #[error("queries have {query} numbers, the gallery {gallery}")]

@@ -1,6 +1,6 @@
 //! Retrieval of items among themselves, or of queries among a gallery.
 
-use super::at_k::{AtK, SCORES};
+use super::at_k::{AtK, Hits, SCORES};
 use super::bootstrap::{Estimate, Groups, Unit};
 use super::relevance::Relevance;
 use super::{EvaluateError, Options};
@@ -216,12 +216,7 @@ impl Searched<'_> {
             let item = sides.queries[query];
             let others = neighbors.iter().map(|n| sides.gallery[n.index as usize]);
             let others = others.filter(|&other| other != item);
-            (counts[query] > 0).then(|| {
-                let hits = wanted.hits(query, others);
-                let mut row: Vec<f32> = options.ks.iter().flat_map(|&k| hits.at(k)).collect();
-                row.extend(hits.at_relevant());
-                row
-            })
+            (counts[query] > 0).then(|| row_of(&wanted.hits(query, others), &options.ks))
         });
         let kept = found
             .iter()
@@ -235,6 +230,12 @@ impl Searched<'_> {
             numbers: found.into_iter().flatten().flatten().collect(),
         })
     }
+}
+
+/// The scores of a query, in the order of [`names`].
+pub(super) fn row_of(hits: &Hits, ks: &[usize]) -> Vec<f32> {
+    let at = ks.iter().flat_map(|&k| hits.at(k));
+    at.chain(hits.at_relevant()).collect()
 }
 
 /// Items that search, and items that are searched through.
@@ -263,7 +264,7 @@ impl Sides {
     }
 }
 
-fn names(ks: &[usize]) -> Vec<String> {
+pub(super) fn names(ks: &[usize]) -> Vec<String> {
     const OF: [&str; SCORES] = [
         "Recall",
         "precision",
@@ -281,7 +282,7 @@ fn names(ks: &[usize]) -> Vec<String> {
 
 impl QueryScores {
     /// The means, with intervals.
-    fn retrieval(self, excluded: usize, options: &Options) -> Retrieval {
+    pub(super) fn retrieval(self, excluded: usize, options: &Options) -> Retrieval {
         let columns = self.names.len();
         let by_class = options.unit == Unit::Class && !self.labels.is_empty();
         let groups = if by_class {
@@ -328,7 +329,7 @@ impl QueryScores {
     }
 }
 
-fn by(similarity: Similarity) -> &'static str {
+pub(super) fn by(similarity: Similarity) -> &'static str {
     match similarity {
         Similarity::Cosine => "cosine similarity",
         Similarity::Dot => "dot product",

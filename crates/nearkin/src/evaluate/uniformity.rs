@@ -1,6 +1,7 @@
 //! Whether kin are near, and all are spread over the sphere.
 
 use super::EvaluateError;
+use super::effective_rank::effective_rank;
 use super::silhouette::{Classes, centered};
 use crate::search::{Search, Similarity};
 use nearkin_kernels::{Beta, Mat, MatMut, gemm, normalize_rows};
@@ -15,14 +16,17 @@ pub struct OnSphere {
     pub uniformity: f64,
     /// Dimensions that carry variance, from 1 to `D`: the participation ratio of the covariance's eigenvalues.
     pub dimensions: f64,
+    /// The effective rank, from 1 to `D`; absent beyond 2,048 dimensions.
+    pub effective_rank: Option<f64>,
 }
 
-/// Alignment, uniformity and used dimensions of embeddings, each divided by its norm.
+/// Alignment, uniformity, used dimensions and effective rank of embeddings, each divided by its norm.
 ///
 /// ```text
 /// alignment  = mean over pairs of one class of ‖u - v‖²
 /// uniformity = log( mean over all pairs of exp(-2 ‖u - v‖²) )
 /// dimensions = (tr Σ)² / tr Σ²        Σ: covariance of the unit vectors; 1 if they do not vary
+/// effective rank = exp( - Σ_k p_k log p_k )        p_k: share of the root of an eigenvalue of Σ in the sum of the roots
 /// ```
 ///
 /// Pairs are made a row at a time.
@@ -32,7 +36,8 @@ pub struct OnSphere {
 ///
 /// # Reference
 /// T. Wang, P. Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere,
-/// ICML 2020, §4.1, with α = 2 and t = 2; all pairs of a class stand for their positive pairs.
+/// ICML 2020, §4.1, with α = 2 and t = 2; all pairs of a class stand for their positive pairs. O. Roy, M. Vetterli, The Effective
+/// Rank, EUSIPCO 2007.
 ///
 /// # Example
 /// ```
@@ -66,25 +71,34 @@ pub fn on_sphere(embeddings: Mat<'_>, labels: &[u32]) -> Result<OnSphere, Evalua
     let sum = |k: usize| rows.iter().map(|row| row[k]).sum::<f64>();
     let pairs = (count * (count - 1)) as f64;
     let of_kin: usize = classes.sizes.iter().map(|n| n * (n - 1)).sum();
+    let mut covariance = covariance(unit);
     Ok(OnSphere {
         alignment: (of_kin > 0).then(|| sum(1) / of_kin as f64),
         uniformity: (sum(0) / pairs).ln(),
-        dimensions: dimensions(unit),
+        dimensions: dimensions(&covariance, dim),
+        effective_rank: effective_rank(&mut covariance, dim),
     })
 }
 
-/// The participation ratio of the eigenvalues of the rows' covariance, without the eigenvalues: `tr Σ²` is the sum of the
-/// squares of the entries of `Σ`.
-fn dimensions(unit: Mat<'_>) -> f64 {
+/// The covariance of the rows, `[D, D]`.
+fn covariance(unit: Mat<'_>) -> Vec<f64> {
     let (count, dim) = (unit.rows, unit.cols);
     let deviations = centered(unit);
     let deviations = Mat::new(&deviations, count, dim);
     let mut products = vec![0.0; dim * dim];
     let out = MatMut::new(&mut products, dim, dim);
     gemm(out, Beta::Overwrite, 1.0, deviations.t(), deviations);
-    let share = |x: f32| f64::from(x) / count as f64;
-    let trace: f64 = products.iter().step_by(dim + 1).map(|&x| share(x)).sum();
-    let squares: f64 = products.iter().map(|&x| share(x).powi(2)).sum();
+    products
+        .iter()
+        .map(|&x| f64::from(x) / count as f64)
+        .collect()
+}
+
+/// The participation ratio of the eigenvalues of a covariance, without the eigenvalues: `tr Σ²` is the sum of the squares of the
+/// entries of `Σ`.
+fn dimensions(covariance: &[f64], dim: usize) -> f64 {
+    let trace: f64 = covariance.iter().step_by(dim + 1).sum();
+    let squares: f64 = covariance.iter().map(|x| x * x).sum();
     // Rounding of f32 makes a little variance of none.
     if trace > 1e-12 {
         trace * trace / squares
@@ -145,9 +159,13 @@ mod tests {
         };
         for used in [1, 3] {
             let data = corners(used);
-            let found = dimensions(Mat::new(&data, 2 * used, 5));
+            let mut covariance = covariance(Mat::new(&data, 2 * used, 5));
+            let found = dimensions(&covariance, 5);
             assert!((found - used as f64).abs() < 1e-9, "{found}");
+            let rank = effective_rank(&mut covariance, 5).unwrap();
+            assert!((rank - used as f64).abs() < 1e-6, "{rank}");
         }
-        assert_eq!(dimensions(Mat::new(&[0.6, 0.8, 0.6, 0.8], 2, 2)), 1.0);
+        let still = covariance(Mat::new(&[0.6, 0.8, 0.6, 0.8], 2, 2));
+        assert_eq!(dimensions(&still, 2), 1.0);
     }
 }

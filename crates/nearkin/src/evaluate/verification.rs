@@ -57,6 +57,8 @@ pub struct Accepted {
     pub far: f64,
     /// The share of the same that is accepted.
     pub tar: Estimate,
+    /// FNMR@FMR, the share of the same that is not: 1 − `tar`.
+    pub fnmr: Estimate,
     /// The threshold on the squared distance of unit vectors; none where not even the nearest pair may be accepted.
     pub threshold: Option<f64>,
 }
@@ -157,10 +159,18 @@ pub fn verification(
     let values = numbers(&whole);
     let estimate =
         |at: usize| Estimate::percentiles(values[at], resampled.iter().map(|r| r[at]).collect());
-    let accepted = options.fars.iter().enumerate().map(|(at, &far)| Accepted {
-        far,
-        tar: estimate(2 + at),
-        threshold: Some(whole.accepted_at(far).threshold).filter(|t| t.is_finite()),
+    let accepted = options.fars.iter().enumerate().map(|(at, &far)| {
+        let tar = estimate(2 + at);
+        Accepted {
+            far,
+            tar,
+            fnmr: Estimate {
+                value: 1.0 - tar.value,
+                low: 1.0 - tar.high,
+                high: 1.0 - tar.low,
+            },
+            threshold: Some(whole.accepted_at(far).threshold).filter(|t| t.is_finite()),
+        }
     });
     let positives = same.iter().filter(|same| **same).count();
     Ok(Verification {

@@ -21,7 +21,6 @@ pub mod paraphrase;
 pub mod recipe;
 pub mod rerank;
 mod resample;
-pub mod semantic_search;
 pub mod senteval;
 pub mod similarity;
 pub mod sts;

@@ -29,6 +29,7 @@ mod jsonl;
 pub(crate) mod npy;
 mod npy_header;
 mod parquet;
+mod parts;
 mod rows;
 mod safetensors;
 mod spool;
@@ -38,6 +39,7 @@ use std::path::Path;
 
 pub use classes::classes;
 pub use error::VectorsError;
+pub use parts::Parts;
 pub use rows::{Element, Numbers};
 pub use spool::Spool;
 

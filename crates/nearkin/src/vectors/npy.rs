@@ -1,6 +1,6 @@
 //! Numpy's `.npy`: a matrix, and text files of ids and labels beside it.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::npy_header::{Element, Header, matrix_header};
@@ -60,8 +60,8 @@ fn sidecar(path: &Path, what: &str) -> PathBuf {
 
 pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
     let mut vectors = read_matrix(path)?;
-    vectors.ids = read_lines(&sidecar(path, "id"))?;
-    vectors.labels = read_lines(&sidecar(path, "label"))?;
+    vectors.ids = names(path, Names::Id)?;
+    vectors.labels = names(path, Names::Label)?;
     Ok(vectors)
 }
 
@@ -80,6 +80,16 @@ fn read_lines(path: &Path) -> Result<Option<Vec<String>>, VectorsError> {
 /// Reads a matrix `[N, D]` of floats or whole numbers; NaN and infinite values are let through.
 pub(crate) fn read_matrix(path: &Path) -> Result<Vectors, VectorsError> {
     let (header, bytes) = read_array(path)?;
+    let (rows, dim) = matrix_shape(&header, path)?;
+    Ok(Vectors::new(
+        rows,
+        dim,
+        numbers(header.element, &bytes, path)?,
+    ))
+}
+
+/// Rows and columns, if it is a matrix of vectors.
+fn matrix_shape(header: &Header, path: &Path) -> Result<(usize, usize), VectorsError> {
     let [rows, dim] = header.shape[..] else {
         return Err(malformed(
             path,
@@ -95,19 +105,64 @@ pub(crate) fn read_matrix(path: &Path) -> Result<Vectors, VectorsError> {
             format!("a matrix of {rows} rows and {dim} columns has no vectors"),
         ));
     }
-    let size = header.element.size();
-    let elements = bytes.chunks_exact(size);
-    let data = match header.element {
-        Element::F32 => elements.map(|b| f32::from_le_bytes(take(b))).collect(),
-        Element::F64 => elements
+    Ok((rows, dim))
+}
+
+fn numbers(element: Element, bytes: &[u8], path: &Path) -> Result<Vec<f32>, VectorsError> {
+    let elements = bytes.chunks_exact(element.size());
+    match element {
+        Element::F32 => Ok(elements.map(|b| f32::from_le_bytes(take(b))).collect()),
+        Element::F64 => Ok(elements
             .map(|b| f64::from_le_bytes(take(b)) as f32)
-            .collect(),
-        Element::Int { signed, .. } => elements.map(|b| whole_number(b, signed) as f32).collect(),
-        Element::Text { .. } => {
-            return Err(malformed(path, "expected numbers, found text".to_owned()));
+            .collect()),
+        Element::Int { signed, .. } => {
+            Ok(elements.map(|b| whole_number(b, signed) as f32).collect())
         }
-    };
-    Ok(Vectors::new(rows, dim, data))
+        Element::Text { .. } => Err(malformed(path, "expected numbers, found text".to_owned())),
+    }
+}
+
+/// A matrix `[N, D]` read from its first row on.
+pub(super) struct Stream {
+    path: PathBuf,
+    file: BufReader<fs_err::File>,
+    element: Element,
+    pub rows: usize,
+    pub dim: usize,
+}
+
+impl Stream {
+    /// Reads the header, and checks that the file has what it claims.
+    pub fn open(path: &Path) -> Result<Self, VectorsError> {
+        let file = fs_err::File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut file = BufReader::new(file);
+        let header = Header::read(&mut file).map_err(|reason| malformed(path, reason))?;
+        let (rows, dim) = matrix_shape(&header, path)?;
+        let left = len.saturating_sub(file.stream_position()?);
+        if header.data_len().is_none_or(|wanted| wanted > left) {
+            return Err(cut_short(path, &header));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            element: header.element,
+            rows,
+            dim,
+        })
+    }
+
+    /// The next so many rows, which must be there.
+    pub fn read(&mut self, rows: usize) -> Result<Vec<f32>, VectorsError> {
+        let mut bytes = vec![0; rows * self.dim * self.element.size()];
+        self.file.read_exact(&mut bytes)?;
+        numbers(self.element, &bytes, &self.path)
+    }
+}
+
+/// The ids or labels beside a matrix.
+pub(super) fn names(path: &Path, what: Names) -> Result<Option<Vec<String>>, VectorsError> {
+    read_lines(&sidecar(path, what.column()))
 }
 
 /// Reads an array `[N]` of whole numbers or text as labels.
@@ -150,15 +205,17 @@ fn read_array(path: &Path) -> Result<(Header, Vec<u8>), VectorsError> {
         file.take(len).read_to_end(&mut bytes)?;
     }
     if wanted != Some(bytes.len() as u64) {
-        return Err(malformed(
-            path,
-            format!(
-                "cut short: an array of shape {:?} needs more data than it has",
-                header.shape
-            ),
-        ));
+        return Err(cut_short(path, &header));
     }
     Ok((header, bytes))
+}
+
+fn cut_short(path: &Path, header: &Header) -> VectorsError {
+    let shape = &header.shape;
+    malformed(
+        path,
+        format!("cut short: an array of shape {shape:?} needs more data than it has"),
+    )
 }
 
 fn malformed(path: &Path, reason: String) -> VectorsError {
