@@ -330,17 +330,81 @@ fn vectors_with_labels_are_measured_as_the_model_that_made_them() {
         2,
         "--data goes with a model",
     );
-    fails(
-        &["v.npy", "--protocol", "reid"],
-        2,
-        "retrieval or clustering",
-    );
+    fails(&["v.npy", "--protocol", "sts"], 2, "is of texts");
     place.write(
         "bare.jsonl",
         b"{\"embedding\":[1,2]}\n{\"embedding\":[2,1]}\n",
     );
     fails(&["bare.jsonl"], 2, "no labels; expected");
     fails(&["gone.npy"], 1, "gone.npy");
+}
+
+#[test]
+fn every_protocol_of_a_model_measures_its_vectors_alike() {
+    let place = place();
+    place
+        .run(&["embed", "run/model", "photos", "-o", "v.parquet"])
+        .succeeds();
+    let mut pairs = "first,second,same\n".to_owned();
+    for class in 0..8 {
+        let other = (class + 3) % 8;
+        writeln!(
+            pairs,
+            "c{class}/0.png,c{class}/1.png,1\nc{class}/0.png,c{other}/2.png,0"
+        )
+        .unwrap();
+    }
+    place.write("pairs.csv", pairs.as_bytes());
+    place.write("gallery.txt", b"c0/0.png\nc1/0.png\n");
+    place.write("probes.txt", b"c0/1.png\nc1/1.png\nc2/0.png\n");
+    let listed = [
+        "--gallery-list",
+        "gallery.txt",
+        "--probe-list",
+        "probes.txt",
+    ];
+    for (protocol, more) in [
+        ("n-way", ["--negatives", "1,5"].as_slice()),
+        ("few-shot", &["--shots", "2"]),
+        ("identification", &[]),
+        ("identification", &listed),
+        ("verification", &["--pairs", "pairs.csv"]),
+    ] {
+        let more = [more, &["--json"]].concat();
+        let of_model = json(&evaluate(
+            &place,
+            protocol,
+            &[&["--data", "photos"], &more[..]].concat(),
+        ));
+        let command = ["evaluate", "v.parquet", "--protocol", protocol];
+        let found = json(&place.run(&[&command[..], &more].concat()));
+        assert_eq!(found["vectors"], of_model["model"], "{protocol} {more:?}");
+        place
+            .run(&[&command[..], &more[..more.len() - 1]].concat())
+            .succeeds();
+    }
+    // Cameras are a file of their own: of one camera nothing is found, of two it is.
+    let reid = ["evaluate", "v.parquet", "--protocol", "reid"];
+    place.run(&reid).fails(2, &["--cameras FILE"]);
+    place.write("cameras.txt", "left\nright\n".repeat(16).as_bytes());
+    let shown = place.run(&[&reid[..], &["--cameras", "cameras.txt"]].concat());
+    holds(&shown, &["mINP", "single shot", "vectors"]);
+    place.write("roles.txt", "query\ngallery\n".repeat(16).as_bytes());
+    let roles = ["--cameras", "cameras.txt", "--roles", "roles.txt", "--json"];
+    let found = json(&place.run(&[&reid[..], &roles].concat()));
+    let reid_of = &found["vectors"];
+    assert_eq!(
+        (&reid_of["queries"], &reid_of["gallery"]),
+        (&16.into(), &16.into())
+    );
+    place.write("cameras.txt", b"left\n");
+    place
+        .run(&[&reid[..], &["--cameras", "cameras.txt"]].concat())
+        .fails(2, &["1 lines for 32 vectors"]);
+    let few = ["evaluate", "v.parquet", "--protocol", "few-shot"];
+    place.run(&few).fails(2, &["needs --shots N"]);
+    evaluate(&place, "reid", &["--cameras", "cameras.txt"])
+        .fails(2, &["--cameras goes with a file of vectors"]);
 }
 
 #[test]

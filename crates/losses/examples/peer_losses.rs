@@ -1,8 +1,8 @@
 //! Times value and gradients of every loss on one batch and prints `{"name": milliseconds}`, for the peer script.
 //!
 //! `peer_losses [B] [D] [ITEMS_PER_CLASS] [CLASSES] [THREADS] [ROUNDS] [NAME]…`, by default 1024 128 4 10000 2 20 and
-//! everything. Medians over the rounds; one round times each work once, so that a busy machine hits all alike. Where names
-//! are given nothing else is set up, so that the peak memory of the process is theirs.
+//! everything. Medians over the rounds, work after work. Where names are given nothing else is set up, so that the peak memory of
+//! the process is theirs.
 
 #[path = "../benches/works/mod.rs"]
 mod works;
@@ -20,6 +20,12 @@ fn milliseconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64() * 1e3
+}
+
+/// The times of so many calls in a row, after one that is not timed, as the peers are timed.
+fn timed(rounds: usize, mut work: impl FnMut()) -> Vec<f64> {
+    work();
+    (0..rounds).map(|_| milliseconds(&mut work)).collect()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -52,17 +58,14 @@ fn main() {
         .map(|work| (Bench::new(&work, size), work.name))
         .collect();
     let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for _ in 0..rounds {
-        if let Some(products) = &mut products {
-            let time = milliseconds(|| products.run());
-            times.entry(PRODUCTS.to_owned()).or_default().push(time);
-        }
-        for (bench, name) in &mut benches {
-            let time = milliseconds(|| {
-                black_box(bench.run());
-            });
-            times.entry(name.clone()).or_default().push(time);
-        }
+    if let Some(products) = &mut products {
+        times.insert(PRODUCTS.to_owned(), timed(rounds, || products.run()));
+    }
+    for (bench, name) in &mut benches {
+        let each = timed(rounds, || {
+            black_box(bench.run());
+        });
+        times.insert(name.clone(), each);
     }
     let medians: BTreeMap<_, _> = times
         .into_iter()

@@ -17,6 +17,9 @@ pub struct ItemProtocols {
     /// reid: how the gallery is ranked.
     #[arg(long, value_enum, value_name = "HOW")]
     pub ranking: Option<Ranked>,
+    /// reid, of a file of vectors: the camera of each vector, a text file with one a line.
+    #[arg(long, value_name = "FILE")]
+    pub cameras: Option<PathBuf>,
     /// identification: the items of the gallery, a text file with one a line, by their names in the data or the ends of these
     /// (such as `Ann_Lee_0001`); galleries are drawn where absent.
     #[arg(long, value_name = "FILE", requires = "probe_list")]
@@ -49,6 +52,11 @@ impl ItemProtocols {
                 self.ranking.is_some(),
                 Protocol::Reid,
                 "--ranking goes with --protocol reid",
+            ),
+            (
+                self.cameras.is_some(),
+                Protocol::Reid,
+                "--cameras goes with --protocol reid",
             ),
             (
                 self.gallery_list.is_some(),

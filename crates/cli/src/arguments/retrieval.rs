@@ -60,10 +60,12 @@ impl RetrievalOptions {
             (self.resample.is_some(), "--resample"),
             (self.worst_classes.is_some(), "--worst-classes"),
             (self.against.is_some(), "--against"),
+            (self.gallery.is_some(), "--gallery"),
             (
-                self.of_vectors().is_some(),
-                self.of_vectors().unwrap_or_default(),
+                self.roles.is_some() && protocol != Some(Protocol::Reid),
+                "--roles",
             ),
+            (self.label_separator.is_some(), "--label-separator"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }

@@ -30,7 +30,8 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if vectors::is_file(&arguments.model) {
         return vectors::run(arguments, json);
     }
-    if let Some(option) = arguments.retrieval.of_vectors() {
+    let cameras = arguments.items.cameras.is_some().then_some("--cameras");
+    if let Some(option) = arguments.retrieval.of_vectors().or(cameras) {
         return Err(Failure::usage(format!(
             "{option} goes with a file of vectors (.npy, .safetensors, .parquet, .jsonl); {} is a model: write its vectors with nearkin embed",
             arguments.model.display()

@@ -1,13 +1,13 @@
 //! `nearkin evaluate --protocol identification`
 
 use super::evaluate::Data;
-use super::items::{DRAWS, NAMES, Report, Side, labeled, right, sides, titled};
+use super::items::{DRAWS, Report, Side, labeled, right, sides, titled};
 use super::subject::Subject;
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::table::over_draws;
 use nearkin::Mat;
-use nearkin::data::read_items;
+use nearkin::data::{Dataset, read_items};
 use nearkin::embed::Embedded;
 use nearkin::evaluate::{
     Identification, IdentificationDraws, IdentificationOptions, Labeled, identification,
@@ -21,19 +21,11 @@ pub fn run(
     (subject, data): (&Subject, &Data),
     json: bool,
 ) -> Result<(), Failure> {
-    let options = IdentificationOptions {
-        fars: arguments.verification.far.clone(),
-        draws: DRAWS,
-        ..IdentificationOptions::default()
-    };
+    let options = options(arguments);
     let report = Report { data, json };
-    let Some(lists) = Lists::read(arguments, data)? else {
+    let Some(lists) = Lists::read(arguments, data.feed.dataset())? else {
         let sides = sides(subject, data, false)?;
-        let identified = |side: &Side| {
-            let Labeled { vectors, labels } = labeled(&side.measured);
-            Ok(identification_draws(vectors, labels, &options)?)
-        };
-        return report.of(&sides, identified, show_drawn);
+        return report.of(&sides, |side| drawn(side, &options), show_drawn);
     };
     let all = [&lists.gallery[..], &lists.probes].concat();
     let listed = Data {
@@ -47,20 +39,37 @@ pub fn run(
     report.of(&sides, identified, show_listed)
 }
 
+/// How identification is measured.
+pub(super) fn options(arguments: &Evaluate) -> IdentificationOptions {
+    IdentificationOptions {
+        fars: arguments.verification.far.clone(),
+        draws: DRAWS,
+        ..IdentificationOptions::default()
+    }
+}
+
+/// By galleries that are drawn, of one side.
+pub(super) fn drawn(
+    side: &Side,
+    options: &IdentificationOptions,
+) -> Result<IdentificationDraws, Failure> {
+    let Labeled { vectors, labels } = labeled(&side.measured);
+    Ok(identification_draws(vectors, labels, options)?)
+}
+
 /// A gallery and its probes, by name.
-struct Lists {
+pub(super) struct Lists {
     gallery: Vec<usize>,
     probes: Vec<usize>,
 }
 
 impl Lists {
     /// The lists that were named, if any were.
-    fn read(arguments: &Evaluate, data: &Data) -> Result<Option<Self>, Failure> {
+    pub(super) fn read(arguments: &Evaluate, dataset: &Dataset) -> Result<Option<Self>, Failure> {
         let wanted = &arguments.items;
         let Some(path) = &wanted.gallery_list else {
             return Ok(None);
         };
-        let dataset = data.feed.dataset();
         let gallery = read_items(path, dataset)?;
         let mut seen: HashSet<usize> = gallery.iter().copied().collect();
         let mut probes = Vec::new();
@@ -78,14 +87,15 @@ impl Lists {
         Ok(Some(Self { gallery, probes }))
     }
 
-    fn identified(
+    pub(super) fn identified(
         &self,
         embedded: &Embedded,
         options: &IdentificationOptions,
     ) -> Result<Identification, Failure> {
-        let gallery: HashSet<usize> = self.gallery.iter().copied().collect();
-        let [(known, of_known), (probes, of_probes)] =
-            [true, false].map(|is| part(embedded, |item| gallery.contains(&item) == is));
+        let [(known, of_known), (probes, of_probes)] = [&self.gallery, &self.probes].map(|list| {
+            let listed: HashSet<usize> = list.iter().copied().collect();
+            part(embedded, |item| listed.contains(&item))
+        });
         let matrix = |numbers, labels: &[u32]| Mat::new(numbers, labels.len(), embedded.dim);
         Ok(identification(
             (matrix(&known, &of_known), &of_known),
@@ -107,12 +117,14 @@ fn part(embedded: &Embedded, is: impl Fn(usize) -> bool) -> (Vec<f32>, Vec<u32>)
     (numbers, labels)
 }
 
-fn show_listed(found: [&Identification; 2]) -> (String, String) {
-    let last = found[1];
+pub(super) fn show_listed(found: &[(&str, &Identification)]) -> (String, String) {
+    let Some((_, last)) = found.last() else {
+        return <_>::default();
+    };
     let ranks = last.rank.iter().map(|(k, _)| format!("rank-{k}"));
     let rates = last.detected.iter().map(|d| format!("DIR@FAR={}", d.far));
     let mut shown = titled([String::new()].into_iter().chain(ranks).chain(rates));
-    for (name, found) in NAMES.iter().zip(found) {
+    for (name, found) in found {
         let ranks = found.rank.iter().map(|(_, share)| share);
         let shares = ranks.chain(found.detected.iter().map(|d| &d.dir));
         let shares = shares.map(|share| format!("{:.1}", 100.0 * share));
@@ -126,15 +138,17 @@ fn show_listed(found: [&Identification; 2]) -> (String, String) {
     (right(shown), conventions)
 }
 
-fn show_drawn(found: [&IdentificationDraws; 2]) -> (String, String) {
-    let last = found[1];
+pub(super) fn show_drawn(found: &[(&str, &IdentificationDraws)]) -> (String, String) {
+    let Some((_, last)) = found.last() else {
+        return <_>::default();
+    };
     let ranks = last.rank.iter().map(|(k, _)| format!("rank-{k}"));
     let rates = last
         .detected
         .iter()
         .map(|(far, _)| format!("DIR@FAR={far}"));
     let mut shown = titled([String::new()].into_iter().chain(ranks).chain(rates));
-    for (name, found) in NAMES.iter().zip(found) {
+    for (name, found) in found {
         let ranks = found.rank.iter().map(|(_, over)| over);
         let over = ranks.chain(found.detected.iter().map(|(_, over)| over));
         shown.add_row([(*name).to_owned()].into_iter().chain(over.map(over_draws)));

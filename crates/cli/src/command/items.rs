@@ -28,11 +28,14 @@ const NEIGHBORS: usize = 5;
 /// The rows of every table.
 pub(super) const NAMES: [&str; 2] = ["raw input", "model"];
 
+/// What distances within and between identities are, of vectors.
+pub(super) const OF_VECTORS: &str = "intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities";
+
 /// The items as vectors: their own numbers, or the model's.
 pub(super) struct Side {
     pub(super) measured: Embedded,
     /// The items that trained the model, where they are the references.
-    trained: Option<Embedded>,
+    pub(super) trained: Option<Embedded>,
 }
 
 /// Measures a model beside the raw input.
@@ -54,28 +57,15 @@ pub fn run(
             let ranked = arguments.items.ranking.unwrap_or(Ranked::Cosine);
             let options = reid_options(ranked);
             let measured = |side: &Side| {
-                let cameras = known_cameras(side, data.feed.dataset())?;
-                people(side, data, (&cameras, &options))
+                let dataset = data.feed.dataset();
+                let cameras = known_cameras(side, dataset)?;
+                people(side, dataset, (&cameras, &options))
             };
-            let distances = "intra, inter: mean ± deviation of ‖u − v‖ / 2 of unit vectors, over pairs of the same and of different identities";
-            report.of(&sides, measured, |found| show_people(found, distances))
+            report.of(&sides, measured, |found| show_people(found, OF_VECTORS))
         }
         Protocol::FewShot => report.of(&sides, |side| few(side, shots), show_few),
-        Protocol::Clustering => report.of(&sides, grouping::measure, |found| {
-            grouping::show(&[(NAMES[0], found[0]), (NAMES[1], found[1])])
-        }),
-        _ => {
-            let given = arguments.items.negatives.iter().map(|n| n.get());
-            let mut negatives: Vec<usize> = given.collect();
-            if negatives.is_empty() {
-                negatives = vec![1, 71];
-            }
-            let tried = |side: &Side| {
-                let Labeled { vectors, labels } = labeled(&side.measured);
-                Ok(n_way(vectors, labels, &negatives, (DRAWS, 0))?)
-            };
-            report.of(&sides, tried, show_tried)
-        }
+        Protocol::Clustering => report.of(&sides, grouping::measure, grouping::show),
+        _ => report.of(&sides, |side| tried(side, arguments), show_tried),
     }
 }
 
@@ -91,7 +81,7 @@ impl Report<'_> {
         &self,
         sides: &[Side; 2],
         measure: impl Fn(&Side) -> Result<T, Failure>,
-        show: impl Fn([&T; 2]) -> (String, String),
+        show: impl Fn(&[(&str, &T)]) -> (String, String),
     ) -> Result<(), Failure> {
         let bar = activity("measuring");
         let [raw, model] = sides;
@@ -103,7 +93,7 @@ impl Report<'_> {
     fn print<T: Serialize>(
         &self,
         found: &[T; 2],
-        show: impl Fn([&T; 2]) -> (String, String),
+        show: impl Fn(&[(&str, &T)]) -> (String, String),
     ) -> Result<(), Failure> {
         let (what, damaged) = (&self.data.what, self.data.feed.damaged());
         let [raw, model] = found;
@@ -112,7 +102,7 @@ impl Report<'_> {
                 "data": what, "raw": raw, "model": model, "damaged": damaged
             }));
         }
-        let (shown, conventions) = show([raw, model]);
+        let (shown, conventions) = show(&[(NAMES[0], raw), (NAMES[1], model)]);
         output::line(format_args!("{what}, in percent:"))?;
         output::line(shown)?;
         output::line(conventions)?;
@@ -171,7 +161,7 @@ pub fn run_pairs(model: &PairModel, data: &Data, json: bool) -> Result<(), Failu
         trained: None,
     };
     let cameras = cameras_of(dataset, &raw.measured.items);
-    let raw = people(&raw, data, (&cameras, &options))?;
+    let raw = people(&raw, dataset, (&cameras, &options))?;
     let bar = items_bar(indices.len(), "reading");
     let search = PairSearch::new(model, feed, indices, &mut |done| {
         bar.set_position(done as u64);
@@ -201,13 +191,13 @@ pub fn run_pairs(model: &PairModel, data: &Data, json: bool) -> Result<(), Failu
 
 /// Re-identification, and how far people are from themselves and from one another.
 #[derive(Serialize)]
-struct People {
+pub(super) struct People {
     #[serde(flatten)]
     reid: Reid,
     distances: ClassDistances,
 }
 
-fn reid_options(ranked: Ranked) -> ReidOptions {
+pub(super) fn reid_options(ranked: Ranked) -> ReidOptions {
     ReidOptions {
         ranking: ranked.into(),
         draws: DRAWS,
@@ -236,12 +226,13 @@ fn sides_of(dataset: &Dataset, items: &[usize]) -> (Vec<usize>, Vec<usize>) {
     (without(Role::Gallery), without(Role::Query))
 }
 
-fn people(
+/// Re-identification of one side.
+pub(super) fn people(
     side: &Side,
-    data: &Data,
+    dataset: &Dataset,
     (cameras, options): (&[u32], &ReidOptions),
 ) -> Result<People, Failure> {
-    let (queries, gallery) = sides_of(data.feed.dataset(), &side.measured.items);
+    let (queries, gallery) = sides_of(dataset, &side.measured.items);
     let Labeled { vectors, labels } = labeled(&side.measured);
     let seen = Seen {
         vectors,
@@ -272,8 +263,10 @@ fn distances(embedded: &Embedded, queries: &[usize]) -> Result<ClassDistances, F
     Ok(class_distances(matrix, &labels)?)
 }
 
-fn show_people(found: [&People; 2], distances_are: &str) -> (String, String) {
-    let last = &found[1].reid;
+pub(super) fn show_people(found: &[(&str, &People)], distances_are: &str) -> (String, String) {
+    let Some((_, People { reid: last, .. })) = found.last() else {
+        return <_>::default();
+    };
     let ranks = || last.cmc.iter().map(|(k, _)| format!("rank-{k}"));
     let named = |first: &str| [first.to_owned()].into_iter();
     let mut whole = titled(
@@ -286,7 +279,7 @@ fn show_people(found: [&People; 2], distances_are: &str) -> (String, String) {
             .chain(ranks())
             .chain(["intra", "inter"].map(String::from)),
     );
-    for (name, People { reid, distances }) in NAMES.iter().zip(found) {
+    for (name, People { reid, distances }) in found {
         let cmc = reid.cmc.iter().map(|(_, estimate)| estimate);
         let scores = cmc.chain([&reid.map, &reid.minp]).map(percent);
         whole.add_row(named(name).chain(scores));
@@ -302,7 +295,8 @@ fn show_people(found: [&People; 2], distances_are: &str) -> (String, String) {
     (format!("{}\n{}", right(whole), right(single)), conventions)
 }
 
-fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
+/// Few-shot classification of one side.
+pub(super) fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
     let references = match (&side.trained, shots) {
         (Some(trained), None) => References::Given(labeled(trained)),
         (_, shots) => References::Drawn {
@@ -314,10 +308,13 @@ fn few(side: &Side, shots: Option<usize>) -> Result<FewShot, Failure> {
     Ok(few_shot(labeled(&side.measured), references, NEIGHBORS)?)
 }
 
-fn show_few(found: [&FewShot; 2]) -> (String, String) {
+pub(super) fn show_few(found: &[(&str, &FewShot)]) -> (String, String) {
+    let Some((_, last)) = found.last() else {
+        return <_>::default();
+    };
     let header = ["", "accuracy", "BAC", "silhouette", "Davies–Bouldin"];
     let mut shown = table::new(&header);
-    for (name, found) in NAMES.iter().zip(found) {
+    for (name, found) in found {
         shown.add_row([
             (*name).to_owned(),
             over_draws(&found.accuracy),
@@ -326,7 +323,6 @@ fn show_few(found: [&FewShot; 2]) -> (String, String) {
             format!("{:.3}", found.davies_bouldin),
         ]);
     }
-    let last = found[1];
     let draws = match last.accuracy.draws {
         1 => "by the items that trained the model".to_owned(),
         draws => format!("mean ± deviation over {draws} draws of references"),
@@ -340,20 +336,31 @@ fn show_few(found: [&FewShot; 2]) -> (String, String) {
     (right(shown), conventions)
 }
 
-fn show_tried(found: [&NWay; 2]) -> (String, String) {
-    let numbers = found[1]
-        .success
-        .iter()
-        .map(|(n, _)| format!("VRF(neg = {n})"));
+/// Verification among negatives, of one side.
+pub(super) fn tried(side: &Side, arguments: &Evaluate) -> Result<NWay, Failure> {
+    let given = arguments.items.negatives.iter().map(|n| n.get());
+    let mut negatives: Vec<usize> = given.collect();
+    if negatives.is_empty() {
+        negatives = vec![1, 71];
+    }
+    let Labeled { vectors, labels } = labeled(&side.measured);
+    Ok(n_way(vectors, labels, &negatives, (DRAWS, 0))?)
+}
+
+pub(super) fn show_tried(found: &[(&str, &NWay)]) -> (String, String) {
+    let Some((_, last)) = found.last() else {
+        return <_>::default();
+    };
+    let numbers = last.success.iter().map(|(n, _)| format!("VRF(neg = {n})"));
     let mut shown = titled([String::new()].into_iter().chain(numbers));
-    for (name, found) in NAMES.iter().zip(found) {
+    for (name, found) in found {
         let success = found.success.iter().map(|(_, over)| over_draws(over));
         shown.add_row([(*name).to_owned()].into_iter().chain(success));
     }
     let conventions = format!(
         "{} queries, each with a random positive and random items of other classes, by cosine similarity; ties fail;\n\
          mean ± deviation over {DRAWS} draws; {} items alone in their class are no queries",
-        found[1].queries, found[1].excluded
+        last.queries, last.excluded
     );
     (right(shown), conventions)
 }

@@ -28,6 +28,7 @@ mod subject;
 pub mod sweep;
 pub mod text;
 pub mod train;
+mod vector_protocols;
 mod vectors;
 mod verification;
 pub mod verify;

@@ -113,13 +113,12 @@ fn show(
 }
 
 /// What each item is, by the lines of a file.
-fn roles(path: &Path, rows: usize) -> Result<Vec<Role>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
-    let lines = text
-        .lines()
+pub fn roles(path: &Path, rows: usize) -> Result<Vec<Role>, Failure> {
+    let lines = lines(path, rows)?;
+    let roles = lines
+        .iter()
         .zip(1..)
-        .map(|(line, number)| match line.trim() {
+        .map(|(line, number)| match line.as_str() {
             "query" => Ok(Role::Query),
             "gallery" => Ok(Role::Gallery),
             "both" => Ok(Role::Both),
@@ -129,14 +128,21 @@ fn roles(path: &Path, rows: usize) -> Result<Vec<Role>, Failure> {
                 path.display()
             ))),
         });
-    let roles: Vec<Role> = lines.collect::<Result<_, _>>()?;
-    if roles.len() == rows {
-        return Ok(roles);
+    roles.collect()
+}
+
+/// The lines of a file, one for each vector.
+pub fn lines(path: &Path, rows: usize) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+    let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    if lines.len() == rows {
+        return Ok(lines);
     }
     Err(Failure::usage(format!(
         "{}: {} lines for {rows} vectors",
         path.display(),
-        roles.len()
+        lines.len()
     )))
 }
 

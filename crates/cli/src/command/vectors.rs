@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{grouping, retrieval, sided};
+use super::{grouping, retrieval, sided, vector_protocols};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// The row of every table.
-const NAME: &str = "vectors";
+pub const NAME: &str = "vectors";
 
 /// Whether this is a file of vectors, by its name.
 pub fn is_file(path: &Path) -> bool {
@@ -24,6 +24,21 @@ pub fn is_file(path: &Path) -> bool {
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     refuse(arguments)?;
+    match arguments.protocol {
+        Some(
+            protocol @ (Protocol::Verification
+            | Protocol::Reid
+            | Protocol::Identification
+            | Protocol::FewShot
+            | Protocol::NWay),
+        ) => return vector_protocols::run(arguments, protocol, json),
+        None | Some(Protocol::Retrieval | Protocol::Clustering) => {}
+        Some(_) => {
+            return Err(Failure::usage(
+                "this --protocol is of texts: it needs the model that embeds them",
+            ));
+        }
+    }
     let sides = &arguments.retrieval;
     if let Some(gallery) = &sides.gallery {
         return sided::in_gallery(&arguments.model, gallery, (sides, json));
@@ -89,12 +104,6 @@ fn other(path: &Path, first: &Embedded, classes: &[String]) -> Result<Embedded, 
 
 /// What goes with models alone.
 fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
-    let protocols = [None, Some(Protocol::Retrieval), Some(Protocol::Clustering)];
-    if !protocols.contains(&arguments.protocol) {
-        return Err(Failure::usage(
-            "files of vectors are measured by --protocol retrieval or clustering",
-        ));
-    }
     let of_models = [
         (arguments.data.is_some(), "--data"),
         (!arguments.items.degrade.is_empty(), "--degrade"),

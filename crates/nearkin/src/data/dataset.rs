@@ -8,6 +8,7 @@ use nearkin_encoder::image::{Landmarks, Region};
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, zip::Archive};
+use crate::vectors::Vectors;
 
 /// Labeled items: encoded images, or rows of features.
 ///
@@ -158,6 +159,31 @@ impl Dataset {
             skipped: Skipped::default(),
             items: Items::Files(vec![path.to_owned()]),
         })
+    }
+
+    /// A set of vectors with their classes, such as a file that `nearkin embed` has written; items without ids are called by
+    /// their numbers.
+    pub fn of_vectors(name: &str, vectors: Vectors) -> Self {
+        let rows = vectors.rows;
+        let labels = vectors.labels.unwrap_or_else(|| vec![String::new(); rows]);
+        let (labels, classes) = crate::vectors::classes(&labels);
+        let numbers = || (0..rows).map(|row| row.to_string()).collect();
+        Self {
+            name: name.to_owned(),
+            classes,
+            labels,
+            names: vectors.ids.unwrap_or_else(numbers),
+            given_split: None,
+            cameras: None,
+            roles: None,
+            regions: None,
+            landmarks: None,
+            skipped: Skipped::default(),
+            items: Items::Features {
+                dim: vectors.dim,
+                data: vectors.data,
+            },
+        }
     }
 
     /// The number of items.
