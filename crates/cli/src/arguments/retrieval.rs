@@ -27,6 +27,10 @@ pub struct RetrievalOptions {
     /// Another model, or another file of vectors of the same items: is it better or worse, query by query?
     #[arg(long, value_name = "MODEL", conflicts_with = "degrade")]
     pub against: Option<PathBuf>,
+    /// What the vectors lose in smaller or faster indices: int8, bits, the first numbers, a graph (HNSW), each against exact
+    /// search, with memory and queries a second. Files of vectors need no labels for it.
+    #[arg(long, conflicts_with_all = ["degrade", "at", "resample", "worst_classes", "against"])]
+    pub compressions: bool,
 }
 
 /// What a bootstrap draws.
@@ -49,6 +53,7 @@ impl RetrievalOptions {
             (self.resample.is_some(), "--resample"),
             (self.worst_classes.is_some(), "--worst-classes"),
             (self.against.is_some(), "--against"),
+            (self.compressions, "--compressions"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }

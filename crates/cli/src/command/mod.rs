@@ -1,6 +1,7 @@
 //! The commands: each reads its arguments, calls the library, and prints.
 
 pub mod cluster;
+mod compressions;
 mod degraded;
 pub mod embed;
 pub mod evaluate;

@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{grouping, retrieval};
+use super::{compressions, grouping, retrieval};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -23,6 +23,9 @@ pub fn is_file(path: &Path) -> bool {
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     refuse(arguments)?;
+    if arguments.retrieval.compressions {
+        return compressions::of_file(&arguments.model, json);
+    }
     let (first, classes) = read(&arguments.model)?;
     let what = format!(
         "{} vectors of {}",
