@@ -35,8 +35,8 @@ const NAMES: [&str; 10] = [
     "exact",
     "int8",
     "binary",
-    "binary, 4 K by int8",
-    "binary, 16 K by int8",
+    "binary + int8 ×4",
+    "binary + int8 ×16",
     "first 16",
     "first 8",
     "HNSW, ef 32",
@@ -53,7 +53,7 @@ fn a_file_of_vectors_shows_what_each_index_loses() {
     let parts = [
         "240 vectors of v.jsonl",
         "queries/s",
-        "recall 100",
+        "top 100",
         "Recall@1",
         "MAP@R",
         "seed 0",
@@ -126,7 +126,7 @@ fn a_model_with_its_data_is_measured_as_its_vectors() {
         shown.stdout
     );
     // 32 images: there are no 100 others.
-    assert!(!shown.stdout.contains("recall 100"), "{}", shown.stdout);
+    assert!(!shown.stdout.contains("top 100"), "{}", shown.stdout);
     place
         .run(&["embed", "run/model", "photos", "-o", "v.npy"])
         .succeeds();

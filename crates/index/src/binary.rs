@@ -4,7 +4,7 @@ use crate::quantize::ubinary;
 use crate::scan::scan;
 use crate::unit_rows::checked;
 use crate::{Index, IndexError, Neighbor};
-use nearkin_kernels::{Mat, hamming};
+use nearkin_kernels::{Mat, alike_bits};
 
 /// The signs of vectors: a bit says whether a number is above 0.
 ///
@@ -65,17 +65,20 @@ impl Index for Binary {
             });
         }
         let queries = Self::new(queries)?;
-        let (width, dim) = (self.dim.div_ceil(64), self.dim as f32);
-        Ok(scan(queries.count, self.count, k, |tile| {
+        let width = self.dim.div_ceil(64);
+        let mut found = scan(queries.count, self.count, k, |tile| {
             let rows = &self.words[tile.items.start * width..tile.items.end * width];
             let scores = tile.scores.chunks_exact_mut(tile.items.len());
             for (query, scores) in tile.queries.zip(scores) {
                 let query = &queries.words[query * width..(query + 1) * width];
-                hamming(query, rows, scores);
-                // The bits agreed on less those not, a whole number, so that equal distances are equal scores.
-                let score = |h: &mut f32| *h = (dim - 2.0 * *h) / dim;
-                scores.iter_mut().for_each(score);
+                alike_bits(query, rows, scores);
             }
-        }))
+        });
+        // Whole numbers become scores at the end: equal ones stay equal, and others in their order.
+        let (filled, dim) = ((64 * width) as f32, self.dim as f32);
+        for n in found.iter_mut().flatten() {
+            n.score = (dim - 2.0 * (filled - n.score)) / dim;
+        }
+        Ok(found)
     }
 }

@@ -96,7 +96,7 @@ impl Index for Int8 {
         };
         let bases: Vec<f32> = (0..queries.count).map(weigh).collect();
         // A block of codes is widened once for a block of queries; what comes from memory is one byte a number.
-        Ok(scan(queries.count, self.count, k, |tile| {
+        let mut found = scan(queries.count, self.count, k, |tile| {
             let (q, items) = (tile.queries, tile.items.len());
             let codes = &self.codes[tile.items.start * dim..tile.items.end * dim];
             tile.scratch.resize(codes.len(), 0.0);
@@ -108,12 +108,12 @@ impl Index for Int8 {
                 Mat::new(&weights[q.start * dim..q.end * dim], q.len(), dim),
                 Mat::new(tile.scratch, items, dim).t(),
             );
-            let rows = tile.scores.chunks_exact_mut(items);
-            for (row, base) in rows.zip(&bases[q]) {
-                for score in row {
-                    *score += base;
-                }
-            }
-        }))
+        });
+        for (list, base) in found.iter_mut().zip(bases) {
+            list.iter_mut().for_each(|n| n.score += base);
+            // Scores that were apart may be equal now.
+            list.sort_unstable_by_key(|n| n.key());
+        }
+        Ok(found)
     }
 }

@@ -70,8 +70,8 @@ impl fmt::Display for Kind {
             Self::Flat => write!(f, "exact"),
             Self::Int8 => write!(f, "int8"),
             Self::Binary => write!(f, "binary"),
-            Self::RerankedByInt8 { factor } => write!(f, "binary, {factor} K by int8"),
-            Self::RerankedByFlat { factor } => write!(f, "binary, {factor} K by f32"),
+            Self::RerankedByInt8 { factor } => write!(f, "binary + int8 ×{factor}"),
+            Self::RerankedByFlat { factor } => write!(f, "binary + f32 ×{factor}"),
             Self::Truncated { dim } => write!(f, "first {dim}"),
             Self::Hnsw(parameters) => write!(f, "HNSW, ef {}", parameters.ef),
         }

@@ -38,6 +38,7 @@
 #![allow(clippy::float_cmp)]
 
 mod activation;
+mod alike_bits;
 mod attention;
 mod batch_norm;
 mod batch_norm_pool;
@@ -52,7 +53,6 @@ mod exp;
 mod gather;
 mod gemm;
 mod grouped;
-mod hamming;
 mod im2col;
 mod layer_norm;
 mod linear;
@@ -76,6 +76,7 @@ mod view;
 mod winograd;
 
 pub use activation::{Activation, activate, activate_backward, activate_in_place};
+pub use alike_bits::alike_bits;
 pub use attention::Attention;
 pub use batch_norm::{BatchNorm, BatchNormGradients, BatchStatistics};
 pub use batch_norm_pool::{BatchNormPool, BatchNormPoolGradients};
@@ -88,7 +89,6 @@ pub use dropout::Dropout;
 pub use exp::{exp, exp_scalar};
 pub use gather::{gather_rows, scatter_add_rows};
 pub use gemm::{Beta, gemm, gemm_sequential};
-pub use hamming::hamming;
 pub use layer_norm::{LayerNorm, LayerNormGradients, RowStatistics};
 pub use linear::{LinearGradients, column_sums, linear, linear_backward, linear_new};
 pub use maxout::{maxout, maxout_backward};

@@ -59,7 +59,7 @@ fn show(what: &str, found: &Compressions) -> Result<(), Failure> {
     let Some(first) = found.rows.first() else {
         return Ok(());
     };
-    let recalls = first.at.iter().map(|at| format!("recall {}", at.k));
+    let recalls = first.at.iter().map(|at| format!("top {}", at.k));
     let by_labels = first.labels.map(|labels| {
         let map = labels.map_at_r.map(|_| "MAP@R");
         ["Recall@1"].into_iter().chain(map)
@@ -76,7 +76,7 @@ fn show(what: &str, found: &Compressions) -> Result<(), Failure> {
     }
     numbers_right(&mut table);
     output::line(format_args!(
-        "{what}, {} numbers each, in indices; recall in percent, cut off and not rounded:",
+        "{what}, {} numbers each; shares in percent, cut off and not rounded:",
         found.dim
     ))?;
     output::line(table)?;

@@ -238,8 +238,8 @@ fn kinds(dim: usize, seed: u64) -> Vec<(Kind, Vec<usize>)> {
 fn convention(asked: &Asked, seed: u64) -> String {
     let graph = Parameters::default();
     format!(
-        "{} items drawn by seed {seed} search the other {} by cosine similarity, each K by a search of its own; recall K: the share \
-         of the K truly nearest that is found, equal scores count; memory with all that a search reads; HNSW with M {}, \
+        "{} items drawn by seed {seed} search the other {} by cosine similarity, each K by a search of its own; top K: the share \
+         of the K truly nearest that is found, equal scores count; ×4: of the 4 K best by bits; memory with all that a search reads; HNSW with M {}, \
          ef_construction {}, and an ef of at least K, built by one thread",
         asked.queries.items.len(),
         asked.gallery.items.len(),

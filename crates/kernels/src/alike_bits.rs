@@ -1,8 +1,9 @@
-//! How many bits differ.
+//! How many bits are equal.
 
 use crate::dispatch::dispatch;
 
-/// yᵢ = the number of bits in which `x` and row i of `rows` differ, as a number: it is exact up to 2²⁴ bits.
+/// yᵢ = the number of bits that `x` and row i of `rows` have in common, 64 words less their Hamming distance. It is exact up to
+/// 2²⁴ bits.
 ///
 /// # Shapes
 /// - `x`: `[words]`, `rows`: `[n, words]`, `y`: `[n]`
@@ -12,10 +13,10 @@ use crate::dispatch::dispatch;
 ///
 /// ```
 /// let mut y = [0.0; 2];
-/// nearkin_kernels::hamming(&[0b101, 0], &[0b110, 0, 0b101, u64::MAX], &mut y);
-/// assert_eq!(y, [2.0, 64.0]);
+/// nearkin_kernels::alike_bits(&[0b101, 0], &[0b110, 0, 0b101, u64::MAX], &mut y);
+/// assert_eq!(y, [126.0, 64.0]);
 /// ```
-pub fn hamming(x: &[u64], rows: &[u64], y: &mut [f32]) {
+pub fn alike_bits(x: &[u64], rows: &[u64], y: &mut [f32]) {
     let (n, words) = (y.len(), x.len());
     assert_eq!(rows.len(), n * words, "rows is not [{n}, {words}]");
     count(x, rows, y);
@@ -41,7 +42,7 @@ fn fixed<const WORDS: usize>(x: &[u64], rows: &[u64], y: &mut [f32]) {
     for (row, y) in rows.as_chunks::<WORDS>().0.iter().zip(y) {
         let mut bits = 0;
         for w in 0..WORDS {
-            bits += (x[w] ^ row[w]).count_ones();
+            bits += (x[w] ^ row[w]).count_zeros();
         }
         *y = bits as f32;
     }
@@ -53,7 +54,7 @@ fn of_any_length(x: &[u64], rows: &[u64], y: &mut [f32]) {
         let row = &rows[i * x.len()..][..x.len()];
         let mut bits = 0;
         for (a, b) in x.iter().zip(row) {
-            bits += (a ^ b).count_ones();
+            bits += (a ^ b).count_zeros();
         }
         *y = bits as f32;
     }
@@ -65,7 +66,7 @@ mod tests {
     use crate::testing::random;
 
     #[test]
-    fn differing_bits_are_counted_one_by_one() {
+    fn equal_bits_are_counted_one_by_one() {
         for words in [0, 1, 2, 3, 4, 8, 13, 40] {
             for n in [0, 1, 5, 67] {
                 let numbers = random(2 * (n + 1) * words, 3);
@@ -75,12 +76,12 @@ mod tests {
                 let all: Vec<u64> = numbers.chunks(2).map(word).collect();
                 let (x, rows) = all.split_at(words);
                 let mut y = vec![-1.0; n];
-                hamming(x, rows, &mut y);
+                alike_bits(x, rows, &mut y);
                 for (i, &y) in y.iter().enumerate() {
                     let bit = |of: &[u64], b: usize| of[b / 64] >> (b % 64) & 1;
                     let row = &rows[i * words..(i + 1) * words];
-                    let differing = (0..64 * words).filter(|&b| bit(x, b) != bit(row, b));
-                    assert_eq!(y, differing.count() as f32, "{words} words, row {i}");
+                    let alike = (0..64 * words).filter(|&b| bit(x, b) == bit(row, b));
+                    assert_eq!(y, alike.count() as f32, "{words} words, row {i}");
                 }
             }
         }
