@@ -110,7 +110,9 @@ impl Index for Int8 {
             );
         });
         for (list, base) in found.iter_mut().zip(bases) {
-            list.iter_mut().for_each(|n| n.score += base);
+            for n in list.iter_mut() {
+                n.score += base;
+            }
             // Scores that were apart may be equal now.
             list.sort_unstable_by_key(|n| n.key());
         }
