@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 pub enum Cpu {
     /// The target's baseline: SSE2 on `x86_64`, NEON on aarch64.
     Portable,
-    /// AVX2 and fused multiply-add.
+    /// AVX2, fused multiply-add and counting of bits.
     Avx2,
     /// AVX-512 F, VL, BW and DQ.
     Avx512,
@@ -41,7 +41,9 @@ pub fn cpu() -> Cpu {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Cpu {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("popcnt");
     let avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512bw")
@@ -72,11 +74,11 @@ macro_rules! dispatch {
         $vis fn $name($($arg: $ty),*) $(-> $out)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,popcnt")]
                 fn avx512($($arg: $ty),*) $(-> $out)? {
                     $body::<true>($($arg),*)
                 }
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,popcnt")]
                 fn avx2($($arg: $ty),*) $(-> $out)? {
                     $body::<true>($($arg),*)
                 }

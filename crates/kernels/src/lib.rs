@@ -38,6 +38,7 @@
 #![allow(clippy::float_cmp)]
 
 mod activation;
+mod alike_bits;
 mod attention;
 mod batch_norm;
 mod batch_norm_pool;
@@ -46,6 +47,7 @@ mod channels;
 mod conv2d;
 mod depthwise;
 mod dispatch;
+mod dot_rows;
 mod dropout;
 mod exp;
 mod gather;
@@ -74,6 +76,7 @@ mod view;
 mod winograd;
 
 pub use activation::{Activation, activate, activate_backward, activate_in_place};
+pub use alike_bits::alike_bits;
 pub use attention::Attention;
 pub use batch_norm::{BatchNorm, BatchNormGradients, BatchStatistics};
 pub use batch_norm_pool::{BatchNormPool, BatchNormPoolGradients};
@@ -81,6 +84,7 @@ pub use buffer::zeros;
 pub use channels::{put_columns, scale_channels, scale_channels_backward, take_columns};
 pub use conv2d::Conv2d;
 pub use dispatch::{Cpu, cpu};
+pub use dot_rows::{any_dot_reaches, dot_byte_rows, dot_rows, widen_bytes};
 pub use dropout::Dropout;
 pub use exp::{exp, exp_scalar};
 pub use gather::{gather_rows, scatter_add_rows};

@@ -17,6 +17,40 @@ impl Neighbor {
     pub fn order(a: &Self, b: &Self) -> Ordering {
         b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
     }
+
+    /// The item as a number, the smaller the better: comparing numbers takes a fraction of the time of comparing items.
+    ///
+    /// ```
+    /// use nearkin_kernels::Neighbor;
+    /// let [first, second] = [0.5, -2.0].map(|score| Neighbor { index: 7, score });
+    /// assert!(first.key() < second.key());
+    /// assert_eq!(Neighbor::of_key(second.key()), second);
+    /// ```
+    pub fn key(self) -> u64 {
+        // -0.0 and 0.0 are equal scores; one form keeps the order by index.
+        let bits = (self.score + 0.0).to_bits();
+        // As whole numbers, positive floats rise with their bits and negative ones fall.
+        let rising = if bits >> 31 == 0 {
+            bits | 1 << 31
+        } else {
+            !bits
+        };
+        u64::from(!rising) << 32 | u64::from(self.index)
+    }
+
+    /// The item that a [`key`](Self::key) is of.
+    pub fn of_key(key: u64) -> Self {
+        let rising = !((key >> 32) as u32);
+        let bits = if rising >> 31 == 1 {
+            rising & !(1 << 31)
+        } else {
+            !rising
+        };
+        Self {
+            index: key as u32,
+            score: f32::from_bits(bits),
+        }
+    }
 }
 
 /// Scores that are looked at together: most blocks hold nothing good enough, which a loop without exits finds out in a few
@@ -46,7 +80,7 @@ pub struct TopK {
     capacity: usize,
     /// For each query the least score that can still be among its best.
     bars: Vec<f32>,
-    /// Items as [`key`]s.
+    /// Items as [`Neighbor::key`]s.
     lists: Vec<Vec<u64>>,
 }
 
@@ -121,7 +155,7 @@ impl TopK {
             list.sort_unstable();
             // The memory of a long list goes before that of the next is asked for.
             let list = std::mem::take(list).into_iter();
-            list.take(k).map(of_key).collect()
+            list.take(k).map(Neighbor::of_key).collect()
         };
         self.lists.iter_mut().map(best).collect()
     }
@@ -136,38 +170,12 @@ impl TopK {
         if list.is_empty() {
             list.reserve_exact(self.capacity);
         }
-        list.push(key(item));
+        list.push(item.key());
         if list.len() >= self.capacity && list.len() > self.k {
             list.select_nth_unstable(self.k - 1);
             list.truncate(self.k);
-            self.bars[query] = of_key(list[self.k - 1]).score;
+            self.bars[query] = Neighbor::of_key(list[self.k - 1]).score;
         }
-    }
-}
-
-/// An item as a number, the smaller the better: comparing numbers takes a fraction of the time of comparing items.
-fn key(item: Neighbor) -> u64 {
-    // -0.0 and 0.0 are equal scores; one form keeps the order by index.
-    let bits = (item.score + 0.0).to_bits();
-    // As whole numbers, positive floats rise with their bits and negative ones fall.
-    let rising = if bits >> 31 == 0 {
-        bits | 1 << 31
-    } else {
-        !bits
-    };
-    u64::from(!rising) << 32 | u64::from(item.index)
-}
-
-fn of_key(key: u64) -> Neighbor {
-    let rising = !((key >> 32) as u32);
-    let bits = if rising >> 31 == 1 {
-        rising & !(1 << 31)
-    } else {
-        !rising
-    };
-    Neighbor {
-        index: key as u32,
-        score: f32::from_bits(bits),
     }
 }
 
@@ -282,9 +290,13 @@ mod tests {
             .iter()
             .flat_map(|&score| [0, 7, u32::MAX].map(|index| Neighbor { index, score }))
             .collect();
-        assert!(items.is_sorted_by(|&a, &b| key(a) < key(b)));
-        assert!(items.iter().all(|&item| of_key(key(item)) == item));
-        let zero = |score| key(Neighbor { index: 3, score });
+        assert!(items.is_sorted_by(|a, b| a.key() < b.key()));
+        assert!(
+            items
+                .iter()
+                .all(|&item| Neighbor::of_key(item.key()) == item)
+        );
+        let zero = |score| Neighbor { index: 3, score }.key();
         assert_eq!(zero(-0.0), zero(0.0));
     }
 

@@ -38,6 +38,10 @@ pub struct RetrievalOptions {
     /// other, and nDCG counts those they share.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["against", "degrade", "worst_classes"])]
     pub label_separator: Option<String>,
+    /// What the vectors lose in smaller or faster indices: int8, bits, the first numbers, a graph (HNSW), each against exact
+    /// search, with memory and queries a second. Files of vectors need no labels for it.
+    #[arg(long, conflicts_with_all = ["degrade", "at", "resample", "worst_classes", "against", "gallery", "roles", "label_separator"])]
+    pub compressions: bool,
 }
 
 /// What a bootstrap draws.
@@ -66,6 +70,7 @@ impl RetrievalOptions {
                 "--roles",
             ),
             (self.label_separator.is_some(), "--label-separator"),
+            (self.compressions, "--compressions"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }

@@ -2,7 +2,7 @@
 
 use super::subject::{ModelFolder, Subject};
 use super::text::{self, is_text_model, resolve};
-use super::{degraded, items, retrieval, vectors, verification};
+use super::{compressions, degraded, items, retrieval, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use nearkin::data::{Dataset, summary};
@@ -39,6 +39,12 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     let model = resolve(&arguments.model)?;
     if is_text_model(&model) || arguments.model == Path::new("tfidf") {
+        if arguments.retrieval.compressions {
+            return Err(Failure::usage(format!(
+                "--compressions is of vectors: write those of the texts with `nearkin embed {} TEXTS -o vectors.npy` and evaluate the file",
+                arguments.model.display()
+            )));
+        }
         return text::evaluate::run(arguments, &model, json);
     }
     let of_texts = match arguments.protocol {
@@ -57,6 +63,9 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
     let subject = Subject::load(&model, &arguments.tolerance)?;
     let data = Data::of(arguments, &subject.folder, &subject.model.config.input)?;
+    if arguments.retrieval.compressions {
+        return compressions::of_model(&subject, &data, json);
+    }
     if !arguments.items.degrade.is_empty() {
         return degraded::run(arguments, &subject, &data, json);
     }

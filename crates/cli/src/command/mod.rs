@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod compare;
+mod compressions;
 mod degraded;
 pub mod embed;
 pub mod evaluate;

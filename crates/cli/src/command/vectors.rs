@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{grouping, retrieval, sided, vector_protocols};
+use super::{compressions, grouping, retrieval, sided, vector_protocols};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -24,6 +24,9 @@ pub fn is_file(path: &Path) -> bool {
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     refuse(arguments)?;
+    if arguments.retrieval.compressions {
+        return compressions::of_file(&arguments.model, json);
+    }
     match arguments.protocol {
         Some(
             protocol @ (Protocol::Verification

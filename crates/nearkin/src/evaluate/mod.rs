@@ -11,6 +11,7 @@ mod bcubed;
 mod bootstrap;
 mod calinski_harabasz;
 mod class_distances;
+mod compressions;
 mod contingency;
 mod davies_bouldin;
 mod draws;
@@ -53,6 +54,9 @@ pub use bootstrap::{Estimate, Unit};
 pub(crate) use bootstrap::{Groups, estimates};
 pub use calinski_harabasz::calinski_harabasz;
 pub use class_distances::{ClassDistances, Spread, class_distances};
+pub use compressions::{
+    ByLabels, CompressedAt, Compression, CompressionOptions, Compressions, compressions,
+};
 pub use davies_bouldin::davies_bouldin;
 pub use draws::OverDraws;
 pub use enrollment::{
@@ -199,6 +203,25 @@ pub enum EvaluateError {
         /// Bytes that they may take.
         allowed: usize,
     },
+    /// Too few vectors to search one among others.
+    #[error("{queries} queries among {items} vectors: a query and another vector are needed")]
+    TooFewVectors {
+        /// Vectors.
+        items: usize,
+        /// Those that search.
+        queries: usize,
+    },
+    /// A cut-off that no list of neighbors has.
+    #[error("K = {k}: from 1 to {others} neighbors can be looked for, as many as are searched")]
+    CutOff {
+        /// The cut-off; 0 also where none is given.
+        k: usize,
+        /// Items that are searched.
+        others: usize,
+    },
+    /// The vectors cannot be indexed.
+    #[error(transparent)]
+    Index(nearkin_index::IndexError),
     /// Queries and gallery have different widths.
     #[error("queries have {query} numbers, the gallery {gallery}")]
     Width {
