@@ -1,9 +1,8 @@
 //! `nearkin compare`: losses at the same effort, chosen on validation classes and tested on others.
 
 use super::opened::{Opened, opened};
-use super::seeds::check_same;
-use super::stages;
 use super::train::supervised;
+use super::{kept, stages};
 use crate::arguments::Compare;
 use crate::failure::Failure;
 use crate::{output, table};
@@ -13,7 +12,6 @@ use nearkin::embed::embed;
 use nearkin::recipe::Document;
 use nearkin::train::{Report, Setup};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// A comparison that is run.
@@ -133,15 +131,21 @@ impl Runs {
             Ok((document, folder.join(format!("fold-{}", fold + 1))))
         });
         let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
-        let validation = self.kept(&folder.join("validation.json"), &runs, |runs, named| {
-            let mut scores = Vec::new();
-            for (fold, (document, folder)) in named.iter().enumerate() {
-                runs.begin(&format!("{loss}, try {}, fold {}", number + 1, fold + 1));
-                let report = supervised(&*setup(document)?, folder)?;
-                scores.push(last(&report)?);
-            }
-            Ok(scores)
-        })?;
+        let path = folder.join("validation.json");
+        if let Some(validation) = kept::read(&path, &runs)? {
+            self.done += runs.len();
+            return Ok(Tried {
+                changes,
+                validation,
+            });
+        }
+        let mut validation = Vec::new();
+        for (fold, (document, folder)) in runs.iter().enumerate() {
+            self.begin(&format!("{loss}, try {}, fold {}", number + 1, fold + 1));
+            let report = supervised(&*setup(document)?, folder)?;
+            validation.push(last(&report)?);
+        }
+        kept::write(&path, &validation)?;
         Ok(Tried {
             changes,
             validation,
@@ -163,47 +167,28 @@ impl Runs {
             Ok((document, folder.join(format!("fold-{}", fold + 1))))
         });
         let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
-        self.kept(&folder.join("scores.json"), &runs, |runs, named| {
-            let (mut raw, mut embedded) = (Vec::new(), Vec::new());
-            for (fold, (document, folder)) in named.iter().enumerate() {
-                runs.begin(&format!("{loss}, test {}, fold {}", seed + 1, fold + 1));
-                let setup = setup(document)?;
-                let report = supervised(&*setup, folder)?;
-                raw.extend(report.rows.first().map(|row| Scores::of(&row.evaluation)));
-                let model = Model::load(&report.model)?;
-                // Each by its own setup: features are scaled by the items that train.
-                let items = &setup.parts.test;
-                embedded.push(embed(&model, &setup.feed, items, &mut |_| {})?);
-            }
-            Ok(Seed {
-                raw: Scores::mean(&raw),
-                tested: tested(embedded)?,
-            })
-        })
-    }
-
-    /// What these runs gave, made where it is not there yet.
-    fn kept<T: Serialize + DeserializeOwned>(
-        &mut self,
-        path: &Path,
-        runs: &[(Document, PathBuf)],
-        make: impl FnOnce(&mut Self, &[(Document, PathBuf)]) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let mut whole = true;
-        for (document, folder) in runs {
-            check_same(document, folder)?;
-            whole &= folder.join("model").is_dir();
-        }
-        if whole && let Ok(text) = std::fs::read_to_string(path) {
+        let path = folder.join("scores.json");
+        if let Some(found) = kept::read(&path, &runs)? {
             self.done += runs.len();
-            return serde_json::from_str(&text)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())));
+            return Ok(found);
         }
-        let made = make(self, runs)?;
-        let text = serde_json::to_string_pretty(&made)
-            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        nearkin::write_beside(path, text.as_bytes())?;
-        Ok(made)
+        let (mut raw, mut embedded) = (Vec::new(), Vec::new());
+        for (fold, (document, folder)) in runs.iter().enumerate() {
+            self.begin(&format!("{loss}, test {}, fold {}", seed + 1, fold + 1));
+            let setup = setup(document)?;
+            let report = supervised(&*setup, folder)?;
+            raw.extend(report.rows.first().map(|row| Scores::of(&row.evaluation)));
+            let model = Model::load(&report.model)?;
+            // Each by its own setup: features are scaled by the items that train.
+            let items = &setup.parts.test;
+            embedded.push(embed(&model, &setup.feed, items, &mut |_| {})?);
+        }
+        let found = Seed {
+            raw: Scores::mean(&raw),
+            tested: tested(embedded)?,
+        };
+        kept::write(&path, &found)?;
+        Ok(found)
     }
 
     fn begin(&mut self, what: &str) {

@@ -12,6 +12,7 @@ mod grouping;
 mod identification;
 pub mod init;
 mod items;
+mod kept;
 pub mod list;
 pub mod mine;
 mod opened;

@@ -1,5 +1,6 @@
 //! `nearkin reproduce`: the comparison of a paper, its table, and which of its claims hold.
 
+use super::kept;
 use super::opened::{Opened, opened};
 use super::train::supervised;
 use crate::arguments::{Reproduce, ScaleName};
@@ -9,9 +10,9 @@ use nearkin::Model;
 use nearkin::pair_network::PairRow;
 use nearkin::recipe::Document;
 use nearkin::reproduce::{
-    Arm, Findings, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
+    Arm, Findings, Measure, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -22,6 +23,15 @@ struct Runs<'a> {
     scale: &'a Scale,
     folder: PathBuf,
     seeds: u64,
+}
+
+/// What a run leaves behind, so that a finished study is shown at once.
+#[derive(Serialize, Deserialize)]
+struct Scores {
+    measures: Vec<Measure>,
+    /// Of the raw input; empty where another run has them.
+    raw: Vec<f64>,
+    values: Vec<f64>,
 }
 
 /// What is printed for machines.
@@ -135,36 +145,69 @@ impl Runs<'_> {
 
     /// The numbers of a run, which is made where it is not yet; and those of the raw input, where nobody has them.
     fn measured(&self, arm: &Arm, seed: u64, raw: &mut Vec<f64>) -> Result<Vec<f64>, Failure> {
-        let (document, folder) = (self.document(arm, seed)?, self.folder_of(arm, seed));
-        super::seeds::check_same(&document, &folder)?;
+        let run = [(self.document(arm, seed)?, self.folder_of(arm, seed))];
+        let path = run[0].1.join("scores.json");
+        let whole = |found: &Scores| {
+            found.measures == self.study.measures && !(raw.is_empty() && found.raw.is_empty())
+        };
+        let kept = kept::read(&path, &run)?.filter(whole);
+        let found = if let Some(found) = kept {
+            found
+        } else {
+            let [(document, folder)] = &run;
+            let found = self.scores(arm, (document, folder), raw.is_empty())?;
+            kept::write(&path, &found)?;
+            found
+        };
+        if raw.is_empty() {
+            *raw = found.raw;
+        }
+        Ok(found.values)
+    }
+
+    /// The same, made; those of the raw input if they are wanted.
+    fn scores(
+        &self,
+        arm: &Arm,
+        (document, folder): (&Document, &Path),
+        with_raw: bool,
+    ) -> Result<Scores, Failure> {
         let measures = &self.study.measures;
-        match opened(&document)? {
+        let mut found = Scores {
+            measures: measures.clone(),
+            raw: Vec::new(),
+            values: Vec::new(),
+        };
+        match opened(document)? {
             Opened::Items(setup) => {
-                if raw.is_empty() {
-                    *raw = measured(measures, &setup, None)?;
+                if with_raw {
+                    found.raw = measured(measures, &setup, None)?;
                 }
-                let report = supervised(&*setup, &folder)?;
+                let report = supervised(&*setup, folder)?;
                 let model = Model::load(&report.model)?;
-                Ok(measured(measures, &setup, Some(&model))?)
+                found.values = measured(measures, &setup, Some(&model))?;
             }
             Opened::Pairs(setup) => {
-                let report = supervised(&*setup, &folder)?;
+                let report = supervised(&*setup, folder)?;
                 let of_row = |at: Option<&PairRow>| -> Result<Vec<f64>, Failure> {
                     match at {
                         Some(row) => Ok(measured_of_pairs(measures, &report, row)?),
                         None => Ok(Vec::new()),
                     }
                 };
-                if raw.is_empty() {
-                    *raw = of_row(report.rows.first())?;
+                if with_raw {
+                    found.raw = of_row(report.rows.first())?;
                 }
-                of_row(report.rows.last())
+                found.values = of_row(report.rows.last())?;
             }
-            Opened::Text(_) | Opened::CrossEncoder(_) => Err(Failure::usage(format!(
-                "{}: no study of labeled items",
-                arm.name
-            ))),
+            Opened::Text(_) | Opened::CrossEncoder(_) => {
+                return Err(Failure::usage(format!(
+                    "{}: no study of labeled items",
+                    arm.name
+                )));
+            }
         }
+        Ok(found)
     }
 }
 
