@@ -248,7 +248,7 @@ def scores(folder):
     """Recall@1 and MAP@R of the test part, in percent."""
     command = [program(not arguments.no_build), "evaluate", folder, "--json", "--threads", arguments.threads]
     found = json.loads(run_quietly(command))["model"]["retrieval"]
-    return {"Recall@1": 100 * found["at"][0]["accuracy"]["value"], "MAP@R": 100 * found["map_at_r"]["value"]}
+    return {"Recall@1": 100 * found["at"][0]["recall_at_k"]["value"], "MAP@R": 100 * found["map_at_r"]["value"]}
 
 
 def one_seed(task, loss, seed, scratch):

@@ -16,6 +16,8 @@ enum Kind {
     Run,
     /// The arguments or the recipe are wrong: exit code 2, as clap's.
     Usage,
+    /// Training ended in numbers that are not finite: exit code 1.
+    Diverged,
     /// Stopped on request: exit code 130, as a shell reports Ctrl-C.
     Stopped,
     /// The reader of standard output went away with what it wanted: no failure.
@@ -59,6 +61,20 @@ impl Failure {
         }
     }
 
+    /// What became of a training run that ended in numbers that are not finite.
+    pub fn divergence(&self) -> Option<&str> {
+        (self.kind == Kind::Diverged).then_some(self.message.as_str())
+    }
+
+    /// The same, of a run that a command of many runs began: stopped, that command goes on.
+    pub fn of_many(mut self) -> Self {
+        if self.kind == Kind::Stopped {
+            let what = self.message.split(';').next().unwrap_or_default();
+            self.message = format!("{what}; the same command goes on from there");
+        }
+        self
+    }
+
     /// The same failure of one thing among several.
     pub fn about(self, what: &str) -> Self {
         let message = format!("{what}: {}", self.message);
@@ -69,7 +85,7 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Unread => 0,
-            Kind::Run => 1,
+            Kind::Run | Kind::Diverged => 1,
             Kind::Usage => 2,
             Kind::Stopped => 130,
         })
@@ -78,7 +94,7 @@ impl Failure {
     /// Prints the failure: to standard error for people, as an object on standard output for machines.
     pub fn report(&self, json: bool) {
         let kind = match self.kind {
-            Kind::Run => "error",
+            Kind::Run | Kind::Diverged => "error",
             Kind::Usage => "usage",
             Kind::Stopped => "stopped",
             Kind::Unread => return,
@@ -95,7 +111,9 @@ impl Failure {
 
 impl From<nearkin::Error> for Failure {
     fn from(error: nearkin::Error) -> Self {
-        let kind = if error.recipe_key().is_some() || matches!(error, nearkin::Error::Recipe(_)) {
+        let kind = if error.is_divergence() {
+            Kind::Diverged
+        } else if error.recipe_key().is_some() || matches!(error, nearkin::Error::Recipe(_)) {
             Kind::Usage
         } else {
             Kind::Run

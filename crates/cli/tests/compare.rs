@@ -132,6 +132,49 @@ fn losses_are_tuned_on_folds_and_tested_on_classes_that_no_choice_saw() {
 }
 
 #[test]
+fn a_loss_that_diverges_is_a_row_and_a_damaged_file_of_scores_is_made_again() {
+    let place = place();
+    let steep = [
+        "--seeds",
+        "1",
+        "--json",
+        "--set",
+        "optimizer.sgd={rate=1e30}",
+    ];
+    let steep = compare(&place, "contrastive", &steep);
+    assert_eq!(steep.code, Some(1), "{}", steep.stderr);
+    assert!(
+        steep
+            .stdout
+            .contains("all tries ended in numbers that are not finite"),
+        "{}",
+        steep.stdout
+    );
+    let once = ["--seeds", "1", "--json", "--out", "runs/again"];
+    let first = compare(&place, "contrastive", &once)
+        .succeeds()
+        .stdout
+        .clone();
+    for (name, text) in [
+        ("validation.json", "[]"),
+        ("validation.json", "{"),
+        ("test-1/scores.json", "{}"),
+    ] {
+        let found: Value = serde_json::from_str(&first).unwrap();
+        let chosen = found["arms"][0]["chosen"].as_u64().unwrap() + 1;
+        place.write(
+            &format!("runs/again/contrastive/try-{chosen}/{name}"),
+            text.as_bytes(),
+        );
+        assert_eq!(
+            compare(&place, "contrastive", &once).succeeds().stdout,
+            first,
+            "{name} {text}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let place = place();
     for (losses, more, parts) in [
@@ -149,6 +192,11 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
             &["nothing to test"],
         ),
         ("n_pair", &["--set", "seed=a"], &["digits.toml:1:"]),
+        (
+            "n_pair",
+            &["--set", "data.split={item_level={}}"],
+            &["is tested and left to the folds too"],
+        ),
     ] {
         let mut arguments = vec!["compare", "digits.toml", "--loss", losses];
         arguments.extend(more);

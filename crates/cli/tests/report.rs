@@ -54,7 +54,7 @@ fn a_run_has_its_page_before_and_after_it_has_a_model() {
     let measured = json(&place.run(&["evaluate", "runs/recipe/model", "--json", "--threads", "2"]));
     assert_eq!(
         told["figures"]["recall_at_1"],
-        measured["model"]["retrieval"]["at"][0]["accuracy"]["value"]
+        measured["model"]["retrieval"]["at"][0]["recall_at_k"]["value"]
     );
     for section in [
         "scores",

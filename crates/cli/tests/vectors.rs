@@ -167,3 +167,91 @@ fn what_users_may_not_expect_is_said_and_what_cannot_be_is_refused() {
         ])
         .fails(2, &["--gallery goes with --protocol retrieval"]);
 }
+
+#[test]
+fn labels_and_ids_are_read_as_they_were_meant_or_refused() {
+    let place = Workplace::new();
+    let vectors = |name: &str, labels: &[&str], ids: bool| {
+        let mut text = String::new();
+        for (row, label) in labels.iter().enumerate() {
+            let id = if ids {
+                format!("\"id\":{row},")
+            } else {
+                String::new()
+            };
+            let _ = writeln!(
+                text,
+                "{{{id}\"embedding\":[1,{}],\"label\":{label}}}",
+                row + 1
+            );
+        }
+        place.write(name, text.as_bytes());
+    };
+    // Whole numbers are names too.
+    vectors("numbers.jsonl", &["0", "0", "7", "7"], true);
+    let found = json(&place.run(&["evaluate", "numbers.jsonl", "--json"]));
+    assert_eq!(found["vectors"]["classes"], 2);
+    vectors("empty.jsonl", &["\"a\"", "\"\"", "\"a\""], true);
+    place
+        .run(&["evaluate", "empty.jsonl"])
+        .fails(2, &["empty.jsonl: the label of vector 2 of 3 is empty"]);
+    vectors(
+        "blanks.jsonl",
+        &["\"a\"", "\"a\"", "\"a \"", "\"a \""],
+        true,
+    );
+    let said = place.run(&["evaluate", "blanks.jsonl"]);
+    assert!(
+        said.succeeds()
+            .stderr
+            .contains("differ in blanks around them alone"),
+        "{}",
+        said.stderr
+    );
+    // The same labels, other items.
+    place.write(
+        "turned.jsonl",
+        b"{\"id\":1,\"embedding\":[1,1],\"label\":0}\n{\"id\":0,\"embedding\":[1,2],\"label\":0}\n\
+          {\"id\":2,\"embedding\":[1,3],\"label\":7}\n{\"id\":3,\"embedding\":[1,4],\"label\":7}\n",
+    );
+    place
+        .run(&["evaluate", "numbers.jsonl", "--against", "turned.jsonl"])
+        .fails(2, &["its ids are not those of the first file"]);
+    // A mark of UTF-8 is no part of the first label.
+    place.run(&["evaluate", "numbers.jsonl"]).succeeds();
+    two_by_two(&place, "v.npy");
+    place.write("v.labels.txt", "\u{feff}a\na\n".as_bytes());
+    let found = json(&place.run(&["evaluate", "v.npy", "--json"]));
+    assert_eq!(found["vectors"]["classes"], 1);
+    place.write("pairs.csv", b"first,second,same\n0,1,1\n1,1,1\n0,2,0\n");
+    let pairs = ["--protocol", "verification", "--pairs", "pairs.csv"];
+    place
+        .run(&[&["evaluate", "numbers.jsonl"], &pairs[..]].concat())
+        .fails(2, &["pairs.csv: pair 2 is of 1 with itself"]);
+    place.write(
+        "zero.jsonl",
+        b"{\"embedding\":[0,0],\"label\":1}\n{\"embedding\":[1,0],\"label\":1}\n",
+    );
+    let said = place.run(&["evaluate", "zero.jsonl"]);
+    assert!(
+        said.succeeds().stderr.contains("1 vectors are zero"),
+        "{}",
+        said.stderr
+    );
+    place.write("roles.txt", b"gallery\ngallery\n");
+    place
+        .run(&["evaluate", "zero.jsonl", "--roles", "roles.txt"])
+        .fails(1, &["0 queries and 2 items to search"]);
+}
+
+/// A `.npy` of two rows of two numbers.
+fn two_by_two(place: &Workplace, name: &str) {
+    let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    for number in [1.0_f32, 2.0, 3.0, 5.0] {
+        bytes.extend(number.to_le_bytes());
+    }
+    place.write(name, &bytes);
+}

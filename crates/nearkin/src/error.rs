@@ -130,6 +130,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether training ended in numbers that are not finite or leave the range of `f32`: another rate may do.
+    pub fn is_divergence(&self) -> bool {
+        use nearkin_losses::Error as Loss;
+        match self {
+            Self::NotFinite { .. } => true,
+            Self::Loss { source, .. } => {
+                matches!(source, Loss::Overflow { .. } | Loss::NonFinite { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// The dotted key of the recipe that has to change, where the error is about one.
     pub fn recipe_key(&self) -> Option<Cow<'_, str>> {
         use nearkin_losses::Error as Objective;

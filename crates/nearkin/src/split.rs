@@ -158,6 +158,14 @@ pub enum SplitError {
         /// The validation prefix.
         validation: String,
     },
+    /// A class that both trains and tests, where it must not.
+    #[error(
+        "class {class:?} is tested and left to the folds too: expected a split that parts classes, such as class_disjoint or prefix"
+    )]
+    Shared {
+        /// The class.
+        class: String,
+    },
     /// Classes cannot be cut so.
     #[error(
         "fold {number} of {folds} folds of {classes} classes: expected at least 2 folds, a class for each of them, and folds counted from 0"

@@ -36,7 +36,7 @@ pub struct RetrievalOptions {
     pub roles: Option<PathBuf>,
     /// Vectors: what stands between the labels of an item that has several; two items with one in common are relevant to each
     /// other, and nDCG counts those they share.
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["against", "degrade", "worst_classes"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["against", "degrade", "worst_classes", "resample"])]
     pub label_separator: Option<String>,
     /// What the vectors lose in smaller or faster indices: int8, bits, the first numbers, a graph (HNSW), each against exact
     /// search, with memory and queries a second. Files of vectors need no labels for it.

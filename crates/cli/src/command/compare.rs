@@ -104,20 +104,30 @@ impl Runs {
                 .map(|number| self.tried(&loss, number))
                 .collect::<Result<Vec<_>, _>>()?;
             let chosen = Arm::best(&tries);
-            let mut tested = Vec::new();
+            let (mut tested, mut failed) = (Vec::new(), tries[chosen].failed.clone());
             for seed in 0..self.comparison.effort().seeds {
-                let found = self.seed((&loss, chosen), &tries[chosen].changes, seed)?;
-                raw.get_or_insert(found.raw);
-                tested.push(found.tested);
+                if failed.is_some() {
+                    break;
+                }
+                match self.seed((&loss, chosen), &tries[chosen].changes, seed)? {
+                    Ok(found) => {
+                        raw.get_or_insert(found.raw);
+                        tested.push(found.tested);
+                    }
+                    Err(reason) => failed = Some(reason),
+                }
             }
             arms.push(Arm {
                 loss,
                 tries,
                 chosen,
                 tested,
+                failed,
             });
         }
-        let raw = raw.ok_or_else(|| Failure::usage("nothing was tested"))?;
+        let raw = raw.ok_or_else(|| {
+            Failure::run("no loss has a model to test: all tries ended in numbers that are not finite; lower the learning rate")
+        })?;
         Ok(Findings::new(self.comparison.effort(), raw, arms))
     }
 
@@ -132,33 +142,34 @@ impl Runs {
         });
         let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
         let path = folder.join("validation.json");
-        if let Some(validation) = kept::read(&path, &runs)? {
+        let kept = kept::read(&path, &runs)?;
+        if let Some(validation) = kept.filter(|scores: &Vec<Scores>| scores.len() == runs.len()) {
             self.done += runs.len();
-            return Ok(Tried {
-                changes,
-                validation,
-            });
+            return Ok(Tried::new(changes, validation));
         }
         let mut validation = Vec::new();
         for (fold, (document, folder)) in runs.iter().enumerate() {
             self.begin(&format!("{loss}, try {}, fold {}", number + 1, fold + 1));
-            let report = supervised(&*setup(document)?, folder)?;
-            validation.push(last(&report)?);
+            match supervised(&*setup(document)?, folder) {
+                Ok(report) => validation.push(last(&report)?),
+                Err(failure) => {
+                    let reason = diverged(failure)?;
+                    self.done += runs.len() - fold - 1;
+                    return Ok(Tried::failed(changes, reason));
+                }
+            }
         }
         kept::write(&path, &validation)?;
-        Ok(Tried {
-            changes,
-            validation,
-        })
+        Ok(Tried::new(changes, validation))
     }
 
-    /// The try that was taken, with a seed, on the test classes.
+    /// The try that was taken, with a seed, on the test classes; or why its training ended without a model.
     fn seed(
         &mut self,
         (loss, chosen): (&str, usize),
         changes: &[String],
         seed: usize,
-    ) -> Result<Seed, Failure> {
+    ) -> Result<Result<Seed, String>, Failure> {
         let folder = self.folder.join(loss).join(format!("try-{}", chosen + 1));
         let folder = folder.join(format!("test-{}", seed + 1));
         let folds = 0..self.comparison.effort().folds;
@@ -168,15 +179,19 @@ impl Runs {
         });
         let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
         let path = folder.join("scores.json");
-        if let Some(found) = kept::read(&path, &runs)? {
+        let kept = kept::read(&path, &runs)?;
+        if let Some(found) = kept.filter(|of: &Seed| of.tested.separate.len() == runs.len()) {
             self.done += runs.len();
-            return Ok(found);
+            return Ok(Ok(found));
         }
         let (mut raw, mut embedded) = (Vec::new(), Vec::new());
         for (fold, (document, folder)) in runs.iter().enumerate() {
             self.begin(&format!("{loss}, test {}, fold {}", seed + 1, fold + 1));
             let setup = setup(document)?;
-            let report = supervised(&*setup, folder)?;
+            let report = match supervised(&*setup, folder) {
+                Ok(report) => report,
+                Err(failure) => return Ok(Err(diverged(failure)?)),
+            };
             raw.extend(report.rows.first().map(|row| Scores::of(&row.evaluation)));
             let model = Model::load(&report.model)?;
             // Each by its own setup: features are scaled by the items that train.
@@ -188,7 +203,7 @@ impl Runs {
             tested: tested(embedded)?,
         };
         kept::write(&path, &found)?;
-        Ok(found)
+        Ok(Ok(found))
     }
 
     fn begin(&mut self, what: &str) {
@@ -205,6 +220,17 @@ fn setup(document: &Document) -> Result<Box<Setup>, Failure> {
             "{}: no recipe of labeled items",
             document.name()
         ))),
+    }
+}
+
+/// Why a run ended without a model, where its numbers left the range; any other failure ends the comparison.
+fn diverged(failure: Failure) -> Result<String, Failure> {
+    match failure.divergence() {
+        Some(reason) => {
+            output::note(format_args!("not finite: {reason}"));
+            Ok(reason.to_owned())
+        }
+        None => Err(failure.of_many()),
     }
 }
 

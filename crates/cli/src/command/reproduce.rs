@@ -183,12 +183,12 @@ impl Runs<'_> {
                 if with_raw {
                     found.raw = measured(measures, &setup, None)?;
                 }
-                let report = supervised(&*setup, folder)?;
+                let report = supervised(&*setup, folder).map_err(Failure::of_many)?;
                 let model = Model::load(&report.model)?;
                 found.values = measured(measures, &setup, Some(&model))?;
             }
             Opened::Pairs(setup) => {
-                let report = supervised(&*setup, folder)?;
+                let report = supervised(&*setup, folder).map_err(Failure::of_many)?;
                 let of_row = |at: Option<&PairRow>| -> Result<Vec<f64>, Failure> {
                     match at {
                         Some(row) => Ok(measured_of_pairs(measures, &report, row)?),

@@ -4,6 +4,7 @@ use super::retrieval::Shown;
 use super::vectors::{labels, remark};
 use crate::arguments::RetrievalOptions;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::{activity, items};
 use nearkin::Mat;
 use nearkin::evaluate::{
@@ -27,6 +28,12 @@ pub fn in_gallery(
 ) -> Result<(), Failure> {
     let queries = vectors::read(path)?;
     remark(&queries, path);
+    if path == gallery {
+        output::note(format_args!(
+            "{}: queries and gallery are one file, so that each vector finds itself first; without --gallery it is left out",
+            path.display()
+        ));
+    }
     let mut parts = Parts::open(gallery)?;
     let both = [
         labels(queries.labels.as_deref(), path)?,
@@ -135,6 +142,7 @@ pub fn roles(path: &Path, rows: usize) -> Result<Vec<Role>, Failure> {
 pub fn lines(path: &Path, rows: usize) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+    let text = text.trim_start_matches('\u{feff}');
     let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if lines.len() == rows {
         return Ok(lines);

@@ -125,6 +125,7 @@ fn paired(arguments: &Evaluate, dataset: &Dataset, embedded: &Embedded) -> Resul
             path.display()
         )));
     }
+    verification::check_pairs(&pairs, dataset, path)?;
     Ok(Paired::new(embedded, &pairs)?)
 }
 

@@ -13,6 +13,9 @@ use nearkin::vectors::{self, Vectors};
 use std::collections::HashSet;
 use std::path::Path;
 
+/// Lengths below this are nothing to the division by them.
+const ZERO: f64 = 1e-12;
+
 /// The row of every table.
 pub const NAME: &str = "vectors";
 
@@ -49,7 +52,8 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if sides.of_vectors().is_some() {
         return sided::among_roles(&arguments.model, (sides, json));
     }
-    let (first, classes) = read(&arguments.model)?;
+    let read = read(&arguments.model)?;
+    let (first, classes) = (&read.embedded, &read.classes);
     let what = format!(
         "{} vectors of {}",
         first.items.len(),
@@ -63,13 +67,10 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         return show_grouping(&what, &found, json);
     }
     let options = &arguments.retrieval;
-    let second = options
-        .against
-        .as_deref()
-        .map(|path| other(path, &first, &classes));
+    let second = options.against.as_deref().map(|path| other(path, &read));
     let second = second.transpose()?;
     let bar = activity("measuring");
-    let first = retrieval::measure(&first, options)?;
+    let first = retrieval::measure(first, options)?;
     let second = second.map(|second| retrieval::measure(&second, options));
     let second = second.transpose()?;
     bar.finish_and_clear();
@@ -81,26 +82,31 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         what: &what,
         rows: &rows,
         of: &first,
-        classes: &classes,
+        classes,
         options,
     };
     shown.print(json, [])
 }
 
 /// The same items in another file.
-fn other(path: &Path, first: &Embedded, classes: &[String]) -> Result<Embedded, Failure> {
+fn other(path: &Path, first: &Read) -> Result<Embedded, Failure> {
     if !is_file(path) {
         return Err(Failure::usage(format!(
             "{}: a file of vectors is compared with another one (.npy, .safetensors, .parquet, .jsonl)",
             path.display()
         )));
     }
-    let (second, of_second) = read(path)?;
-    if (&second.labels, of_second.as_slice()) == (&first.labels, classes) {
-        return Ok(second);
-    }
+    let second = read(path)?;
+    let differ =
+        if (&second.embedded.labels, &second.classes) != (&first.embedded.labels, &first.classes) {
+            "labels"
+        } else if first.ids.is_some() && second.ids.is_some() && first.ids != second.ids {
+            "ids"
+        } else {
+            return Ok(second.embedded);
+        };
     Err(Failure::usage(format!(
-        "{}: its labels are not those of the first file, row by row: the two are compared on the same items alone",
+        "{}: its {differ} are not those of the first file, row by row: the two are compared on the same items alone",
         path.display()
     )))
 }
@@ -121,8 +127,15 @@ fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The vectors of a file, and the names of their classes.
-fn read(path: &Path) -> Result<(Embedded, Vec<String>), Failure> {
+/// What a file of vectors holds.
+struct Read {
+    embedded: Embedded,
+    /// Names of the classes.
+    classes: Vec<String>,
+    ids: Option<Vec<String>>,
+}
+
+fn read(path: &Path) -> Result<Read, Failure> {
     let vectors = vectors::read(path)?;
     remark(&vectors, path);
     let (labels, classes) = numbers(&vectors, path)?;
@@ -132,7 +145,11 @@ fn read(path: &Path) -> Result<(Embedded, Vec<String>), Failure> {
         numbers: vectors.data,
         dim: vectors.dim,
     };
-    Ok((embedded, classes))
+    Ok(Read {
+        embedded,
+        classes,
+        ids: vectors.ids,
+    })
 }
 
 /// Says what a user may not expect of the vectors.
@@ -148,15 +165,37 @@ pub fn remark(vectors: &Vectors, path: &Path) {
             ));
         }
     }
-    let norms = vectors.data.chunks_exact(vectors.dim.max(1));
-    let norms = norms.map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt());
-    let (low, high) = norms.fold((f32::INFINITY, 0.0_f32), |(low, high), norm| {
-        (low.min(norm), high.max(norm))
-    });
-    if low < 0.999 || high > 1.001 {
+    let rows = vectors.data.chunks_exact(vectors.dim.max(1));
+    let square = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let norms: Vec<f64> = rows.map(|row| square(row).sqrt()).collect();
+    let zero: Vec<usize> = (0..norms.len()).filter(|&row| norms[row] < ZERO).collect();
+    if let Some(first) = zero.first() {
         output::note(format_args!(
-            "{path}: vectors of lengths {low:.3} to {high:.3}; compared by cosine similarity, to which lengths are nothing"
+            "{path}: {} vectors are zero, or as good as that, the first of them vector {}: they are alike to nothing",
+            zero.len(),
+            first + 1
         ));
+    }
+    let low = norms
+        .iter()
+        .copied()
+        .filter(|&norm| norm >= ZERO)
+        .fold(f64::INFINITY, f64::min);
+    let high = norms.iter().copied().fold(0.0, f64::max);
+    if low.is_finite() && (low < 0.999 || high > 1.001) {
+        output::note(format_args!(
+            "{path}: vectors of lengths {} to {}; compared by cosine similarity, to which lengths are nothing",
+            length(low),
+            length(high)
+        ));
+    }
+}
+
+fn length(norm: f64) -> String {
+    if (1e-3..1e6).contains(&norm) {
+        format!("{norm:.3}")
+    } else {
+        format!("{norm:.2e}")
     }
 }
 
@@ -165,15 +204,36 @@ fn numbers(vectors: &Vectors, path: &Path) -> Result<(Vec<u32>, Vec<String>), Fa
     Ok(vectors::classes(labels(vectors.labels.as_deref(), path)?))
 }
 
-/// The labels that must be there.
+/// The labels that must be there, one of each vector.
 pub fn labels<'a>(labels: Option<&'a [String]>, path: &Path) -> Result<&'a [String], Failure> {
-    labels.ok_or_else(|| {
+    let Some(labels) = labels else {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Failure::usage(format!(
+        return Err(Failure::usage(format!(
             "{}: no labels; expected \"label\" beside each vector (.jsonl, .parquet), in the metadata (.safetensors), or one a line in {name}.labels.txt (.npy)",
             path.display()
-        ))
-    })
+        )));
+    };
+    if let Some(row) = labels.iter().position(|label| label.trim().is_empty()) {
+        return Err(Failure::usage(format!(
+            "{}: the label of vector {} of {} is empty",
+            path.display(),
+            row + 1,
+            labels.len()
+        )));
+    }
+    let distinct: HashSet<&str> = labels.iter().map(String::as_str).collect();
+    let around = distinct.iter().find(|label| {
+        let trimmed = label.trim();
+        trimmed != **label && distinct.contains(trimmed)
+    });
+    if let Some(label) = around {
+        output::note(format_args!(
+            "{}: labels that differ in blanks around them alone are classes of their own, such as {label:?} and {:?}",
+            path.display(),
+            label.trim()
+        ));
+    }
+    Ok(labels)
 }
 
 fn show_grouping(what: &str, found: &Grouping, json: bool) -> Result<(), Failure> {

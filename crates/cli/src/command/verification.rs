@@ -6,7 +6,7 @@ use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::progress::activity;
 use crate::{output, table};
-use nearkin::data::{ItemPair, ItemPairs, read_pairs};
+use nearkin::data::{Dataset, ItemPair, ItemPairs, read_pairs};
 use nearkin::embed::{Embedded, pixels};
 use nearkin::evaluate::{
     Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate, verification,
@@ -121,6 +121,9 @@ impl Asked {
                 path.display()
             )));
         }
+        if wanted.frames.is_none() {
+            check_pairs(&pairs, feed.dataset(), path)?;
+        }
         let frames = wanted.frames.map(NonZeroUsize::get);
         let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
         let both = pairs.iter().flat_map(|p| [p.first, p.second]);
@@ -188,6 +191,19 @@ impl Asked {
         };
         paired.map_err(with_remedy)
     }
+}
+
+/// An item is no pair with itself: it would be accepted by any threshold.
+pub fn check_pairs(pairs: &[ItemPair], dataset: &Dataset, path: &Path) -> Result<(), Failure> {
+    let Some(at) = pairs.iter().position(|pair| pair.first == pair.second) else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "{}: pair {} is of {} with itself, which any threshold accepts",
+        path.display(),
+        at + 1,
+        dataset.names[pairs[at].first]
+    )))
 }
 
 /// What a byte a number costs.

@@ -1,7 +1,7 @@
 //! What is trained in a comparison.
 
 use super::tries::drawn;
-use crate::recipe::{Document, RecipeError};
+use crate::recipe::{AnyRecipe, Document, RecipeError};
 use crate::split::{Fold, Split};
 use nearkin_losses::range::Count;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,10 @@ impl Comparison {
     /// The recipe is no recipe of labeled items, a loss is unknown or does not go with the rest of the recipe, or one is named
     /// twice, or there is none.
     pub fn new(document: Document, losses: &[String], effort: Effort) -> Result<Self, RecipeError> {
+        if !matches!(document.any_recipe()?, AnyRecipe::Items(_)) {
+            let message = "losses are compared on labeled items, not on texts or by networks of pairs; nearkin sweep varies those";
+            return Err(document.error_at("encoder", message));
+        }
         let recipe = document.recipe()?;
         let comparison = Self {
             seed: recipe.seed,

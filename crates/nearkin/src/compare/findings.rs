@@ -10,13 +10,36 @@ use std::fmt::Write as _;
 pub struct Tried {
     /// Its numbers, as `--set` takes them; none of the recipe as it is.
     pub changes: Vec<String>,
-    /// One for each fold.
+    /// One for each fold; none where it failed.
     pub validation: Vec<Scores>,
+    /// Why training ended without a model, where it did.
+    pub failed: Option<String>,
 }
 
 impl Tried {
-    /// The mean MAP@R over folds.
+    /// A try that was trained on every fold.
+    pub fn new(changes: Vec<String>, validation: Vec<Scores>) -> Self {
+        Self {
+            changes,
+            validation,
+            failed: None,
+        }
+    }
+
+    /// A try whose numbers left the range on some fold.
+    pub fn failed(changes: Vec<String>, reason: String) -> Self {
+        Self {
+            changes,
+            validation: Vec::new(),
+            failed: Some(reason),
+        }
+    }
+
+    /// The mean MAP@R over folds; 0 where it failed.
     pub fn map_at_r(&self) -> f64 {
+        if self.failed.is_some() {
+            return 0.0;
+        }
         Scores::mean(&self.validation).map_at_r
     }
 }
@@ -32,6 +55,8 @@ pub struct Arm {
     pub chosen: usize,
     /// What its models reach on the test classes, seed by seed.
     pub tested: Vec<Tested>,
+    /// Why training ended without a model, where that of all tries did, or that of the one that was taken with a new seed.
+    pub failed: Option<String>,
 }
 
 impl Arm {
@@ -60,9 +85,12 @@ impl Arm {
         Interval::of(&numbers.collect::<Vec<_>>())
     }
 
-    fn runs(&self) -> impl Iterator<Item = f64> {
-        let scores = self.tested.iter().flat_map(|tested| &tested.separate);
-        scores.map(|scores| scores.map_at_r)
+    /// The mean MAP@R of the models of each seed.
+    fn of_seeds(&self) -> Vec<f64> {
+        let seeds = self.tested.iter();
+        seeds
+            .map(|tested| Scores::mean(&tested.separate).map_at_r)
+            .collect()
     }
 }
 
@@ -71,11 +99,11 @@ impl Arm {
 pub struct Contrast {
     /// The loss.
     pub loss: String,
-    /// The mean of best − loss over pairs of models of the same seed and fold.
-    pub behind: f64,
+    /// The mean of best − loss over the seeds, with its 95 % interval.
+    pub behind: Interval,
     /// How often signs at random give a difference as large, of either sign.
     pub p: f64,
-    /// The same for all losses compared with the best one, after Holm.
+    /// The same for all pairs of losses, after Holm: the best is one of them by chance too.
     pub adjusted: f64,
 }
 
@@ -95,33 +123,42 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Judges the losses by the mean MAP@R of their models by themselves. The p values are of a paired permutation test over
-    /// models of the same seed and fold, two-sided, and adjusted by Holm's step-down rule for the number of losses. Models of
-    /// a seed share part of their training classes and all test classes: what p says is whether another seed and fold would
-    /// agree, not whether other data would.
+    /// Judges the losses by the mean MAP@R of their models by themselves. The p values are of a paired permutation test, two-sided,
+    /// over the seeds, each of which stands for the mean of its folds: the models of a fold share what they train on, so seeds alone
+    /// are independent. They are adjusted by Holm's step-down rule for all pairs of losses. What p says is whether other seeds would
+    /// agree on these folds and test classes, not whether other data would.
     ///
     /// # Reference
     /// S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979.
     pub fn new(effort: Effort, raw: Scores, arms: Vec<Arm>) -> Self {
+        let tested: Vec<&Arm> = arms.iter().filter(|arm| arm.failed.is_none()).collect();
         let mean = |arm: &Arm| arm.separate()[2].mean;
-        let mut best = arms.first();
-        for arm in &arms {
+        let mut best = tested.first().copied();
+        for &arm in &tested {
             if best.is_some_and(|best| mean(arm) > mean(best)) {
                 best = Some(arm);
             }
         }
-        let mut contrasts: Vec<Contrast> = Vec::new();
-        for arm in &arms {
-            if let Some(best) = best.filter(|best| best.loss != arm.loss) {
-                contrasts.push(contrast(best, arm));
+        let mut pairs = Vec::new();
+        for (at, first) in tested.iter().enumerate() {
+            for second in &tested[at + 1..] {
+                let (a, b) = match best {
+                    Some(best) if best.loss == second.loss => (second, first),
+                    _ => (first, second),
+                };
+                pairs.push((a.loss.as_str(), contrast(a, b)));
             }
         }
-        holm(&mut contrasts);
+        let adjusted = holm(&pairs.iter().map(|(_, of)| of.p).collect::<Vec<_>>());
+        let best = best.map_or_else(String::new, |best| best.loss.clone());
+        let with_best = pairs.into_iter().zip(adjusted);
+        let with_best = with_best.filter(|((first, _), _)| *first == best);
+        let contrasts = with_best.map(|((_, of), adjusted)| Contrast { adjusted, ..of });
         Self {
             effort,
             raw,
-            best: best.map_or_else(String::new, |best| best.loss.clone()),
-            contrasts,
+            contrasts: contrasts.collect(),
+            best,
             arms,
         }
     }
@@ -130,7 +167,7 @@ impl Findings {
     pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let mut header = vec![String::new(), "validation".into()];
         header.extend(Scores::NAMES.map(str::to_owned));
-        header.extend(["MAP@R together", "p"].map(str::to_owned));
+        header.extend(["MAP@R together", "behind", "p"].map(str::to_owned));
         let raw = self
             .raw
             .numbers()
@@ -147,16 +184,20 @@ impl Findings {
         };
         let mut rows = vec![around("raw input", &raw)];
         for arm in &self.arms {
-            let mut row = vec![
-                arm.loss.clone(),
-                format!("{:.2}", 100.0 * arm.tries[arm.chosen].map_at_r()),
-            ];
+            let validation = format!("{:.2}", 100.0 * arm.tries[arm.chosen].map_at_r());
+            let mut row = vec![arm.loss.clone(), validation];
+            if arm.failed.is_some() {
+                row.resize(header.len(), "failed".into());
+                rows.push(row);
+                continue;
+            }
             row.extend(arm.separate().map(|interval| interval.percent()));
             row.push(arm.together().percent());
             let contrast = self.contrasts.iter().find(|found| found.loss == arm.loss);
-            row.push(
-                contrast.map_or_else(|| "best".into(), |found| format!("{:.3}", found.adjusted)),
-            );
+            row.extend(contrast.map_or_else(
+                || ["best".to_owned(), String::new()],
+                |found| [found.behind.percent(), chance(found.adjusted)],
+            ));
             rows.push(row);
         }
         (header, rows)
@@ -168,12 +209,33 @@ impl Findings {
         for arm in &self.arms {
             let changes = &arm.tries[arm.chosen].changes;
             let (number, of) = (arm.chosen + 1, arm.tries.len());
+            let failed = arm
+                .tries
+                .iter()
+                .filter(|tried| tried.failed.is_some())
+                .count();
+            if let Some(reason) = &arm.failed {
+                let _ = writeln!(
+                    lines,
+                    "- {}: no model, {failed} of {of} tries failed; {reason}",
+                    arm.loss
+                );
+                continue;
+            }
             let what = if changes.is_empty() {
                 "as the recipe has it".to_owned()
             } else {
                 changes.join(", ")
             };
-            let _ = writeln!(lines, "- {}: try {number} of {of}, {what}", arm.loss);
+            let failed = match failed {
+                0 => String::new(),
+                count => format!("; {count} of them ended in numbers that are not finite"),
+            };
+            let _ = writeln!(
+                lines,
+                "- {}: try {number} of {of}, {what}{failed}",
+                arm.loss
+            );
         }
         lines
     }
@@ -190,15 +252,19 @@ impl Findings {
         } else {
             "one seed has no interval".to_owned()
         };
+        let tries = match tries {
+            1 => "one try, the numbers as they are".to_owned(),
+            tries => format!("{tries} tries of its numbers and the learning rate"),
+        };
+        let least = 2.0 * sign_flips(&vec![1.0; seeds]);
         format!(
-            "In percent. Each loss had {tries} tries of its numbers and the learning rate, chosen by MAP@R on the classes of the fold left \
-             out (validation), {folds} folds. Then on the test classes, which no choice saw: the mean of the {folds} models of a seed, and \
-             their embeddings together; {interval}. p: how often chance gives as large a difference to {}, {} pairs of models, adjusted \
-             for the number of losses; {} pairs cannot say less than {:.3}.",
+            "In percent. Each loss had {tries}, chosen by MAP@R on the classes of the fold left out (validation), {folds} folds. Then on the \
+             test classes, which no choice saw: the mean of the {folds} models of a seed, and their embeddings together; {interval}. Behind: by \
+             how much MAP@R is less than that of {}. p: how often chance gives as large a difference over seeds, adjusted for all pairs of \
+             losses; {seeds} seeds cannot say less than {} of a single pair. Other seeds would agree, says a small p, on these folds and test \
+             classes; of other data it says nothing.",
             self.best,
-            folds * seeds,
-            folds * seeds,
-            2.0 * 0.5_f64.powi((folds * seeds).min(20) as i32)
+            chance(least.min(1.0))
         )
     }
 
@@ -239,27 +305,38 @@ impl Findings {
     }
 }
 
-fn contrast(best: &Arm, arm: &Arm) -> Contrast {
-    let differences: Vec<f64> = best.runs().zip(arm.runs()).map(|(b, a)| b - a).collect();
+fn contrast(first: &Arm, second: &Arm) -> Contrast {
+    let pairs = first.of_seeds().into_iter().zip(second.of_seeds());
+    let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
     let turned: Vec<f64> = differences.iter().map(|d| -d).collect();
     let p = (2.0 * sign_flips(&differences).min(sign_flips(&turned))).min(1.0);
     Contrast {
-        loss: arm.loss.clone(),
-        behind: differences.iter().sum::<f64>() / differences.len().max(1) as f64,
+        loss: second.loss.clone(),
+        behind: Interval::of(&differences),
         p,
         adjusted: p,
     }
 }
 
 /// From the smallest p on: times the number of those not yet passed, and never less than one before.
-fn holm(contrasts: &mut [Contrast]) {
-    let mut order: Vec<usize> = (0..contrasts.len()).collect();
-    order.sort_by(|&a, &b| contrasts[a].p.total_cmp(&contrasts[b].p));
-    let mut least: f64 = 0.0;
+fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let (mut adjusted, mut least) = (p.to_vec(), 0.0_f64);
     for (passed, &at) in order.iter().enumerate() {
-        let left = (contrasts.len() - passed) as f64;
-        least = least.max((left * contrasts[at].p).min(1.0));
-        contrasts[at].adjusted = least;
+        let left = (p.len() - passed) as f64;
+        least = least.max((left * p[at]).min(1.0));
+        adjusted[at] = least;
+    }
+    adjusted
+}
+
+/// A share as tables show it: never as nothing.
+fn chance(p: f64) -> String {
+    if p < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("{p:.3}")
     }
 }
 
@@ -282,9 +359,9 @@ mod tests {
     }
 
     fn arm(loss: &str, level: f64) -> Arm {
-        let tried = |map: f64| Tried {
-            changes: vec![format!("loss.{loss}.margin={map:?}")],
-            validation: vec![scores(map), scores(map + 0.1)],
+        let tried = |map: f64| {
+            let changes = vec![format!("loss.{loss}.margin={map:?}")];
+            Tried::new(changes, vec![scores(map), scores(map + 0.1)])
         };
         let seed = |shift: f64| Tested {
             separate: vec![scores(level + shift), scores(level + shift + 0.02)],
@@ -296,56 +373,58 @@ mod tests {
             chosen: Arm::best(&tries),
             tries,
             tested: vec![seed(0.0), seed(0.01), seed(0.02)],
+            failed: None,
         }
     }
 
     #[test]
-    fn the_best_try_is_taken_and_losses_are_judged_by_pairs_of_models() {
-        let found = Findings::new(
-            EFFORT,
-            scores(0.1),
-            vec![arm("a", 0.4), arm("b", 0.6), arm("c", 0.6)],
-        );
+    fn the_best_try_is_taken_and_losses_are_judged_seed_by_seed() {
+        let arms = vec![arm("a", 0.4), arm("b", 0.6), arm("c", 0.6)];
+        let found = Findings::new(EFFORT, scores(0.1), arms);
         assert_eq!((found.best.as_str(), found.arms[0].chosen), ("b", 1));
         let a = &found.contrasts[0];
-        // Six pairs that agree: two of 64 choices of signs are as large; two losses are compared with the best.
-        assert!(
-            (a.behind - 0.2).abs() < 1e-12 && a.p == 2.0 / 64.0 && a.adjusted == 4.0 / 64.0,
-            "{a:?}"
-        );
-        // Equal in every pair.
-        assert_eq!(
-            (found.contrasts[1].p, found.contrasts[1].adjusted),
-            (1.0, 1.0)
-        );
+        // Three seeds that agree: two of eight choices of signs are as large; three pairs of losses.
+        assert!((a.behind.mean - 0.2).abs() < 1e-12, "{a:?}");
+        assert_eq!((a.p, a.adjusted), (0.25, 0.75));
+        // Equal in every seed.
+        let c = &found.contrasts[1];
+        assert_eq!((c.loss.as_str(), c.p, c.adjusted), ("c", 1.0, 1.0));
         let page = found.markdown("Digits", "nearkin compare digits.toml");
-        assert!(
-            page.contains(
-                "| a | 35.00 | 90.00 ± 0.00 | 50.00 ± 0.00 | 42.00 ± 2.48 | 50.00 ± 0.00 | 0.062 |"
-            ),
-            "{page}"
-        );
-        assert!(
-            page.contains("| raw input |  | 90.00 | 50.00 | 10.00 |"),
-            "{page}"
-        );
-        assert!(
-            page.contains("- a: try 2 of 2, loss.a.margin=0.3"),
-            "{page}"
-        );
+        for part in [
+            "| a | 35.00 | 90.00 ± 0.00 | 50.00 ± 0.00 | 42.00 ± 2.48 | 50.00 ± 0.00 | 20.00 ± 0.00 | 0.750 |",
+            "| raw input |  | 90.00 | 50.00 | 10.00 |",
+            "3 seeds cannot say less than 0.250",
+            "- a: try 2 of 2, loss.a.margin=0.3",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
         assert_eq!(found.csv().lines().count(), 1 + 3 * 3 * (2 * 2 + 3 * 2 + 3));
     }
 
     #[test]
+    fn a_loss_whose_training_fails_is_a_row_that_says_so() {
+        let reason = || "step 7: the loss overflows".to_owned();
+        let mut some = arm("a", 0.4);
+        some.tries[0] = Tried::failed(Vec::new(), reason());
+        let mut none = arm("b", 0.6);
+        none.tries = vec![Tried::failed(Vec::new(), reason()); 2];
+        (none.chosen, none.failed, none.tested) =
+            (Arm::best(&none.tries), Some(reason()), Vec::new());
+        let found = Findings::new(EFFORT, scores(0.1), vec![none, some]);
+        assert_eq!((found.best.as_str(), found.contrasts.len()), ("a", 0));
+        let page = found.markdown("Digits", "nearkin compare digits.toml");
+        for part in [
+            "| b | 0.00 | failed | failed |",
+            "- b: no model, 2 of 2 tries failed; step 7: the loss overflows",
+            "- a: try 2 of 2, loss.a.margin=0.3; 1 of them ended in numbers that are not finite",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+    }
+
+    #[test]
     fn holm_multiplies_step_by_step_and_never_turns_the_order() {
-        let of = |p: f64| Contrast {
-            loss: String::new(),
-            behind: 0.0,
-            p,
-            adjusted: 0.0,
-        };
-        let mut contrasts = [of(0.03), of(0.01), of(0.02), of(0.6)];
-        holm(&mut contrasts);
-        assert_eq!(contrasts.map(|c| c.adjusted), [0.06, 0.04, 0.06, 0.6]);
+        assert_eq!(holm(&[0.03, 0.01, 0.02, 0.6]), [0.06, 0.04, 0.06, 0.6]);
+        assert_eq!([0.25, 0.0004].map(chance), ["0.250", "< 0.001"]);
     }
 }

@@ -207,7 +207,12 @@ fn table(
         needed("same")?,
         column("fold"),
     );
-    let items: HashMap<&str, usize> = dataset.names.iter().map(String::as_str).zip(0..).collect();
+    // A name of several items stands for none of them.
+    let mut items: HashMap<&str, Option<usize>> = HashMap::new();
+    for (item, name) in dataset.names.iter().enumerate() {
+        let of_name = items.entry(name).or_insert(Some(item));
+        *of_name = of_name.filter(|&first| first == item);
+    }
     let mut pairs = Vec::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
@@ -225,7 +230,14 @@ fn table(
                     ),
                 )
             };
-            items.get(&row[at]).copied().ok_or_else(unknown)
+            let several = || {
+                let reason = format!(
+                    "{} is the name of several items of {}",
+                    &row[at], dataset.name
+                );
+                line_error(path, line, reason)
+            };
+            items.get(&row[at]).ok_or_else(unknown)?.ok_or_else(several)
         };
         let number = |at: usize| {
             let wrong = |_| {
@@ -261,6 +273,7 @@ fn table(
 mod tests {
     use super::*;
     use crate::data::Source;
+    use crate::vectors::Vectors;
 
     /// Two people with three images each.
     fn dataset(folder: &Path) -> Dataset {
@@ -318,6 +331,23 @@ mod tests {
         assert_eq!(
             read("pairs.csv", text).unwrap(),
             vec![(3, 4, true, 0), (3, 0, false, 1)]
+        );
+    }
+
+    #[test]
+    fn a_name_of_several_items_is_no_item_of_a_pair() {
+        let vectors = Vectors {
+            ids: Some(["a", "b", "a"].map(str::to_owned).to_vec()),
+            ..Vectors::new(3, 1, vec![1.0, 2.0, 3.0])
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.csv");
+        fs_err::write(&path, "first,second,same\nb,a,1\n").unwrap();
+        let dataset = Dataset::of_vectors("v.npy", vectors);
+        let error = read_pairs(&path, &dataset).unwrap_err().to_string();
+        assert!(
+            error.contains("p.csv:2: a is the name of several items"),
+            "{error}"
         );
     }
 

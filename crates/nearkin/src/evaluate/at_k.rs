@@ -13,11 +13,11 @@ pub struct AtK {
     /// The cut-off.
     pub k: usize,
     /// 1 if any of the first k is relevant: metric learning's Recall@K, also CMC@K.
-    pub accuracy: Estimate,
+    pub recall_at_k: Estimate,
     /// `F / k`.
     pub precision: Estimate,
     /// `F / R`: information retrieval's recall.
-    pub recall: Estimate,
+    pub coverage: Estimate,
     /// 1 / rank of the first relevant one, 0 if it is not among the first k.
     pub mrr: Estimate,
     /// `Σ_{i≤k} gain(i) / log₂(i + 1)`, divided by the same of a perfect ranking; the gain is rel where no other is given.
@@ -34,9 +34,9 @@ impl AtK {
     /// The scores, in the order of the fields.
     pub fn scores(&self) -> [Estimate; SCORES] {
         [
-            self.accuracy,
+            self.recall_at_k,
             self.precision,
-            self.recall,
+            self.coverage,
             self.mrr,
             self.ndcg,
             self.map,
@@ -48,9 +48,9 @@ impl AtK {
     /// The means of [`Hits::at`].
     pub(crate) fn new(k: usize, means: [Estimate; SCORES]) -> Self {
         let [
-            accuracy,
+            recall_at_k,
             precision,
-            recall,
+            coverage,
             mrr,
             ndcg,
             map,
@@ -59,9 +59,9 @@ impl AtK {
         ] = means;
         Self {
             k,
-            accuracy,
+            recall_at_k,
             precision,
-            recall,
+            coverage,
             mrr,
             ndcg,
             map,

@@ -5,14 +5,13 @@ use super::eigenvalues::eigenvalues;
 /// Dimensions beyond which the spectrum would take a minute.
 const MOST: usize = 2048;
 
-/// The effective rank of vectors, from the covariance `[D, D]` of them, made of `f32`; it is overwritten. None beyond 2,048
-/// dimensions.
+/// The effective rank of vectors, from the covariance `[D, D]` of them; it is overwritten. None beyond 2,048 dimensions.
 ///
 /// ```text
 /// exp( - Σ_k p_k log p_k )        p_k = σ_k / Σ_j σ_j
 /// ```
 ///
-/// with the singular values σ of the centered vectors, the roots of the eigenvalues; those below the rounding of `f32` are
+/// with the singular values σ of the centered vectors, the roots of the eigenvalues; those below the rounding of sums are
 /// nothing. It is 1 where the vectors do not vary or vary along a line, and D where they vary alike in all directions.
 ///
 /// # Reference
@@ -23,7 +22,7 @@ pub(super) fn effective_rank(covariance: &mut [f64], dim: usize) -> Option<f64> 
     }
     let eigenvalues = eigenvalues(covariance, dim);
     let largest = eigenvalues.iter().copied().fold(0.0, f64::max);
-    let least = largest * dim as f64 * f64::from(f32::EPSILON);
+    let least = largest * dim as f64 * f64::EPSILON;
     let roots = eigenvalues.iter().filter(|&&value| value > least);
     let roots: Vec<f64> = roots.map(|value| value.sqrt()).collect();
     let sum: f64 = roots.iter().sum();
@@ -58,7 +57,7 @@ mod tests {
         near(&[0.0, 0.0], 1.0);
         // Singular values 3 and 1: shares 3/4 and 1/4. What rounding leaves is nothing.
         let entropy: f64 = -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
-        near(&[9.0, 1.0, 1e-9], entropy.exp());
+        near(&[9.0, 1.0, 1e-16], entropy.exp());
         assert_eq!(effective_rank(&mut [], 4096), None);
     }
 }

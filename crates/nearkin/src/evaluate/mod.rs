@@ -133,6 +133,14 @@ pub enum EvaluateError {
         /// Items.
         items: usize,
     },
+    /// Nothing searches, or nothing is searched.
+    #[error("{queries} queries and {gallery} items to search: at least one of each is needed")]
+    Sides {
+        /// Items that search.
+        queries: usize,
+        /// Items that are searched.
+        gallery: usize,
+    },
     /// Pairs of both kinds are needed.
     #[error("{pairs} pairs, {same} of them of the same class: pairs of both kinds are needed")]
     OneKind {

@@ -221,7 +221,7 @@ mod tests {
             let found = searched.retrieval(&options).unwrap();
             let ([coverage, ndcg, map], queries) = reference(&points, &labels, &roles, 5);
             assert_eq!(found.queries, queries);
-            assert!((found.at[0].recall.value - coverage).abs() < 1e-6);
+            assert!((found.at[0].coverage.value - coverage).abs() < 1e-6);
             assert!((found.at[0].ndcg.value - ndcg).abs() < 1e-6);
             assert!((found.at[0].map_of_relevant.value - map).abs() < 1e-6);
             assert!(found.macro_average.is_none());
@@ -236,6 +236,7 @@ mod tests {
             roles: Some(&[Role::Query, Role::Query]),
         };
         let error = searched.retrieval(&Options::quick()).unwrap_err();
-        assert_eq!(error, EvaluateError::NothingRelevant { items: 2 });
+        let (queries, gallery) = (2, 0);
+        assert_eq!(error, EvaluateError::Sides { queries, gallery });
     }
 }

@@ -35,7 +35,7 @@ pub struct Retrieval {
 impl Retrieval {
     /// Recall@K by K, as metric learning has it: a hit among the first K.
     pub fn recall(&self) -> impl ExactSizeIterator<Item = (usize, Estimate)> {
-        self.at.iter().map(|at| (at.k, at.accuracy))
+        self.at.iter().map(|at| (at.k, at.recall_at_k))
     }
 }
 
@@ -184,6 +184,12 @@ impl Searched<'_> {
             queries: is([Role::Both, Role::Query]),
             gallery: is([Role::Both, Role::Gallery]),
         };
+        if sides.queries.is_empty() || sides.gallery.is_empty() {
+            return Err(EvaluateError::Sides {
+                queries: sides.queries.len(),
+                gallery: sides.gallery.len(),
+            });
+        }
         let scores = self.scores(&sides, options)?;
         let excluded = sides.queries.len() - scores.queries.len();
         let mut found = scores.retrieval(excluded, options);

@@ -2,10 +2,14 @@
 
 use super::EvaluateError;
 use super::effective_rank::effective_rank;
-use super::silhouette::{Classes, centered};
+use super::silhouette::Classes;
 use crate::search::{Search, Similarity};
-use nearkin_kernels::{Beta, Mat, MatMut, gemm, normalize_rows};
+use nearkin_kernels::{Mat, normalize_rows};
+use rayon::prelude::*;
 use serde::Serialize;
+
+/// Rows of a covariance that one task sums up.
+const BAND: usize = 16;
 
 /// How embeddings lie on the unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -80,18 +84,34 @@ pub fn on_sphere(embeddings: Mat<'_>, labels: &[u32]) -> Result<OnSphere, Evalua
     })
 }
 
-/// The covariance of the rows, `[D, D]`.
+/// The covariance of the rows, `[D, D]`, in `f64`: the small eigenvalues of a steep spectrum are below what sums in `f32` keep.
 fn covariance(unit: Mat<'_>) -> Vec<f64> {
     let (count, dim) = (unit.rows, unit.cols);
-    let deviations = centered(unit);
-    let deviations = Mat::new(&deviations, count, dim);
-    let mut products = vec![0.0; dim * dim];
-    let out = MatMut::new(&mut products, dim, dim);
-    gemm(out, Beta::Overwrite, 1.0, deviations.t(), deviations);
-    products
-        .iter()
-        .map(|&x| f64::from(x) / count as f64)
-        .collect()
+    let mut mean = vec![0.0; dim];
+    for row in unit.data.chunks_exact(dim.max(1)) {
+        for (mean, &x) in mean.iter_mut().zip(row) {
+            *mean += f64::from(x) / count as f64;
+        }
+    }
+    let mut sums = vec![0.0; dim * dim];
+    let bands = sums.par_chunks_mut(BAND * dim.max(1)).enumerate();
+    bands.for_each(|(band, sums)| {
+        let mut row = vec![0.0; dim];
+        for numbers in unit.data.chunks_exact(dim) {
+            for ((x, &number), mean) in row.iter_mut().zip(numbers).zip(&mean) {
+                *x = f64::from(number) - mean;
+            }
+            for (sums, &x) in sums.chunks_exact_mut(dim).zip(&row[band * BAND..]) {
+                for (sum, &y) in sums.iter_mut().zip(&row) {
+                    *sum += x * y;
+                }
+            }
+        }
+        for sum in sums {
+            *sum /= count as f64;
+        }
+    });
+    sums
 }
 
 /// The participation ratio of the eigenvalues of a covariance, without the eigenvalues: `tr Σ²` is the sum of the squares of the
@@ -143,6 +163,28 @@ mod tests {
         let found = on_sphere(Mat::new(&data, count, dim), &labels).unwrap();
         assert!((found.uniformity - f64::ln(potential / pairs)).abs() < 1e-5);
         assert!((found.alignment.unwrap() - kin / of_kin).abs() < 1e-5);
+    }
+
+    /* Equivalent python code, for σ_k ∝ 1 / k, k = 1 to 512:
+    import numpy as np
+    p = 1 / np.arange(1, 513); p /= p.sum()
+    print(np.exp(-(p * np.log(p)).sum()))
+    */
+    #[test]
+    fn a_steep_spectrum_keeps_its_small_singular_values() {
+        let dim = 512;
+        // Axes of lengths 1 / k, both ways: singular values of that, and no mean.
+        let data: Vec<f32> = (0..2 * dim)
+            .flat_map(|row| {
+                let mut numbers = vec![0.0; dim];
+                let sign = if row % 2 == 0 { 1.0 } else { -1.0 };
+                numbers[row / 2] = sign / (1 + row / 2) as f32;
+                numbers
+            })
+            .collect();
+        let mut covariance = covariance(Mat::new(&data, 2 * dim, dim));
+        let found = effective_rank(&mut covariance, dim).unwrap();
+        assert!((found - 117.231).abs() < 0.01, "{found}");
     }
 
     #[test]

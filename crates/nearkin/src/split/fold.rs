@@ -62,6 +62,14 @@ impl Fold {
         let mut left = [within.train, within.validation].concat();
         left.sort_unstable();
         let classes: BTreeSet<u32> = left.iter().map(|&item| data.labels[item]).collect();
+        if let Some(&item) = within
+            .test
+            .iter()
+            .find(|&&item| classes.contains(&data.labels[item]))
+        {
+            let class = data.classes[data.labels[item] as usize].clone();
+            return Err(SplitError::Shared { class });
+        }
         let (folds, number) = (self.folds.get(), self.number);
         if folds < 2 || folds > classes.len() || number >= folds {
             return Err(SplitError::Folds {
@@ -157,6 +165,15 @@ mod tests {
         };
         let error = Split::Fold(none).apply(&data, 0).unwrap_err().to_string();
         assert!(error.contains("nothing to test"), "{error}");
+        let shared = Fold {
+            within: Split::ItemLevel(Shares::default()).into(),
+            ..fold(0, 0, true)
+        };
+        let error = shared.apply(&data).unwrap_err().to_string();
+        assert!(
+            error.contains("is tested and left to the folds too"),
+            "{error}"
+        );
         let shares = Split::ClassDisjoint(Shares::default());
         assert_eq!(
             Fold {

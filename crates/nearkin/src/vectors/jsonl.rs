@@ -1,11 +1,11 @@
-//! `.jsonl`: one JSON object a line, `{"id": …, "label": …, "embedding": […]}`.
+//! `.jsonl`: one JSON object a line, `{"id": …, "label": …, "embedding": […]}`; ids and labels are texts or whole numbers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Names, Row, Rows, blocks};
+use super::rows::{Name, Names, Row, Rows, blocks};
 use super::staged::Staged;
 use super::{Vectors, VectorsError};
 
@@ -20,8 +20,8 @@ struct LineOut<'a> {
 
 #[derive(Deserialize)]
 struct LineIn {
-    id: Option<String>,
-    label: Option<String>,
+    id: Option<Name>,
+    label: Option<Name>,
     embedding: Vec<f32>,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorsError> {
                     "this line {found} {what:?}, unlike the ones before"
                 )));
             }
-            texts.extend(text);
+            texts.extend(text.map(String::from));
         }
         vectors.rows += 1;
         vectors.data.extend(line.embedding);

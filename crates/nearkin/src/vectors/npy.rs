@@ -71,6 +71,8 @@ fn read_lines(path: &Path) -> Result<Option<Vec<String>>, VectorsError> {
     }
     Ok(Some(
         fs_err::read_to_string(path)?
+            // The mark of UTF-8 that some editors put before the first line.
+            .trim_start_matches('\u{feff}')
             .lines()
             .map(str::to_owned)
             .collect(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Vectors, VectorsError};
 
@@ -61,6 +61,23 @@ impl Numbers<'_> {
                 file.write_all(&bytes)
             }
             Self::U8(numbers) => file.write_all(numbers),
+        }
+    }
+}
+
+/// An id or label, as JSON has it: a text, or a whole number for one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Name {
+    Text(String),
+    Number(i64),
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Text(text) => text,
+            Name::Number(number) => number.to_string(),
         }
     }
 }

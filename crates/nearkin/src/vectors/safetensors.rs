@@ -16,7 +16,14 @@ const METADATA: &str = "nearkin";
 /// The format's own limit.
 const MAX_HEADER: usize = 100_000_000;
 
-#[derive(Serialize, Deserialize)]
+/// Ids and labels as they are read.
+#[derive(Deserialize)]
+struct NamesIn {
+    ids: Option<Vec<rows::Name>>,
+    labels: Option<Vec<rows::Name>>,
+}
+
+#[derive(Serialize)]
 struct Names {
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<Vec<String>>,
@@ -141,7 +148,13 @@ fn names(bytes: &[u8]) -> Result<Names, String> {
         .and_then(|texts| texts.get(METADATA))
     {
         Some(text) => {
-            serde_json::from_str(text).map_err(|error| format!("metadata {METADATA:?}: {error}"))
+            let wrong = |error| format!("metadata {METADATA:?}: {error}");
+            let NamesIn { ids, labels } = serde_json::from_str(text).map_err(wrong)?;
+            let texts = |names: Vec<rows::Name>| names.into_iter().map(String::from).collect();
+            Ok(Names {
+                ids: ids.map(texts),
+                labels: labels.map(texts),
+            })
         }
         None => Ok(Names {
             ids: None,

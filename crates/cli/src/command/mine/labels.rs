@@ -18,6 +18,14 @@ pub fn run(arguments: &Labels, json: bool) -> Result<(), Failure> {
             arguments.items.input.display()
         )));
     };
+    if let Some(row) = classes.iter().position(|class| class.trim().is_empty()) {
+        return Err(Failure::usage(format!(
+            "{}: the label of {noun} {} of {} is empty",
+            arguments.items.input.display(),
+            row + 1,
+            classes.len()
+        )));
+    }
     let (labels, names) = vectors::classes(classes);
     let planted = arguments.plant.map(|share| Planted::new(&labels, share, 0));
     let planted = planted.transpose()?;

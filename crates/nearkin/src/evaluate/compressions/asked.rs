@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::collections::HashSet;
 use std::time::Instant;
 
-/// Scores as close as this are equal: what a sum in `f32` cannot tell apart.
+/// Cosines as close as this share of the way to the nearest are equal: in a narrow cone of vectors all cosines are near one.
 const TIE: f64 = 1e-6;
 /// Seconds that a speed is measured for at least.
 const TIMED: f64 = 0.2;
@@ -120,7 +120,8 @@ impl<'a> Asked<'a> {
                 let item = self.gallery.row(n.index as usize);
                 cosine(self.queries.row(query), item)
             };
-            let bar = cosine(&exact[k - 1]) - TIE;
+            let last = cosine(&exact[k - 1]);
+            let bar = last - TIE * (1.0 - last);
             let right = |n: &&Neighbor| nearest.contains(&n.index) || cosine(n) >= bar;
             found.iter().filter(right).count() as f64 / k as f64
         });

@@ -66,7 +66,7 @@ fn items_that_search_are_measured_as_by_the_exact_protocol() {
     };
     let by_protocol = searched.retrieval(&Options::quick()).unwrap();
     let exact = found.rows[0].labels.unwrap();
-    assert!((exact.recall_at_1 - by_protocol.at[0].accuracy.value).abs() < 1e-6);
+    assert!((exact.recall_at_1 - by_protocol.at[0].recall_at_k.value).abs() < 1e-6);
     assert!((exact.map_at_r.unwrap() - by_protocol.map_at_r.value).abs() < 1e-6);
     for row in [&found.rows[0], &found.rows[9]] {
         assert!(row.at.iter().all(|at| at.recall == 1.0), "{row:?}");
