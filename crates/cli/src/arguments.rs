@@ -38,7 +38,7 @@ use std::time::Duration;
     name = "nearkin",
     version,
     max_term_width = 100,
-    after_help = "First steps:\n  nearkin quickstart                    train and measure on a bundled set, about a minute\n  nearkin init photos/ -o recipe.toml   write a recipe that fits your class folders\n  nearkin train recipe.toml             train; Ctrl-C stops, --resume goes on\n  nearkin search runs/recipe/model photos/ new.jpg\n  nearkin search sentence-transformers/all-MiniLM-L6-v2 texts.txt \"how do I cook rice?\"\n\nExit codes:\n  0    done\n  1    failed while running: data, disk, numbers that are not finite\n  2    the arguments or the recipe are wrong\n  130  stopped by Ctrl-C; training says how to go on"
+    after_help = "First steps:\n  nearkin quickstart                    train and measure on a bundled set, under a minute\n  nearkin init photos/ -o recipe.toml   write a recipe that fits your class folders\n  nearkin train recipe.toml             train; Ctrl-C stops, --resume goes on\n  nearkin search runs/recipe/model photos/ new.jpg\n  nearkin search sentence-transformers/all-MiniLM-L6-v2 texts.txt \"how do I cook rice?\"\n\nExit codes:\n  0    done\n  1    failed while running: data, disk, numbers that are not finite\n  2    the arguments or the recipe are wrong\n  130  stopped by Ctrl-C; training says how to go on"
 )]
 pub struct Arguments {
     /// What to do.

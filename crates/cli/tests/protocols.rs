@@ -434,7 +434,14 @@ fn what_cannot_be_measured_is_said() {
     fails("reid", &[], 2, "needs the camera of each image");
     fails("few-shot", &[], 2, "say with --shots");
     fails("few-shot", &["--shots", "4"], 1, "no class has more");
-    fails("n-way", &[], 1, "72 classes are needed, but there are 8");
+    fails(
+        "n-way",
+        &["--negatives", "71"],
+        1,
+        "72 classes are needed, but there are 8",
+    );
+    // Of themselves negatives are no more than there are.
+    holds(&evaluate(&place, "n-way", &photos), &["VRF(neg = 7)"]);
     fails(
         "n-way",
         &["--shots", "4"],

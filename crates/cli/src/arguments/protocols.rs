@@ -31,7 +31,8 @@ pub struct ItemProtocols {
     /// ones.
     #[arg(long, value_name = "N")]
     pub shots: Option<NonZeroUsize>,
-    /// n-way: numbers of negatives, each of another class; 1 and 71 where absent.
+    /// n-way: numbers of negatives, each of another class; where absent 1, and 71 or as many other classes as there
+    /// are.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub negatives: Vec<NonZeroUsize>,
 }

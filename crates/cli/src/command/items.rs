@@ -340,10 +340,13 @@ pub(super) fn show_few(found: &[(&str, &FewShot)]) -> (String, String) {
 pub(super) fn tried(side: &Side, arguments: &Evaluate) -> Result<NWay, Failure> {
     let given = arguments.items.negatives.iter().map(|n| n.get());
     let mut negatives: Vec<usize> = given.collect();
-    if negatives.is_empty() {
-        negatives = vec![1, 71];
-    }
     let Labeled { vectors, labels } = labeled(&side.measured);
+    if negatives.is_empty() {
+        // The paper's two, as far as there are other classes.
+        let classes: HashSet<u32> = labels.iter().copied().collect();
+        negatives = vec![1, classes.len().saturating_sub(1).clamp(1, 71)];
+        negatives.dedup();
+    }
     Ok(n_way(vectors, labels, &negatives, (DRAWS, 0))?)
 }
 

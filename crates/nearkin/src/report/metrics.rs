@@ -106,7 +106,13 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> Html {
     let recalls: Vec<String> = recalls.map(|(k, _)| format!("Recall@{k}")).collect();
     let mut heads = vec![""];
     heads.extend(recalls.iter().map(String::as_str));
-    heads.extend(["R-precision", "MAP@R", "NMI"]);
+    let seeds = rows
+        .iter()
+        .filter_map(|(_, of)| of.clustering)
+        .map(|of| of.seeds)
+        .max();
+    let nmi = seeds.map_or_else(|| "NMI".to_owned(), |seeds| format!("NMI, {seeds} seeds"));
+    heads.extend(["R-precision", "MAP@R", nmi.as_str()]);
     let mut table = Table::new("Scores", &heads, &[], false);
     for (name, evaluation) in rows {
         let found = &evaluation.retrieval;

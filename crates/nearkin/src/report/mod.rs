@@ -378,6 +378,8 @@ impl Draft {
 fn measured(items: &Items, scored: bool) -> Result<Evaluation> {
     let mut options = Options {
         ks: cmc::RANKS.to_vec(),
+        // As many as `nearkin evaluate` has.
+        cluster_seeds: 10,
         ..Options::default()
     };
     if scored {

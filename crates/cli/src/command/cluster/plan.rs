@@ -10,7 +10,7 @@ use nearkin::Mat;
 use nearkin::cluster::{
     self, Agglomerative, CutScore, Dbscan, Finite, Hdbscan, KMeans, NonNegative,
 };
-use nearkin::vectors;
+use nearkin::vectors::{self, Parts};
 use nearkin::verify::kept_threshold;
 use serde_json::Value;
 use std::path::Path;
@@ -260,6 +260,16 @@ impl Cut {
             return Err(Failure::usage(format!(
                 "--threshold-from {path}: expected {noun}s of two classes or more, found {count}"
             )));
+        }
+        let input = &arguments.items.input;
+        if !input.is_dir() && vectors::check_extension(input).is_ok() {
+            let (found, expected) = (corpus.mat().cols, Parts::open(input)?.dim());
+            if found != expected {
+                return Err(Failure::usage(format!(
+                    "--threshold-from {path}: vectors of {found} numbers, those of {} have {expected}",
+                    input.display()
+                )));
+            }
         }
         let (by, name) = match arguments.best {
             None | Some(Best::F1) => (CutScore::PairwiseF1, "pairwise F1"),
