@@ -330,7 +330,7 @@ fn vectors_with_labels_are_measured_as_the_model_that_made_them() {
         2,
         "--data goes with a model",
     );
-    fails(&["v.npy", "--protocol", "sts"], 2, "is of texts");
+    fails(&["v.npy", "--protocol", "sts"], 2, "--data TABLE");
     place.write(
         "bare.jsonl",
         b"{\"embedding\":[1,2]}\n{\"embedding\":[2,1]}\n",

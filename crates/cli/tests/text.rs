@@ -311,6 +311,13 @@ fn every_protocol_is_measured_with_intervals() {
     let row = |i: usize| [["0\tcat ", "1\trice "][i % 2], &i.to_string(), "\n"].concat();
     let classes: String = (0..40).map(row).collect();
     place.write("classes.tsv", format!("label\ttext\n{classes}").as_bytes());
+    // Each text is the id of its vector.
+    let texts = "a cat\na dog\nrice\nmoon\nsun\ndog\n".to_owned();
+    let numbered: String = (0..40).map(|i| row(i)[2..].to_owned()).collect();
+    place.write("all.txt", (texts + &numbered).as_bytes());
+    place
+        .run(&["embed", "model", "all.txt", "-o", "v.parquet"])
+        .succeeds();
     for (data, protocol, path) in [
         ("sts.tsv", "sts", "/scores/sts/correlations/cosine/spearman"),
         (
@@ -337,7 +344,39 @@ fn every_protocol_is_measured_with_intervals() {
             estimate["low"].as_f64() <= estimate["high"].as_f64(),
             "{estimate}"
         );
+        let command = [
+            "evaluate",
+            "v.parquet",
+            "--data",
+            data,
+            "--protocol",
+            protocol,
+            "--json",
+        ];
+        let by_vectors = json(&place.run(&command));
+        let value = |found: &serde_json::Value| found.pointer(path).unwrap()["value"].as_f64();
+        assert!(
+            (value(&by_vectors).unwrap() - value(&found).unwrap()).abs() < 1e-5,
+            "{protocol}"
+        );
     }
+    place.write(
+        "more.tsv",
+        b"score\tsentence1\tsentence2\n5\ta cat\ta cow\n3\tsun\tmoon\n",
+    );
+    let more = [
+        "evaluate",
+        "v.parquet",
+        "--data",
+        "more.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place.run(&more).fails(1, &["none has the id \"a cow\""]);
+    let pooled = [&more[..], &["--pooling", "cls"]].concat();
+    place
+        .run(&pooled)
+        .fails(2, &["--pooling goes with a model"]);
     let tfidf = [
         "evaluate",
         "tfidf",

@@ -94,6 +94,8 @@ impl RetrievalOptions {
         };
         if !self.at.is_empty() {
             options.ks = self.at.iter().map(|k| k.get()).collect();
+            options.ks.sort_unstable();
+            options.ks.dedup();
         }
         if self.resample == Some(Resampled::Classes) {
             options.unit = Unit::Class;

@@ -1,7 +1,7 @@
 //! `nearkin evaluate VECTORS`: a file of embeddings with labels, from anywhere.
 
 use super::retrieval::Shown;
-use super::{compressions, grouping, retrieval, sided, vector_protocols};
+use super::{compressions, grouping, retrieval, sided, text, vector_protocols};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
 use crate::output;
@@ -26,6 +26,10 @@ pub fn is_file(path: &Path) -> bool {
 
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
+    if is_of_texts(arguments.protocol) {
+        refuse_pooling(arguments)?;
+        return text::evaluate::of_vectors(arguments, json);
+    }
     refuse(arguments)?;
     if arguments.retrieval.compressions {
         return compressions::of_file(&arguments.model, json);
@@ -38,12 +42,7 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
             | Protocol::FewShot
             | Protocol::NWay),
         ) => return vector_protocols::run(arguments, protocol, json),
-        None | Some(Protocol::Retrieval | Protocol::Clustering) => {}
-        Some(_) => {
-            return Err(Failure::usage(
-                "this --protocol is of texts: it needs the model that embeds them",
-            ));
-        }
+        _ => {}
     }
     let sides = &arguments.retrieval;
     if let Some(gallery) = &sides.gallery {
@@ -111,6 +110,19 @@ fn other(path: &Path, first: &Read) -> Result<Embedded, Failure> {
     )))
 }
 
+fn is_of_texts(protocol: Option<Protocol>) -> bool {
+    matches!(
+        protocol,
+        Some(
+            Protocol::Sts
+                | Protocol::Pairs
+                | Protocol::Triplets
+                | Protocol::Ir
+                | Protocol::Senteval
+        )
+    )
+}
+
 /// What goes with models alone.
 fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
     let of_models = [
@@ -118,13 +130,21 @@ fn refuse(arguments: &Evaluate) -> Result<(), Failure> {
         (!arguments.items.degrade.is_empty(), "--degrade"),
     ];
     let given = of_models.iter().find(|(is, _)| *is).map(|(_, name)| *name);
-    if let Some(name) = given.or_else(|| only_for_text(None, &arguments.vectors)) {
-        return Err(Failure::usage(format!(
-            "{name} goes with a model; {} has its vectors already",
-            arguments.model.display()
-        )));
-    }
-    Ok(())
+    given.map_or(Ok(()), |name| Err(of_model(arguments, name)))?;
+    refuse_pooling(arguments)
+}
+
+/// What makes vectors of texts.
+fn refuse_pooling(arguments: &Evaluate) -> Result<(), Failure> {
+    let given = only_for_text(None, &arguments.vectors);
+    given.map_or(Ok(()), |name| Err(of_model(arguments, name)))
+}
+
+fn of_model(arguments: &Evaluate, name: &str) -> Failure {
+    Failure::usage(format!(
+        "{name} goes with a model; {} has its vectors already",
+        arguments.model.display()
+    ))
 }
 
 /// What a file of vectors holds.

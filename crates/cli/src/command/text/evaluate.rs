@@ -46,6 +46,13 @@ pub fn run(arguments: &Evaluate, model: &Path, json: bool) -> Result<(), Failure
     )
 }
 
+/// Measures the vectors of a file, whose ids are texts, on a table of texts.
+pub fn of_vectors(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
+    let task = self::task(arguments)?;
+    let vectors = nearkin::vectors::read(&arguments.model)?;
+    report(&measure(&task, Judge::Vectors(&vectors))?, arguments, json)
+}
+
 /// A model that scores pairs has no vectors to be cut or pooled.
 fn refuse_vectors(arguments: &Evaluate) -> Result<(), Failure> {
     only_for_text(None, &arguments.vectors).map_or(Ok(()), |option| {

@@ -9,12 +9,15 @@ use crate::error::{Error, Result};
 use crate::text::TextError;
 use crate::text::similarity::pairwise;
 use crate::text::tfidf::TfIdf;
+use crate::vectors::Vectors;
 
 /// A model of texts.
 #[derive(Clone, Copy)]
 pub enum Judge<'m> {
     /// Embeds texts.
     Encoder(&'m SentenceEncoder, &'m Options),
+    /// Vectors from anywhere, whose ids are the texts, such as a file that `nearkin embed` has written.
+    Vectors(&'m Vectors),
     /// Scores pairs by reading them together.
     CrossEncoder(&'m CrossEncoder),
     /// Scores pairs by the words that they share, weighted by how rare they are in the texts measured.
@@ -38,7 +41,7 @@ impl Columns {
 impl<'m> Judge<'m> {
     /// Whether it has vectors, by which other protocols than those of pairs can be measured.
     pub fn embeds(self) -> bool {
-        matches!(self, Self::Encoder(..))
+        matches!(self, Self::Encoder(..) | Self::Vectors(_))
     }
 
     /// The cross-encoder that tells classes of pairs apart, where it is one.
@@ -52,12 +55,15 @@ impl<'m> Judge<'m> {
     /// Vectors of texts, each distinct text embedded once; `progress` is told how many are done, of how many.
     ///
     /// # Errors
-    /// The model has no vectors.
+    /// The model has no vectors, or none of some text.
     pub fn embed(
         self,
         columns: &[&[String]],
         progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Columns> {
+        if let Self::Vectors(vectors) = self {
+            return looked_up(vectors, columns);
+        }
         let Self::Encoder(encoder, options) = self else {
             return Err(Error::Text(TextError::Setting {
                 setting: "protocol",
@@ -99,7 +105,7 @@ impl<'m> Judge<'m> {
         progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Vec<f64>> {
         match self {
-            Self::Encoder(..) => {
+            Self::Encoder(..) | Self::Vectors(_) => {
                 let columns = self.embed(&[first, second], progress)?;
                 let rows = pairwise(columns.mat(0), columns.mat(1))?;
                 Ok(rows.into_iter().map(|[cosine, ..]| cosine).collect())
@@ -113,4 +119,48 @@ impl<'m> Judge<'m> {
             Self::TfIdf => Ok(TfIdf::fit(first.iter().chain(second)).cosines(first, second)),
         }
     }
+}
+
+/// The vectors that texts have as ids.
+fn looked_up(vectors: &Vectors, columns: &[&[String]]) -> Result<Columns> {
+    let wrong = |reason: String| {
+        Error::Text(TextError::Setting {
+            setting: "vectors",
+            reason,
+        })
+    };
+    let Some(ids) = &vectors.ids else {
+        return Err(wrong(
+            "no ids, expected the text of each vector as its id".into(),
+        ));
+    };
+    let dim = vectors.dim;
+    let row = |row: usize| &vectors.data[row * dim..(row + 1) * dim];
+    let mut rows: HashMap<&str, usize> = HashMap::new();
+    for (number, id) in ids.iter().enumerate() {
+        let first = *rows.entry(id).or_insert(number);
+        if row(first) != row(number) {
+            return Err(wrong(format!(
+                "{id:?} is the id of unlike vectors, {first} and {number}"
+            )));
+        }
+    }
+    let of_text = |text: &String| {
+        let number = rows.get(text.as_str()).copied();
+        number.map(row).ok_or_else(|| {
+            wrong(format!(
+                "none has the id {text:?}, a text of the table, among {}",
+                ids.len()
+            ))
+        })
+    };
+    let of_column = |texts: &&[String]| -> Result<Vec<f32>> {
+        let rows = texts.iter().map(of_text).collect::<Result<Vec<_>>>()?;
+        Ok(rows.concat())
+    };
+    Ok(Columns {
+        numbers: columns.iter().map(of_column).collect::<Result<_>>()?,
+        rows: columns.first().map_or(0, |texts| texts.len()),
+        dim,
+    })
 }
