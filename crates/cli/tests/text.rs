@@ -300,6 +300,62 @@ fn a_cross_encoder_ranks_anew_and_is_measured() {
 const STS: &[u8] = b"score\tsentence1\tsentence2\tsplit\n5\ta cat\ta cat\tx\n3\ta cat\ta dog\tx\n0\ta cat\trice\ty\n1\tmoon\tsun\ty\n";
 
 #[test]
+fn vectors_of_texts_are_measured_by_the_texts_that_are_their_ids() {
+    let place = workplace();
+    place.write("all.txt", b"a cat\nsun\nmoon\n");
+    place
+        .run(&["embed", "model", "all.txt", "-o", "v.parquet"])
+        .succeeds();
+    place.write(
+        "more.tsv",
+        b"score\tsentence1\tsentence2\n5\ta cat\ta cow\n3\tsun\tmoon\n",
+    );
+    let more = [
+        "evaluate",
+        "v.parquet",
+        "--data",
+        "more.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place.run(&more).fails(1, &["none has the id \"a cow\""]);
+    let pooled = [&more[..], &["--pooling", "cls"]].concat();
+    place
+        .run(&pooled)
+        .fails(2, &["--pooling goes with a model"]);
+    place
+        .run(&["embed", "model", "all.txt", "-o", "v.npy"])
+        .succeeds();
+    std::fs::remove_file(place.path("v.ids.txt")).unwrap();
+    let bare = [
+        "evaluate",
+        "v.npy",
+        "--data",
+        "more.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&bare)
+        .fails(1, &["no ids, expected the text of each vector"]);
+    place.write(
+        "twice.jsonl",
+        b"{\"id\":\"a cat\",\"embedding\":[1,2]}\n{\"id\":\"a cat\",\"embedding\":[2,1]}\n",
+    );
+    let twice = [
+        "evaluate",
+        "twice.jsonl",
+        "--data",
+        "more.tsv",
+        "--protocol",
+        "sts",
+    ];
+    place
+        .run(&twice)
+        .fails(1, &["\"a cat\" is the id of unlike vectors, 0 and 1"]);
+}
+
+#[test]
 fn every_protocol_is_measured_with_intervals() {
     let place = workplace();
     place.write("sts.tsv", STS);
@@ -360,23 +416,6 @@ fn every_protocol_is_measured_with_intervals() {
             "{protocol}"
         );
     }
-    place.write(
-        "more.tsv",
-        b"score\tsentence1\tsentence2\n5\ta cat\ta cow\n3\tsun\tmoon\n",
-    );
-    let more = [
-        "evaluate",
-        "v.parquet",
-        "--data",
-        "more.tsv",
-        "--protocol",
-        "sts",
-    ];
-    place.run(&more).fails(1, &["none has the id \"a cow\""]);
-    let pooled = [&more[..], &["--pooling", "cls"]].concat();
-    place
-        .run(&pooled)
-        .fails(2, &["--pooling goes with a model"]);
     let tfidf = [
         "evaluate",
         "tfidf",

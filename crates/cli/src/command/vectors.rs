@@ -34,15 +34,15 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     if arguments.retrieval.compressions {
         return compressions::of_file(&arguments.model, json);
     }
-    match arguments.protocol {
-        Some(
-            protocol @ (Protocol::Verification
-            | Protocol::Reid
-            | Protocol::Identification
-            | Protocol::FewShot
-            | Protocol::NWay),
-        ) => return vector_protocols::run(arguments, protocol, json),
-        _ => {}
+    if let Some(
+        protocol @ (Protocol::Verification
+        | Protocol::Reid
+        | Protocol::Identification
+        | Protocol::FewShot
+        | Protocol::NWay),
+    ) = arguments.protocol
+    {
+        return vector_protocols::run(arguments, protocol, json);
     }
     let sides = &arguments.retrieval;
     if let Some(gallery) = &sides.gallery {
