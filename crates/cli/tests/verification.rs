@@ -50,6 +50,7 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
         "raw input",
         "VAL@FAR=0.5",
         "over 2 folds",
+        "best F1",
         "model, in bytes",
         "in bytes: vectors of 128 bytes in place of 512, accuracy ",
     ] {
@@ -57,6 +58,11 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
     }
     let found = place.run(&[&evaluate[..], &["--json"]].concat());
     let found: serde_json::Value = serde_json::from_str(&found.succeeds().stdout).unwrap();
+    let best = &found["model"]["thresholds"]["accuracy"]["value"];
+    assert!(
+        best.as_f64() >= found["model"]["folds"]["accuracy"]["mean"].as_f64(),
+        "{best}"
+    );
     assert_eq!(
         (&found["model"]["same"], &found["left_out"]),
         (&8.into(), &0.into())

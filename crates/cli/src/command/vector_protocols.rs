@@ -43,12 +43,15 @@ pub fn run(arguments: &Evaluate, protocol: Protocol, json: bool) -> Result<(), F
         Protocol::Verification => {
             let paired = paired(arguments, &dataset, &side.measured)?;
             let found = verification::measure(&paired, &verification::options(arguments))?;
+            let best = verification::thresholds(&paired)?;
             bar.finish_and_clear();
             if json {
-                return print(&what, &found, json, |_| <_>::default());
+                let found = verification::json_of(&found, &best)?;
+                return output::json(&serde_json::json!({ "data": what, NAME: found }));
             }
             output::line(format_args!("{what}, in percent:"))?;
-            verification::show(&[(NAME, &found)])
+            verification::show(&[(NAME, &found)])?;
+            verification::show_thresholds(&[(NAME, &best)])
         }
         Protocol::Reid => {
             let cameras = cameras(arguments, dataset.len())?;

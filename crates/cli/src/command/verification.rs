@@ -12,6 +12,8 @@ use nearkin::evaluate::{
     Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate, verification,
 };
 use nearkin::feed::Feed;
+use nearkin::text::Bootstrap;
+use nearkin::text::pairs::{PairScores, threshold_scores};
 use nearkin::verify::{Paired, Videos, keep_threshold};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ pub fn run(
         .iter()
         .map(|compared| measure(&compared.paired, &options));
     let found: Vec<Verification> = measured.collect::<Result<_, Failure>>()?;
+    let best = compared.iter().map(|compared| thresholds(&compared.paired));
+    let best: Vec<PairScores> = best.collect::<Result<_, Failure>>()?;
     bar.finish_and_clear();
     let paired = &compared[MODEL].paired;
     if wanted.keep {
@@ -47,14 +51,15 @@ pub fn run(
             "pairs": asked.path, "left_out": paired.left_out, "of_one_video": paired.of_one_video,
             "damaged": feed.damaged()
         });
-        for (compared, found) in compared.iter().zip(&found) {
-            value[compared.key] = serde_json::to_value(found)?;
+        for (compared, (found, best)) in compared.iter().zip(found.iter().zip(&best)) {
+            value[compared.key] = json_of(found, best)?;
         }
         return output::json(&value);
     }
     output::line(format_args!("{}, in percent:", asked.path.display()))?;
-    let names = compared.iter().map(|compared| compared.name);
-    show(&names.zip(&found).collect::<Vec<_>>())?;
+    let names = || compared.iter().map(|compared| compared.name);
+    show(&names().zip(&found).collect::<Vec<_>>())?;
+    show_thresholds(&names().zip(&best).collect::<Vec<_>>())?;
     output::line(in_bytes(&found, subject.model.embedder.dim()))?;
     if let Some(most) = wanted.frames {
         output::line(format_args!(
@@ -86,6 +91,52 @@ pub fn options(arguments: &Evaluate) -> VerificationOptions {
 pub fn measure(paired: &Paired, options: &VerificationOptions) -> Result<Verification, Failure> {
     let found = verification(&paired.distances, &paired.same, &paired.fold_of, options);
     Ok(found?)
+}
+
+/// The best that a threshold on the cosine does on these very pairs.
+pub fn thresholds(paired: &Paired) -> Result<PairScores, Failure> {
+    // ‖u − v‖² = 2 (1 − cos) of unit vectors.
+    let cosines = paired.distances.iter().map(|d| 1.0 - f64::from(*d) / 2.0);
+    let cosines: Vec<f64> = cosines.collect();
+    Ok(threshold_scores(
+        &cosines,
+        &paired.same,
+        Bootstrap::default(),
+    )?)
+}
+
+/// Both for machines.
+pub fn json_of(found: &Verification, best: &PairScores) -> Result<serde_json::Value, Failure> {
+    let mut value = serde_json::to_value(found)?;
+    value["thresholds"] = serde_json::to_value(best)?;
+    Ok(value)
+}
+
+/// Prints what thresholds reach that are chosen on the pairs themselves.
+pub fn show_thresholds(rows: &[(&str, &PairScores)]) -> Result<(), Failure> {
+    let mut shown = table::new(&[
+        "",
+        "AP",
+        "best F1",
+        "from cosine",
+        "best accuracy",
+        "from cosine",
+    ]);
+    for (name, best) in rows {
+        shown.add_row([
+            (*name).to_owned(),
+            table::percent(&best.average_precision),
+            table::percent(&best.f1),
+            format!("{:.4}", best.f1_threshold),
+            table::percent(&best.accuracy),
+            format!("{:.4}", best.accuracy_threshold),
+        ]);
+    }
+    table::numbers_right(&mut shown);
+    output::line(shown)?;
+    output::line(
+        "AP over thresholds on the cosine; best F1 and accuracy by thresholds chosen on these very pairs",
+    )
 }
 
 /// Pairs as some vectors have them.

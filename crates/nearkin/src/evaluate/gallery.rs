@@ -21,7 +21,7 @@ const LISTS: usize = 1 << 30;
 /// // The labels of the whole gallery come first: they say how many neighbors are looked for.
 /// let mut search = GalleryRetrieval::new((Mat::new(&queries, 1, 2), &[7]), &[7, 5, 7], &Options::default())?;
 /// search.add(Mat::new(&[1.0, 0.0, 0.0, 1.0], 2, 2))?;
-/// search.add(Mat::new(&[0.1, 1.0], 1, 2))?;
+/// search.add(Mat::new(&[-0.1, 1.0], 1, 2))?;
 /// let found = search.finish()?;
 /// // Of the two that are relevant the first is found first, the second is farther than the one that is not.
 /// assert_eq!((found.queries, found.r_precision.value, found.map_at_r.value), (1, 0.5, 0.5));

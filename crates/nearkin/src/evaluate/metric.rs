@@ -120,6 +120,11 @@ const METRICS: &[Metric] = &[
         convention: "LFW's: ‖u − v‖² of unit vectors below a threshold chosen on the other folds; mean and deviation over folds",
     },
     Metric {
+        name: "AP, best F1, best accuracy",
+        definition: "Σ (Rₖ − Rₖ₋₁) Pₖ over thresholds on the cosine; the best of any threshold",
+        convention: "thresholds are chosen on the pairs that are scored (sentence-transformers', scikit-learn's average precision)",
+    },
+    Metric {
         name: "AUC, EER",
         definition: "area under true over false accepts; the rate where false accepts equal false rejects",
         convention: "ties count one half; linear between the two thresholds around the crossing",

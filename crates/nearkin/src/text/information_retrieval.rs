@@ -62,7 +62,7 @@ pub struct InformationRetrieval {
 /// let found = information_retrieval(
 ///     Mat::new(&[1.0, 0.1], 1, 2), Mat::new(&corpus, 3, 2), &relevant, &Options::default())?;
 /// // The relevant document comes second.
-/// assert_eq!((found.at[0].accuracy.value, found.at[1].mrr.value), (0.0, 0.5));
+/// assert_eq!((found.at[0].recall_at_k.value, found.at[1].mrr.value), (0.0, 0.5));
 /// # Ok::<(), nearkin::text::TextError>(())
 /// ```
 pub fn information_retrieval(
