@@ -1,7 +1,7 @@
 //! What came of a comparison.
 
+use super::student::paired_p;
 use super::{Effort, Interval, Scores, Tested};
-use crate::evaluate::sign_flips;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -101,7 +101,7 @@ pub struct Contrast {
     pub loss: String,
     /// The mean of best − loss over the seeds, with its 95 % interval.
     pub behind: Interval,
-    /// How often signs at random give a difference as large, of either sign.
+    /// How often seeds of equal losses differ as much, by Student's test of paired differences, two-sided.
     pub p: f64,
     /// The same for all pairs of losses, after Holm: the best is one of them by chance too.
     pub adjusted: f64,
@@ -123,9 +123,9 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Judges the losses by the mean MAP@R of their models by themselves. The p values are of a paired permutation test, two-sided,
-    /// over the seeds, each of which stands for the mean of its folds: the models of a fold share what they train on, so seeds alone
-    /// are independent. They are adjusted by Holm's step-down rule for all pairs of losses. What p says is whether other seeds would
+    /// Judges the losses by the mean MAP@R of their models by themselves. The p values are of Student's paired test, two-sided, over
+    /// the seeds, each of which stands for the mean of its folds: the models of a fold share what they train on, so seeds alone are
+    /// independent. (Signs of a few seeds could not say less than 2^(1 - seeds), too much for several losses.) They are adjusted by Holm's step-down rule for all pairs of losses. What p says is whether other seeds would
     /// agree on these folds and test classes, not whether other data would.
     ///
     /// # Reference
@@ -256,15 +256,13 @@ impl Findings {
             1 => "one try, the numbers as they are".to_owned(),
             tries => format!("{tries} tries of its numbers and the learning rate"),
         };
-        let least = 2.0 * sign_flips(&vec![1.0; seeds]);
         format!(
             "In percent. Each loss had {tries}, chosen by MAP@R on the classes of the fold left out (validation), {folds} folds. Then on the \
              test classes, which no choice saw: the mean of the {folds} models of a seed, and their embeddings together; {interval}. Behind: by \
-             how much MAP@R is less than that of {}. p: how often chance gives as large a difference over seeds, adjusted for all pairs of \
-             losses; {seeds} seeds cannot say less than {} of a single pair. Other seeds would agree, says a small p, on these folds and test \
-             classes; of other data it says nothing.",
-            self.best,
-            chance(least.min(1.0))
+             how much MAP@R is less than that of {}. p: how often seeds of equal losses differ as much (Student's paired test), \
+             adjusted for all pairs of losses. Other seeds would agree, says a small p, on these folds and test classes; of other data it \
+             says nothing.",
+            self.best
         )
     }
 
@@ -308,8 +306,7 @@ impl Findings {
 fn contrast(first: &Arm, second: &Arm) -> Contrast {
     let pairs = first.of_seeds().into_iter().zip(second.of_seeds());
     let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
-    let turned: Vec<f64> = differences.iter().map(|d| -d).collect();
-    let p = (2.0 * sign_flips(&differences).min(sign_flips(&turned))).min(1.0);
+    let p = paired_p(&differences);
     Contrast {
         loss: second.loss.clone(),
         behind: Interval::of(&differences),
@@ -363,8 +360,13 @@ mod tests {
             let changes = vec![format!("loss.{loss}.margin={map:?}")];
             Tried::new(changes, vec![scores(map), scores(map + 0.1)])
         };
+        // Seeds that are good for the others are bad for this one.
+        let sign = if loss == "a" { -1.0 } else { 1.0 };
         let seed = |shift: f64| Tested {
-            separate: vec![scores(level + shift), scores(level + shift + 0.02)],
+            separate: vec![
+                scores(level + sign * shift),
+                scores(level + sign * shift + 0.02),
+            ],
             together: scores(level + 0.1),
         };
         let tries = vec![tried(0.2), tried(0.3)];
@@ -383,17 +385,19 @@ mod tests {
         let found = Findings::new(EFFORT, scores(0.1), arms);
         assert_eq!((found.best.as_str(), found.arms[0].chosen), ("b", 1));
         let a = &found.contrasts[0];
-        // Three seeds that agree: two of eight choices of signs are as large; three pairs of losses.
-        assert!((a.behind.mean - 0.2).abs() < 1e-12, "{a:?}");
-        assert_eq!((a.p, a.adjusted), (0.25, 0.75));
+        // Differences of 0.20, 0.22 and 0.24; three pairs of losses.
+        assert!((a.behind.mean - 0.22).abs() < 1e-12, "{a:?}");
+        assert!(
+            (a.p - 0.002_743_5).abs() < 1e-6 && (a.adjusted - 3.0 * a.p).abs() < 1e-12,
+            "{a:?}"
+        );
         // Equal in every seed.
         let c = &found.contrasts[1];
         assert_eq!((c.loss.as_str(), c.p, c.adjusted), ("c", 1.0, 1.0));
         let page = found.markdown("Digits", "nearkin compare digits.toml");
         for part in [
-            "| a | 35.00 | 90.00 ± 0.00 | 50.00 ± 0.00 | 42.00 ± 2.48 | 50.00 ± 0.00 | 20.00 ± 0.00 | 0.750 |",
+            "| a | 35.00 | 90.00 ± 0.00 | 50.00 ± 0.00 | 40.00 ± 2.48 | 50.00 ± 0.00 | 22.00 ± 4.97 | 0.008 |",
             "| raw input |  | 90.00 | 50.00 | 10.00 |",
-            "3 seeds cannot say less than 0.250",
             "- a: try 2 of 2, loss.a.margin=0.3",
         ] {
             assert!(page.contains(part), "{part} is not in {page}");

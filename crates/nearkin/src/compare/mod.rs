@@ -33,6 +33,7 @@ mod comparison;
 mod findings;
 mod interval;
 mod scores;
+mod student;
 mod tries;
 
 pub use comparison::{Comparison, Effort};
