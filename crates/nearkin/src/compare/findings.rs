@@ -172,17 +172,10 @@ impl Findings {
             .raw
             .numbers()
             .map(|number| format!("{:.2}", 100.0 * number));
-        let around = |name: &str, cells: &[String]| -> Vec<String> {
-            let blank = || [String::new()];
-            let cells = cells.iter().cloned();
-            let name = [name.to_owned()].into_iter();
-            name.chain(blank())
-                .chain(cells)
-                .chain(blank())
-                .chain(blank())
-                .collect()
-        };
-        let mut rows = vec![around("raw input", &raw)];
+        let mut first = vec!["raw input".to_owned(), String::new()];
+        first.extend(raw);
+        first.resize(header.len(), String::new());
+        let mut rows = vec![first];
         for arm in &self.arms {
             let validation = format!("{:.2}", 100.0 * arm.tries[arm.chosen].map_at_r());
             let mut row = vec![arm.loss.clone(), validation];
