@@ -146,19 +146,9 @@ impl Dataset {
             return Err(DataError::NoFile { path: path.into() });
         }
         let name = path.display().to_string();
-        Ok(Self {
-            name: name.clone(),
-            classes: vec![String::new()],
-            labels: vec![0],
-            names: vec![name],
-            given_split: None,
-            cameras: None,
-            roles: None,
-            regions: None,
-            landmarks: None,
-            skipped: Skipped::default(),
-            items: Items::Files(vec![path.to_owned()]),
-        })
+        let classes = (vec![0], vec![String::new()]);
+        let items = Items::Files(vec![path.to_owned()]);
+        Ok(Self::plain(&name, classes, vec![name.clone()], items))
     }
 
     /// A set of vectors with their classes, such as a file that `nearkin embed` has written; items without ids are called by
@@ -166,23 +156,34 @@ impl Dataset {
     pub fn of_vectors(name: &str, vectors: Vectors) -> Self {
         let rows = vectors.rows;
         let labels = vectors.labels.unwrap_or_else(|| vec![String::new(); rows]);
-        let (labels, classes) = crate::vectors::classes(&labels);
         let numbers = || (0..rows).map(|row| row.to_string()).collect();
+        let names = vectors.ids.unwrap_or_else(numbers);
+        let items = Items::Features {
+            dim: vectors.dim,
+            data: vectors.data,
+        };
+        Self::plain(name, crate::vectors::classes(&labels), names, items)
+    }
+
+    /// Items of which nothing is known but their classes.
+    fn plain(
+        name: &str,
+        (labels, classes): (Vec<u32>, Vec<String>),
+        names: Vec<String>,
+        items: Items,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             classes,
             labels,
-            names: vectors.ids.unwrap_or_else(numbers),
+            names,
             given_split: None,
             cameras: None,
             roles: None,
             regions: None,
             landmarks: None,
             skipped: Skipped::default(),
-            items: Items::Features {
-                dim: vectors.dim,
-                data: vectors.data,
-            },
+            items,
         }
     }
 
