@@ -88,6 +88,10 @@ fn vectors_are_cut_normalized_prompted_and_quantized_as_asked() {
                 .all(|(s, l)| (s - l / length).abs() < 1e-5)
         );
     }
+    let rounded = read(&["--compute", "int8"]);
+    let apart = rounded.data.iter().zip(&plain.data);
+    let farthest = apart.map(|(r, p)| (r - p).abs()).fold(0.0, f32::max);
+    assert!(0.0 < farthest && farthest < 0.1, "{farthest}");
     let prompted = read(&["--prompt-text", "query: "]);
     assert_ne!(prompted.data, plain.data);
     let bits = read(&["--quantize", "ubinary"]);

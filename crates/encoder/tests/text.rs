@@ -2,8 +2,8 @@
 
 use nearkin_encoder::parameters::{Parameter, Scope};
 use nearkin_encoder::text::{
-    Architecture, CrossEncoder, Options, Outcome, Packed, Pass, Reading, SentenceEncoder,
-    SequenceClassifier, Tokens, Transformer,
+    Architecture, Compute, CrossEncoder, Embedder, Options, Outcome, Packed, Pass, Reading,
+    SentenceEncoder, SequenceClassifier, Tokens, Transformer,
 };
 use nearkin_encoder::{DType, Device, Lora, Tensor, tape, weights};
 use serde::Deserialize;
@@ -354,6 +354,46 @@ fn many_texts_are_embedded_as_few_of_them() {
             }
         }
     }
+}
+
+#[test]
+fn products_in_bytes_give_nearly_the_same_vectors_one_by_one_and_together() {
+    let golden = Golden::read();
+    for family in &golden.families {
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(family, folder.path(), "");
+        let encoder = SentenceEncoder::load(folder.path()).unwrap();
+        let options = Options {
+            compute: Compute::Int8,
+            ..Options::default()
+        };
+        let embedder = Embedder::new(&encoder, options.clone()).unwrap();
+        let floats = encode(&encoder, &TEXTS);
+        let bytes = embedder.encode(&TEXTS, &mut |_| {}).unwrap().numbers;
+        let dim = encoder.dim();
+        for ((float, byte), text) in floats.chunks(dim).zip(bytes.chunks(dim)).zip(TEXTS) {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let cosine = dot(float, byte) / (dot(float, float) * dot(byte, byte)).sqrt();
+            assert!(cosine > 0.999 && float != byte, "{}: {cosine}", family.name);
+            let alone = encoder.encode(&[text], &options, &mut |_| {}).unwrap();
+            assert_eq!(alone.numbers, byte, "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_encoder_without_layers_to_round_refuses_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("glove.txt");
+    fs_err::write(&path, "the 1 2\ncat -1 0\n").unwrap();
+    let words = SentenceEncoder::load(&path).unwrap();
+    let options = Options {
+        compute: Compute::Int8,
+        ..Options::default()
+    };
+    let error = words.encode(&["cat"], &options, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("compute"), "{error}");
+    assert!(error.to_string().contains("no Transformer"), "{error}");
 }
 
 /// What loading says once `change` was done to a good folder.

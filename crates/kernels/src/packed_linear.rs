@@ -173,8 +173,11 @@ fn job_body<const FMA: bool, const WIDTH: usize>(job: Job, rows: usize) {
     // At least once: without inputs the bias is the sum.
     loop {
         let end = job.inputs.min(depth + DEPTH);
-        for row in (0..rows).step_by(ROWS) {
-            match rows - row {
+        let mut row = 0;
+        // Tiles of even height: a low one reads as many weights as a high one.
+        for left in (1..=rows.div_ceil(ROWS)).rev() {
+            let count = (rows - row).div_ceil(left);
+            match count {
                 1 => tile::<FMA, WIDTH, 1>(job, row, [depth, end]),
                 2 => tile::<FMA, WIDTH, 2>(job, row, [depth, end]),
                 3 => tile::<FMA, WIDTH, 3>(job, row, [depth, end]),
@@ -182,6 +185,7 @@ fn job_body<const FMA: bool, const WIDTH: usize>(job: Job, rows: usize) {
                 5 => tile::<FMA, WIDTH, 5>(job, row, [depth, end]),
                 _ => tile::<FMA, WIDTH, ROWS>(job, row, [depth, end]),
             }
+            row += count;
         }
         depth = end;
         if depth == job.inputs {
@@ -198,31 +202,45 @@ fn tile<const FMA: bool, const WIDTH: usize, const COUNT: usize>(
     [start, end]: [usize; 2],
 ) {
     // SAFETY: no other job has these rows and columns, and this one has no other slice of them meanwhile.
-    let mut out: [&mut [f32]; COUNT] = std::array::from_fn(|i| unsafe {
+    let out = |i: usize| unsafe {
         let place = job.first + (row + i) * job.outputs;
         job.y.slice(place, job.valid)
-    });
+    };
     let mut sums = [[0.0; WIDTH]; COUNT];
-    for (sums, out) in sums.iter_mut().zip(&out) {
+    let mut x: [&[f32]; COUNT] = [&[]; COUNT];
+    for i in 0..COUNT {
+        x[i] = &job.x[(row + i) * job.inputs..][start..end];
         if start == 0 {
-            sums.copy_from_slice(job.bias);
-        } else if let Ok(out) = <&[f32; WIDTH]>::try_from(&**out) {
-            *sums = *out;
+            sums[i].copy_from_slice(job.bias);
         } else {
-            sums[..job.valid].copy_from_slice(out);
+            take(out(i), &mut sums[i]);
         }
     }
-    let x: [&[f32]; COUNT] = std::array::from_fn(|i| &job.x[(row + i) * job.inputs..][start..end]);
     let panel = &job.panel[start * WIDTH..end * WIDTH];
     multiply::<FMA, WIDTH, COUNT>(x, panel, &mut sums);
-    for (sums, out) in sums.iter_mut().zip(&mut out) {
+    for (i, sums) in sums.iter_mut().enumerate() {
         if end == job.inputs {
             activate_piece::<FMA>(job.act, sums);
         }
-        match <&mut [f32; WIDTH]>::try_from(&mut **out) {
-            Ok(out) => *out = *sums,
-            Err(_) => out.copy_from_slice(&sums[..job.valid]),
-        }
+        put(sums, out(i));
+    }
+}
+
+/// What was put down before.
+#[inline(always)]
+fn take<const WIDTH: usize>(out: &[f32], sums: &mut [f32; WIDTH]) {
+    match <&[f32; WIDTH]>::try_from(out) {
+        Ok(out) => *sums = *out,
+        Err(_) => sums[..out.len()].copy_from_slice(out),
+    }
+}
+
+/// Puts down as many sums as there are outputs.
+#[inline(always)]
+fn put<const WIDTH: usize>(sums: &[f32; WIDTH], out: &mut [f32]) {
+    match <&mut [f32; WIDTH]>::try_from(&mut *out) {
+        Ok(out) => *out = *sums,
+        Err(_) => out.copy_from_slice(&sums[..out.len()]),
     }
 }
 

@@ -59,6 +59,18 @@ pub fn alone<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Runs `f` on a thread of the pool, for callers outside it that call many kernels: from elsewhere each of them would hand its
+/// work over and sleep until it is done.
+///
+/// ```
+/// let x = [1.0, 2.0];
+/// let sum = nearkin_kernels::within_pool(|| nearkin_kernels::squared_norm(&x));
+/// assert_eq!(sum, 5.0);
+/// ```
+pub fn within_pool<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| f())
+}
+
 /// Threads the kernels use: those of the pool, or one within [`alone`].
 pub fn threads() -> usize {
     if ALONE.get() {

@@ -82,6 +82,9 @@ pub struct TextVectors {
     /// Scales vectors to unit length, after they were cut.
     #[arg(long)]
     pub normalize: bool,
+    /// In what a Transformer's products are computed: in bytes they are faster, and the vectors nearly the same.
+    #[arg(long, value_enum, value_name = "NUMBERS", default_value_t)]
+    pub compute: Compute,
 }
 
 impl TextVectors {
@@ -93,6 +96,7 @@ impl TextVectors {
             (!self.pooling.is_empty(), "--pooling"),
             (self.dim.is_some(), "--dim"),
             (self.normalize, "--normalize"),
+            (self.compute != Compute::F32, "--compute"),
         ];
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }
@@ -124,6 +128,25 @@ impl From<Pooling> for PoolingMode {
             Pooling::MeanSqrtLen => Self::MeanSqrtLen,
             Pooling::WeightedMean => Self::WeightedMean,
             Pooling::Last => Self::Last,
+        }
+    }
+}
+
+/// In what products are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Compute {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Bytes.
+    Int8,
+}
+
+impl From<Compute> for nearkin::text::encoder::Compute {
+    fn from(compute: Compute) -> Self {
+        match compute {
+            Compute::F32 => Self::F32,
+            Compute::Int8 => Self::Int8,
         }
     }
 }

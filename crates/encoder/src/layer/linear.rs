@@ -7,7 +7,7 @@ use crate::lora::Adapter;
 use crate::op::{self, Activation};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
-use nearkin_kernels::{Mat, PackedLinear};
+use nearkin_kernels::{Mat, PackedLinear, QuantizedLinear};
 
 /// `y = act(x wᵀ + b)`; parameters `weight` `[out, in]` and `bias` `[out]`.
 #[derive(Clone, Debug)]
@@ -125,13 +125,24 @@ impl Linear {
     /// # Errors
     /// Its tensors cannot be read.
     pub(crate) fn packed(&self) -> Result<Option<PackedLinear>> {
+        self.made_of(|weight, bias| PackedLinear::new(weight, bias, self.activation))
+    }
+
+    /// The same in bytes.
+    ///
+    /// # Errors
+    /// Its tensors cannot be read.
+    pub(crate) fn quantized(&self) -> Result<Option<QuantizedLinear>> {
+        self.made_of(|weight, bias| QuantizedLinear::new(weight, bias, self.activation))
+    }
+
+    fn made_of<T>(&self, make: impl FnOnce(Mat, &[f32]) -> T) -> Result<Option<T>> {
         if !self.adapters.is_empty() || !is_fused(&self.weight) {
             return Ok(None);
         }
         let (outputs, inputs) = self.weight.dims2()?;
         let (weight, bias) = (Host::new(&self.weight)?, Host::new(&self.bias)?);
-        let weight = Mat::new(&weight, outputs, inputs);
-        Ok(Some(PackedLinear::new(weight, &bias, self.activation)))
+        Ok(Some(make(Mat::new(&weight, outputs, inputs), &bias)))
     }
 
     /// `[N, in]` to `[N, out]`.

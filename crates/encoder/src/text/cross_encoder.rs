@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use super::encode::{Encoding, MANY, Options, TOKENIZED, run_batches};
 use super::folder::{self, Reading};
-use super::frozen::Frozen;
+use super::frozen::{Compute, Frozen};
 use super::packed::Packed;
 use super::pass::Pass;
 use super::sequence_classifier::SequenceClassifier;
@@ -232,7 +232,7 @@ impl CrossEncoder {
         let frozen = if pairs.len() < MANY {
             None
         } else {
-            Frozen::new(self.network.transformer())?
+            Frozen::new(self.network.transformer(), Compute::F32)?
         };
         let judge = |batch: &Packed| -> Result<Vec<f32>> {
             let logits = match &frozen {

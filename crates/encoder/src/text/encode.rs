@@ -1,6 +1,6 @@
 //! Embedding many texts: tokens in parallel, batches of like lengths, the order restored.
 
-use super::frozen::Frozen;
+use super::frozen::{Compute, Frozen};
 use super::module::Module;
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -28,6 +28,8 @@ pub struct Options {
     pub truncate_dim: Option<usize>,
     /// Whether vectors are scaled to unit length at the end, after truncation.
     pub normalize: bool,
+    /// In what products are computed.
+    pub compute: Compute,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             tokens: 512,
             truncate_dim: None,
             normalize: false,
+            compute: Compute::F32,
         }
     }
 }
@@ -55,54 +58,19 @@ pub struct Encoding {
 impl SentenceEncoder {
     /// Embeds texts; `progress` is told how many are done.
     ///
-    /// Many texts at once are embedded with weights that are packed for it, which takes the memory of the layers once more.
-    /// Texts of like length share a batch, so that the work of a batch is even; the vectors come in the texts' order, and do
-    /// not depend on which texts share a batch but in the last digits.
+    /// Many texts at once are embedded with weights that are packed for it, by an [`Embedder`] that is made for this call.
     ///
     /// # Errors
-    /// The tokenizer refuses a text, or the vectors are to be longer than the encoder's.
+    /// The tokenizer refuses a text, the vectors are to be longer than the encoder's, or its products cannot be computed in bytes.
     pub fn encode(
         &self,
         texts: &[impl AsRef<str> + Sync],
         options: &Options,
         progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Encoding> {
-        let dim = options
-            .truncate_dim
-            .or(self.settings.truncate_dim)
-            .unwrap_or(self.dim());
-        if dim == 0 || dim > self.dim() {
-            return Err(Error::Setting {
-                key: "truncate_dim".into(),
-                expected: format!("1 to {}", self.dim()),
-                found: dim.to_string(),
-            });
-        }
-        let mut encoding = Encoding {
-            numbers: vec![0.0; texts.len() * dim],
-            dim,
-            tokens: 0,
-        };
-        let frozen = if texts.len() < MANY {
-            None
-        } else {
-            self.frozen()?
-        };
-        let many = Many {
-            encoder: self,
-            frozen,
-            options,
-            dim,
-        };
-        for (part, texts) in texts.chunks(TOKENIZED).enumerate() {
-            let tokens = self.tokenize_prompted(texts, options.prompt.as_deref())?;
-            encoding.tokens += tokens.iter().map(|t| t.ids.len()).sum::<usize>();
-            let before = part * TOKENIZED;
-            let rows = &mut encoding.numbers[before * dim..][..texts.len() * dim];
-            let mut told = |done| progress(before + done);
-            many.embed(&tokens, rows, &mut told)?;
-        }
-        Ok(encoding)
+        let pays = texts.len() >= MANY || options.compute != Compute::F32;
+        let embedder = Embedder::prepare(self, options.clone(), pays)?;
+        embedder.encode(texts, progress)
     }
 
     fn tokenize_prompted(
@@ -137,15 +105,93 @@ impl SentenceEncoder {
     }
 }
 
-/// Many texts to be embedded in the same way.
-struct Many<'a> {
+/// An encoder whose weights are packed for many calls that embed in the same way, which takes the memory of its layers once more
+/// (a quarter of it in bytes).
+///
+/// ```no_run
+/// use nearkin_encoder::text::{Compute, Embedder, Options, SentenceEncoder};
+/// let encoder = SentenceEncoder::load("model".as_ref())?;
+/// let embedder = Embedder::new(&encoder, Options { compute: Compute::Int8, ..Options::default() })?;
+/// let vectors = embedder.encode(&["one text", "another"], &mut |_| {})?.numbers;
+/// # Ok::<(), nearkin_encoder::Error>(())
+/// ```
+pub struct Embedder<'a> {
     encoder: &'a SentenceEncoder,
     frozen: Option<Frozen<'a>>,
-    options: &'a Options,
+    options: Options,
     dim: usize,
 }
 
-impl Many<'_> {
+impl<'a> Embedder<'a> {
+    /// Packs the weights.
+    ///
+    /// # Errors
+    /// The vectors are to be longer than the encoder's, or its products cannot be computed in bytes.
+    pub fn new(encoder: &'a SentenceEncoder, options: Options) -> Result<Self> {
+        Self::prepare(encoder, options, true)
+    }
+
+    fn prepare(encoder: &'a SentenceEncoder, options: Options, packed: bool) -> Result<Self> {
+        let settings = (options.truncate_dim).or(encoder.settings.truncate_dim);
+        let dim = settings.unwrap_or(encoder.dim());
+        if dim == 0 || dim > encoder.dim() {
+            return Err(Error::Setting {
+                key: "truncate_dim".into(),
+                expected: format!("1 to {}", encoder.dim()),
+                found: dim.to_string(),
+            });
+        }
+        let frozen = if packed {
+            encoder.frozen(options.compute)?
+        } else {
+            None
+        };
+        if frozen.is_none() && options.compute == Compute::Int8 {
+            return Err(Error::Setting {
+                key: "compute".into(),
+                expected: "f32: the encoder has no Transformer of plain layers in host memory"
+                    .into(),
+                found: "int8".into(),
+            });
+        }
+        Ok(Self {
+            encoder,
+            frozen,
+            options,
+            dim,
+        })
+    }
+
+    /// Embeds texts; `progress` is told how many are done.
+    ///
+    /// Texts of like length share a batch, so that the work of a batch is even; the vectors come in the texts' order, and do
+    /// not depend on which texts share a batch but in the last digits.
+    ///
+    /// # Errors
+    /// The tokenizer refuses a text.
+    pub fn encode(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Encoding> {
+        let dim = self.dim;
+        let mut encoding = Encoding {
+            numbers: vec![0.0; texts.len() * dim],
+            dim,
+            tokens: 0,
+        };
+        let prompt = self.options.prompt.as_deref();
+        for (part, texts) in texts.chunks(TOKENIZED).enumerate() {
+            let tokens = self.encoder.tokenize_prompted(texts, prompt)?;
+            encoding.tokens += tokens.iter().map(|t| t.ids.len()).sum::<usize>();
+            let before = part * TOKENIZED;
+            let rows = &mut encoding.numbers[before * dim..][..texts.len() * dim];
+            let mut told = |done| progress(before + done);
+            self.embed(&tokens, rows, &mut told)?;
+        }
+        Ok(encoding)
+    }
+
     /// Writes the vectors of tokenized texts to `rows`.
     fn embed(
         &self,
@@ -205,7 +251,7 @@ pub(super) fn run_batches(
     };
     // Whole batches for each thread: within a batch threads would wait for one another at every operation.
     let found: Vec<Result<Vec<f32>>> = if batches.len() < nearkin_kernels::threads() {
-        batches.iter().map(run).collect()
+        nearkin_kernels::within_pool(|| batches.iter().map(run).collect())
     } else {
         let alone = |batch| nearkin_kernels::alone(|| run(batch));
         batches.par_iter().with_max_len(1).map(alone).collect()

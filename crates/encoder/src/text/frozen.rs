@@ -3,29 +3,49 @@
 use super::packed::Packed;
 use super::pass::Pass;
 use super::transformer::{Layer, Transformer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::{Host, is_fused, tensor};
+use crate::layer::Linear;
 use candle_core::Tensor;
-use nearkin_kernels::{Attention, LayerNorm, PackedLinear};
-use std::sync::Mutex;
+use nearkin_kernels::{Attention, LayerNorm, PackedLinear, QuantizedLinear, gather_rows};
+use std::sync::{Arc, Mutex};
+
+/// In what the products of a Transformer are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compute {
+    /// 32-bit floats, as the weights are.
+    #[default]
+    F32,
+    /// Bytes: weights rounded to one scale for each output, inputs to one range for each token. A quarter of the memory, and faster
+    /// where the processor has products of bytes; see [`QuantizedLinear`].
+    Int8,
+}
 
 /// The layers of a [`Transformer`] for passes in which nothing is kept for gradients.
 ///
 /// The numbers are those of its own forward pass but for the order of sums.
 pub(super) struct Frozen<'a> {
     transformer: &'a Transformer,
+    /// That of the embeddings.
+    norm: Norm,
     layers: Vec<FrozenLayer>,
     /// Buffers of passes that are over.
     rooms: Mutex<Vec<Rooms>>,
 }
 
 struct FrozenLayer {
-    projections: PackedLinear,
-    output: PackedLinear,
+    projections: Product,
+    output: Product,
     attention_norm: Norm,
-    up: PackedLinear,
-    down: PackedLinear,
+    up: Product,
+    down: Product,
     output_norm: Norm,
+}
+
+/// A linear layer, packed.
+enum Product {
+    F32(PackedLinear),
+    Int8(QuantizedLinear),
 }
 
 struct Norm {
@@ -48,11 +68,20 @@ impl<'a> Frozen<'a> {
     ///
     /// # Errors
     /// A tensor cannot be read.
-    pub(super) fn new(transformer: &'a Transformer) -> Result<Option<Self>> {
-        let layers = transformer.layers().iter().map(FrozenLayer::new);
+    pub(super) fn new(transformer: &'a Transformer, compute: Compute) -> Result<Option<Self>> {
+        let layer = |layer| FrozenLayer::new(layer, compute);
+        let layers = transformer.layers().iter().map(layer);
         let layers: Option<Vec<FrozenLayer>> = layers.collect::<Result<_>>()?;
-        Ok(layers.map(|layers| Self {
+        let tables = transformer.tables(&Packed::new([]));
+        let mut others = [tables.words.0, tables.positions.0, tables.norm.tensor()]
+            .into_iter()
+            .chain(tables.segments.as_ref().map(|(table, _)| *table));
+        let (Some(layers), true) = (layers, others.all(is_fused)) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             transformer,
+            norm: Norm::new(tables.norm)?,
             layers,
             rooms: Mutex::default(),
         }))
@@ -63,7 +92,10 @@ impl<'a> Frozen<'a> {
     /// # Errors
     /// A sentence is longer than the table of positions, or a token is not in the vocabulary.
     pub(super) fn forward(&self, batch: &Packed) -> Result<Tensor> {
-        let (x, bias) = self.transformer.begin(batch, Pass::eval())?;
+        self.transformer.fits(batch)?;
+        let bias = self
+            .transformer
+            .relative_bias(batch.longest(), Pass::eval())?;
         let bias = bias.as_ref().map(Host::new).transpose()?;
         let a = self.transformer.architecture();
         let head_dim = a.width / a.heads;
@@ -76,16 +108,32 @@ impl<'a> Frozen<'a> {
             dropout: None,
         };
         let mut rooms = self.take();
-        let numbers = Host::new(&x)?;
-        room(&mut rooms.x, numbers.len()).copy_from_slice(&numbers);
+        let tokens = batch.ids.len();
+        self.embed(batch, &mut rooms)?;
         for layer in &self.layers {
-            layer.forward(&mut rooms, &attention, x.dims()[0]);
+            layer.forward(&mut rooms, &attention, tokens);
         }
-        let y = tensor(rooms.x[..numbers.len()].to_vec(), x.shape())?;
+        let y = tensor(rooms.x[..tokens * a.width].to_vec(), (tokens, a.width))?;
         if let Ok(mut free) = self.rooms.lock() {
             free.push(rooms);
         }
         Ok(y)
+    }
+
+    /// The token vectors that the first layer gets, in `rooms.x`.
+    fn embed(&self, batch: &Packed, rooms: &mut Rooms) -> Result<()> {
+        let tables = self.transformer.tables(batch);
+        let len = batch.ids.len() * self.transformer.architecture().width;
+        let [words, rest, x] = [&mut rooms.projected, &mut rooms.attended, &mut rooms.x]
+            .map(|buffer| room(buffer, len));
+        look_up(tables.words, words)?;
+        look_up(tables.positions, rest)?;
+        if let Some(segments) = tables.segments {
+            look_up(segments, x)?;
+            nearkin_kernels::add(x, rest);
+        }
+        self.norm.forward(words, rest, x);
+        Ok(())
     }
 
     fn take(&self) -> Rooms {
@@ -96,14 +144,15 @@ impl<'a> Frozen<'a> {
 }
 
 impl FrozenLayer {
-    fn new(layer: &Layer) -> Result<Option<Self>> {
+    fn new(layer: &Layer, compute: Compute) -> Result<Option<Self>> {
         let [projections, output, up, down] = layer.linear();
         let [attention_norm, output_norm] = layer.norms();
+        let packed = |linear| Product::new(linear, compute);
         let parts = (
-            projections.packed()?,
-            output.packed()?,
-            up.packed()?,
-            down.packed()?,
+            packed(projections)?,
+            packed(output)?,
+            packed(up)?,
+            packed(down)?,
         );
         let (Some(projections), Some(output), Some(up), Some(down)) = parts else {
             return Ok(None);
@@ -139,6 +188,29 @@ impl FrozenLayer {
     }
 }
 
+impl Product {
+    fn new(linear: &Linear, compute: Compute) -> Result<Option<Self>> {
+        Ok(match compute {
+            Compute::F32 => linear.packed()?.map(Self::F32),
+            Compute::Int8 => linear.quantized()?.map(Self::Int8),
+        })
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Self::F32(linear) => linear.outputs(),
+            Self::Int8(linear) => linear.outputs(),
+        }
+    }
+
+    fn forward(&self, x: &[f32], y: &mut [f32]) {
+        match self {
+            Self::F32(linear) => linear.forward(x, y),
+            Self::Int8(linear) => linear.forward(x, y),
+        }
+    }
+}
+
 impl Norm {
     fn new(norm: &crate::layer::LayerNorm) -> Result<Self> {
         Ok(Self {
@@ -157,6 +229,20 @@ impl Norm {
         };
         norm.forward(x, Some(residual), y);
     }
+}
+
+/// The rows of a table, into `y`.
+fn look_up((table, rows): (&Tensor, Arc<[u32]>), y: &mut [f32]) -> Result<()> {
+    let (entries, width) = table.dims2()?;
+    if let Some(&row) = rows.iter().find(|&&row| row as usize >= entries) {
+        return Err(Error::Setting {
+            key: "tokens".into(),
+            expected: format!("rows below the {entries} of the embeddings"),
+            found: row.to_string(),
+        });
+    }
+    gather_rows(&Host::new(table)?, width, &rows, y);
+    Ok(())
 }
 
 /// The first `len` places of a buffer, whatever they hold.

@@ -1,6 +1,6 @@
 //! A sentence encoder: tokenizer, modules, settings.
 
-use super::frozen::Frozen;
+use super::frozen::{Compute, Frozen};
 use super::module::{Flow, Module, Placed};
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -104,9 +104,9 @@ impl SentenceEncoder {
     }
 
     /// The first module for many passes in which nothing learns, where it is a Transformer that can be frozen.
-    pub(super) fn frozen(&self) -> Result<Option<Frozen<'_>>> {
+    pub(super) fn frozen(&self, compute: Compute) -> Result<Option<Frozen<'_>>> {
         match self.modules.first().map(|placed| &placed.module) {
-            Some(Module::Transformer(transformer)) => Frozen::new(transformer),
+            Some(Module::Transformer(transformer)) => Frozen::new(transformer, compute),
             _ => Ok(None),
         }
     }

@@ -41,6 +41,14 @@ pub struct Transformer {
     layers: Vec<Layer>,
 }
 
+/// Tables with the rows of each token of a batch, and the norm of the rows' sum.
+pub(super) struct Tables<'a> {
+    pub(super) words: (&'a Tensor, Arc<[u32]>),
+    pub(super) positions: (&'a Tensor, Arc<[u32]>),
+    pub(super) segments: Option<(&'a Tensor, Arc<[u32]>)>,
+    pub(super) norm: &'a LayerNorm,
+}
+
 /// Where a forward pass is.
 #[derive(Clone, Copy)]
 struct At<'a> {
@@ -136,17 +144,23 @@ impl Transformer {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub(super) fn begin(&self, batch: &Packed, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
-        let a = &self.architecture;
-        if batch.longest() > a.longest() {
-            return Err(Error::Setting {
-                key: "tokens".into(),
-                expected: format!("at most {} tokens in a sentence", a.longest()),
-                found: format!("{}", batch.longest()),
-            });
-        }
-        let x = pass.drop(0, &self.embed(batch, pass)?, a.dropout)?;
+    fn begin(&self, batch: &Packed, pass: Pass) -> Result<(Tensor, Option<Tensor>)> {
+        self.fits(batch)?;
+        let x = pass.drop(0, &self.embed(batch, pass)?, self.architecture.dropout)?;
         Ok((x, self.relative_bias(batch.longest(), pass)?))
+    }
+
+    /// Whether no sentence is longer than the table of positions.
+    pub(super) fn fits(&self, batch: &Packed) -> Result<()> {
+        let longest = self.architecture.longest();
+        if batch.longest() <= longest {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            key: "tokens".into(),
+            expected: format!("at most {longest} tokens in a sentence"),
+            found: format!("{}", batch.longest()),
+        })
     }
 
     /// Token vectors `[tokens, width]` of a packed batch.
@@ -179,24 +193,43 @@ impl Transformer {
     }
 
     fn embed(&self, batch: &Packed, pass: Pass) -> Result<Tensor> {
-        let first = self.architecture.first_position as u32;
-        let places: Arc<[u32]> = batch.places.iter().map(|place| place + first).collect();
-        let words = op::gather(&pass.mode.parameter(&self.words), &batch.ids)?;
-        let mut rest = op::gather(&pass.mode.parameter(&self.positions), &places)?;
-        if let Some(segments) = &self.segments {
-            // With one kind of segment there is one, whatever the tokenizer says of pairs: transformers does not ask it.
-            let kinds = match self.architecture.segments {
-                1 => vec![0; batch.segments.len()].into(),
-                _ => batch.segments.clone(),
-            };
-            let segments = op::gather(&pass.mode.parameter(segments), &kinds)?;
-            rest = op::sum(&rest, &segments)?;
+        let Tables {
+            words,
+            positions,
+            segments,
+            norm,
+        } = self.tables(batch);
+        let look_up =
+            |(table, rows): (&Tensor, Arc<[u32]>)| op::gather(&pass.mode.parameter(table), &rows);
+        let (words, mut rest) = (look_up(words)?, look_up(positions)?);
+        if let Some(segments) = segments {
+            rest = op::sum(&rest, &look_up(segments)?)?;
         }
-        self.norm.forward(&words, Some(&rest), pass.mode)
+        norm.forward(&words, Some(&rest), pass.mode)
+    }
+
+    /// What the vectors of a batch's tokens are looked up in.
+    pub(super) fn tables(&self, batch: &Packed) -> Tables<'_> {
+        let a = &self.architecture;
+        let first = a.first_position as u32;
+        // With one kind of segment there is one, whatever the tokenizer says of pairs: transformers does not ask it.
+        let kinds = || match a.segments {
+            1 => vec![0; batch.segments.len()].into(),
+            _ => batch.segments.clone(),
+        };
+        Tables {
+            words: (&self.words, batch.ids.clone()),
+            positions: (
+                &self.positions,
+                batch.places.iter().map(|place| place + first).collect(),
+            ),
+            segments: self.segments.as_ref().map(|table| (table, kinds())),
+            norm: &self.norm,
+        }
     }
 
     /// `[2 · longest − 1, heads]`
-    fn relative_bias(&self, longest: usize, pass: Pass) -> Result<Option<Tensor>> {
+    pub(super) fn relative_bias(&self, longest: usize, pass: Pass) -> Result<Option<Tensor>> {
         let (Some(table), Some(buckets)) = (&self.relative, self.architecture.buckets) else {
             return Ok(None);
         };

@@ -25,7 +25,7 @@
 
 use std::path::Path;
 
-use nearkin_encoder::text::{self, SentenceEncoder, Settings};
+use nearkin_encoder::text::{self, Embedder, SentenceEncoder, Settings};
 use nearkin_kernels::Mat;
 
 use super::table::{Damage, RowReader, TextTable};
@@ -140,10 +140,20 @@ pub fn embed_file(
     texts.pass_over(&mut spool, encoder, options)?;
     progress(resumed);
     let mut tokens = 0;
+    // Weights are packed once for all parts, where there is more than one.
+    let mut embedder = None;
     while let Some(part) = texts.part()? {
         let done = spool.rows();
         let told = &mut |more| progress(done + more);
-        let encoding = encoder.encode(&part.texts, &options.encoding, told)?;
+        let encoding = if done == 0 && part.texts.len() < TEXTS {
+            encoder.encode(&part.texts, &options.encoding, told)?
+        } else {
+            let known = match embedder.take() {
+                Some(known) => known,
+                None => Embedder::new(encoder, options.encoding.clone())?,
+            };
+            embedder.insert(known).encode(&part.texts, told)?
+        };
         spool.append(&part.names, &encoding.numbers, encoding.dim)?;
         spool.keep()?;
         tokens += encoding.tokens;

@@ -74,6 +74,7 @@ impl TextSubject {
             prompt: chosen.or_else(|| role.prompt(settings)),
             truncate_dim: self.vectors.dim.map(usize::from),
             normalize: self.vectors.normalize,
+            compute: self.vectors.compute.into(),
             ..Options::default()
         }
     }
