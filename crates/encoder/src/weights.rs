@@ -1,11 +1,12 @@
 //! Weight files: named tensors as safetensors, written beside and renamed.
 
 use crate::error::{Error, Result};
-use crate::host::tensor;
+use crate::host::{Host, tensor};
 use crate::parameters::{Parameters, Storage};
 use crate::stored::Stored;
-use candle_core::{DType, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -67,35 +68,54 @@ pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes named tensors as `f32`.
+/// Writes named tensors as `f32`, beside the target and renamed; one tensor at a time is held as bytes.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written; an older file of that name then stays as it was.
 pub fn write(tensors: &Tensors, path: &Path) -> Result<()> {
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, values) in tensors {
-        let numbers = values
-            .to_dtype(DType::F32)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        stored.push((name, values.dims().to_vec(), bytes));
+        let values = values.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        stored.push((name, Bytes(values.contiguous()?)));
     }
-    let damaged = |e: safetensors::SafeTensorError| Error::File {
-        path: path.into(),
-        reason: e.to_string(),
-    };
-    let views = stored.iter().map(|(name, shape, bytes)| {
-        Ok((
-            name.as_str(),
-            TensorView::new(Dtype::F32, shape.clone(), bytes)?,
-        ))
-    });
-    let views: Vec<_> = views
-        .collect::<std::result::Result<_, _>>()
-        .map_err(damaged)?;
-    let bytes = safetensors::serialize(views, None).map_err(damaged)?;
-    write_beside(path, &bytes)
+    beside(path, |partial| {
+        // The crate writes through a file that only its owner may read: that is no way to leave weights.
+        let permissions = fs_err::File::create(partial)?.metadata()?.permissions();
+        safetensors::serialize_to_file(stored, None, partial).map_err(|error| Error::File {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
+        fs_err::set_permissions(partial, permissions)?;
+        Ok(fs_err::File::open(partial)?.sync_all()?)
+    })
+}
+
+/// A contiguous `f32` tensor in host memory, which becomes bytes when its turn comes.
+struct Bytes(Tensor);
+
+impl View for Bytes {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.0.dims()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        // What it was made of holds always: [`write`] has brought the tensor there.
+        if let Ok(numbers) = Host::new(&self.0) {
+            for number in &*numbers {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+        bytes.into()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of::<f32>() * self.0.elem_count()
+    }
 }
 
 /// Reads the `f32` tensors of a file.
@@ -135,20 +155,26 @@ pub fn read(path: &Path) -> Result<Tensors> {
 /// # Errors
 /// The disk is full or the folder cannot be written; the old file then stays as it was.
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<()> {
+    beside(path, |partial| {
+        let mut file = fs_err::File::create(partial)?;
+        file.write_all(bytes)?;
+        Ok(file.sync_all()?)
+    })
+}
+
+/// `write` of a file beside `path`, which it leaves on the disk and which then takes the place of `path`.
+fn beside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial = path.with_file_name(name);
-    let attempt = || {
-        let mut file = fs_err::File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+    let attempt = || -> Result<()> {
+        write(&partial)?;
         fs_err::rename(&partial, path)?;
-        sync_folder_of(path)
+        Ok(sync_folder_of(path)?)
     };
-    attempt().map_err(|error| {
+    attempt().inspect_err(|_| {
         // What is half written is of no use; the failure to remove it would hide the first error.
         let _ = fs_err::remove_file(&partial);
-        error.into()
     })
 }
 
