@@ -1,6 +1,6 @@
 //! A network's forward pass over one image and over 32, timed for `bench/peers/networks.py`.
 //!
-//! `peer_networks nn2|nn4|resnet50 ROUNDS` prints one JSON object; the images are those of the script's `PyTorch` side, the
+//! `peer_networks nn2|nn4|resnet50 ROUNDS [BATCH]` prints one JSON object; the images are those of the script's `PyTorch` side, the
 //! weights are random.
 
 use nearkin_encoder::host::tensor;
@@ -18,6 +18,10 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().ok_or("no network is named")?;
     let rounds: usize = arguments.next().ok_or("no number of rounds")?.parse()?;
+    let batches = match arguments.next() {
+        Some(batch) => vec![batch.parse()?],
+        None => vec![1, 32],
+    };
     let (settings, side) = match name.as_str() {
         "nn2" => (r#"{"facenet": {"layers": "nn2"}}"#, 220),
         "nn4" => (r#"{"facenet": {"layers": "nn4"}}"#, 96),
@@ -35,13 +39,13 @@ fn main() -> Outcome<()> {
     };
     let embedder = Embedder::new(&network, &Head::default(), input, 1)?;
     let mut found = serde_json::Map::new();
-    for batch in [1, 32] {
+    for batch in batches {
         let wave = (0..batch * input.numbers()).map(|i| (i as f32 * 0.37).sin());
         let images = tensor(wave.collect(), input.batch(batch))?;
         let mut times = Vec::new();
         for _ in 0..=rounds {
             let start = Instant::now();
-            embedder.forward(&images, Mode::Eval)?;
+            nearkin_kernels::within_pool(|| embedder.forward(&images, Mode::Eval))?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
         times.remove(0); // the first warms up

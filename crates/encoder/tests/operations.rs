@@ -2,10 +2,10 @@
 
 use nearkin_encoder::op::{
     Activation, Convolution, Dropout, Epilogue, Heads, Pool, Pooling, ResponseNorm, TokenPooling,
-    Window, activation, attention, batch_norm, batch_norm_inference, batch_norm_pool,
-    batch_norm_pool_inference, concat, conv2d, dropout, gather, global_average, image_tokens,
-    layer_norm, linear, maxout, normalize, pool2d, response_norm, scale, scale_channels,
-    softmax_cross_entropy, sum, token_pool,
+    Window, activation, attention, batch_norm, batch_norm_inference, batch_norm_inference_over,
+    batch_norm_pool, batch_norm_pool_inference, concat, conv2d, dropout, gather, global_average,
+    image_tokens, layer_norm, linear, maxout, normalize, pool2d, response_norm, scale,
+    scale_channels, softmax_cross_entropy, sum, token_pool,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -265,6 +265,18 @@ fn norms() -> Vec<Case> {
             "batch_norm_inference residual",
             &[&[4, 5, 3], &[2, 3], &[4, 5, 3]],
             held,
+        ),
+        case(
+            "batch_norm_inference over its input, residual",
+            &[&[4, 5, 3], &[2, 3], &[4, 5, 3]],
+            |x| {
+                let [mean, variance] = &running(&x[0])?;
+                let (residual, relu) = (Some(&x[2]), true);
+                let epilogue = Epilogue { residual, relu };
+                // A copy, since it gives its memory away where no gradient is asked for.
+                let copy = (&x[0] * 1.0)?;
+                batch_norm_inference_over(copy, &x[1], [mean, variance], 1e-5, epilogue)
+            },
         ),
         case("batch_norm_pool", &[&[2, 4, 6, 3], &[2, 3]], move |x| {
             Ok(batch_norm_pool(&x[0], &x[1], 1e-5)?.0)

@@ -4,6 +4,7 @@ use crate::activation::relu_scalar;
 use crate::dispatch::{dispatch, fma};
 use crate::linear::sum_rows;
 use crate::parallel::{Shared, for_each, map_parts, rows_per_part, rows_per_piece};
+use std::ops::Range;
 
 /// Batch normalization over all but the last dimension:
 ///
@@ -114,6 +115,28 @@ impl BatchNorm<'_> {
         self.apply(x, [mean, &stats.inverse_std], residual, y);
     }
 
+    /// [`inference`](Self::inference) over its own input, for callers that need it no more.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn inference_in_place(
+        &self,
+        mean: &[f32],
+        variance: &[f32],
+        residual: Option<&[f32]>,
+        y: &mut [f32],
+    ) {
+        let stats = self.given(mean, variance);
+        self.for_rows(
+            [mean, &stats.inverse_std],
+            residual,
+            y,
+            |affine, _, residual, y| {
+                affine_rows_in_place(affine, residual, y);
+            },
+        );
+    }
+
     /// Given statistics, for [`backward`](Self::backward) after [`inference`](Self::inference).
     pub fn given(&self, mean: &[f32], variance: &[f32]) -> BatchStatistics {
         let deviations = variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt());
@@ -198,11 +221,29 @@ impl BatchNorm<'_> {
         residual: Option<&[f32]>,
         y: &mut [f32],
     ) {
-        let (rows, cols) = (self.rows(x), self.gamma.len());
         assert_eq!(y.len(), x.len(), "x and y differ in length");
+        self.for_rows(
+            [mean, inverse_std],
+            residual,
+            y,
+            |affine, span, residual, y| {
+                affine_rows(affine, &x[span], residual, y);
+            },
+        );
+    }
+
+    /// `work` on pieces of rows of `y`: the affine map, the piece's place, and its part of the residual.
+    fn for_rows(
+        &self,
+        [mean, inverse_std]: [&[f32]; 2],
+        residual: Option<&[f32]>,
+        y: &mut [f32],
+        work: impl Fn(Affine, Range<usize>, Option<&[f32]>, &mut [f32]) + Sync + Send,
+    ) {
+        let (rows, cols) = (self.rows(y), self.gamma.len());
         assert!(
-            residual.is_none_or(|r| r.len() == x.len()),
-            "x and residual differ in length"
+            residual.is_none_or(|r| r.len() == y.len()),
+            "y and residual differ in length"
         );
         let [scale, shift] = self.scale_and_shift(mean, inverse_std);
         let affine = Affine {
@@ -216,7 +257,7 @@ impl BatchNorm<'_> {
             let span = i * piece * cols..rows.min((i + 1) * piece) * cols;
             // SAFETY: pieces are disjoint ranges of rows.
             let y = unsafe { y.slice(span.start, span.len()) };
-            affine_rows(affine, &x[span.clone()], residual.map(|r| &r[span]), y);
+            work(affine, span.clone(), residual.map(|r| &r[span]), y);
         });
     }
 
@@ -326,6 +367,7 @@ pub(crate) fn input_slopes(
 dispatch! {
     fn shifted_moments(x: &[f32], sums: &mut [f32]) = shifted_moments_body;
     fn affine_rows(affine: Affine, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) = affine_rows_body;
+    fn affine_rows_in_place(affine: Affine, residual: Option<&[f32]>, y: &mut [f32]) = affine_rows_in_place_body;
     fn gradient_sums(affine: Affine, mean: &[f32], xdy: [&[f32]; 2], y: Option<&[f32]>, sums: &mut [f32])
         = gradient_sums_body;
     fn input_gradient(factors: InputFactors, x: &[f32], y: Option<&[f32]>, dy: &mut [f32], dx: Option<&mut [f32]>)
@@ -371,6 +413,29 @@ fn affine_rows_body<const FMA: bool>(
             }
             None => {
                 row.for_each(|(((y, &x), &scale), &shift)| *y = clip(fma::<FMA>(x, scale, shift)));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn affine_rows_in_place_body<const FMA: bool>(
+    affine: Affine,
+    residual: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    let cols = affine.scale.len();
+    let clip = |y: f32| if affine.relu { relu_scalar(y) } else { y };
+    for (i, y) in y.chunks_exact_mut(cols).enumerate() {
+        let row = y.iter_mut().zip(affine.scale).zip(affine.shift);
+        match residual {
+            Some(residual) => {
+                for (((y, &scale), &shift), &r) in row.zip(&residual[i * cols..][..cols]) {
+                    *y = clip(fma::<FMA>(*y, scale, shift) + r);
+                }
+            }
+            None => {
+                row.for_each(|((y, &scale), &shift)| *y = clip(fma::<FMA>(*y, scale, shift)));
             }
         }
     }
@@ -545,6 +610,9 @@ mod tests {
                 let mut inferred = vec![9.0; x.len()];
                 norm.inference(&x, &stats.mean, &stats.variance, residual, &mut inferred);
                 assert_close(&inferred, &want, 1e-5);
+                let mut over = x.clone();
+                norm.inference_in_place(&stats.mean, &stats.variance, residual, &mut over);
+                assert_eq!(over, inferred);
 
                 let (mut dx, mut dr) = (vec![9.0; x.len()], dy.clone());
                 let [mut dgamma, mut dbeta] = [vec![9.0; cols], vec![9.0; cols]];

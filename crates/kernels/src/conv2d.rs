@@ -1,6 +1,7 @@
 //! Two-dimensional convolution of NHWC images, forward and backward.
 
-use crate::gemm::{Beta, gemm};
+use crate::buffer::zeros;
+use crate::gemm::{Beta, gemm, gemm_new};
 use crate::linear::add_to_rows;
 use crate::view::{Mat, MatMut};
 use crate::winograd::Winograd;
@@ -121,6 +122,23 @@ impl Conv2d {
         if let Some(bias) = bias {
             add_to_rows(bias, y);
         }
+    }
+
+    /// [`forward`](Self::forward) into a new buffer, which is not cleared before where that is not needed.
+    pub fn forward_new(&self, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        if !matches!(self.method_of_few(), Method::Pointwise) {
+            let mut y = zeros(self.output_len());
+            self.forward(x, w, bias, &mut y);
+            return y;
+        }
+        let lens = (self.input_len(), self.weight_len());
+        assert_eq!((x.len(), w.len()), lens, "x and w of {self:?}");
+        let x = Mat::new(x, self.positions(), self.in_channels);
+        let mut y = gemm_new(x, self.weights(w).t());
+        if let Some(bias) = bias {
+            add_to_rows(bias, &mut y);
+        }
+        y
     }
 
     /// Gradient of x, overwriting `dx`.
@@ -353,6 +371,7 @@ mod tests {
             let (mut y, mut dx, mut dw) =
                 (vec![9.0; dy.len()], vec![9.0; x.len()], vec![9.0; w.len()]);
             conv.forward(&x, &w, Some(&bias), &mut y);
+            assert_eq!(conv.forward_new(&x, &w, Some(&bias)), y);
             conv.backward_input(&dy, &w, &mut dx);
             conv.backward_weight(&x, &dy, &mut dw);
             for (got, want) in [(y, want_y), (dx, want_dx), (dw, want_dw)] {

@@ -5,7 +5,7 @@ use crate::feed::Feed;
 use crate::quantize::{Ranges, restore, uint8};
 use nearkin_encoder::host::Host;
 use nearkin_encoder::{InputShape, Mode, Model};
-use nearkin_kernels::Mat;
+use nearkin_kernels::{Mat, within_pool};
 use std::borrow::Cow;
 
 /// Items of one forward pass: enough to keep the threads busy, little memory.
@@ -61,7 +61,7 @@ pub fn embed(
         let batch = feed.batch(part, None)?;
         if !batch.items.is_empty() {
             let x = batch.tensor(feed.input(), 0..batch.items.len())?;
-            let y = model.embedder.forward(&x, Mode::Eval)?;
+            let y = within_pool(|| model.embedder.forward(&x, Mode::Eval))?;
             embedded.numbers.extend_from_slice(&Host::new(&y)?);
         }
         embedded.items.extend(batch.items);

@@ -81,6 +81,25 @@ impl BatchNorm {
         Ok(y)
     }
 
+    /// [`forward`](Self::forward) of a tensor that nobody else needs, whose memory the output may take.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_over(&self, x: Tensor, epilogue: Epilogue, mode: Mode) -> Result<Tensor> {
+        if mode != Mode::Eval {
+            return self.forward(&x, epilogue, mode);
+        }
+        let (affine, [mean, variance]) = (self.affine(mode)?, &self.given());
+        let running = [mean, variance];
+        Ok(op::batch_norm_inference_over(
+            x,
+            &affine,
+            running,
+            self.epsilon,
+            epilogue,
+        )?)
+    }
+
     /// Normalizes `[N, H, W, C]`, applies ReLU, and takes the maximum of each 2 × 2 window:
     /// `[N, ⌊H / 2⌋, ⌊W / 2⌋, C]`.
     ///

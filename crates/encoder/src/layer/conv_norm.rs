@@ -82,6 +82,6 @@ impl ConvNorm {
     ) -> Result<Tensor> {
         let relu = self.relu;
         let y = self.conv.forward(x, mode)?;
-        self.norm.forward(&y, Epilogue { residual, relu }, mode)
+        self.norm.forward_over(y, Epilogue { residual, relu }, mode)
     }
 }

@@ -119,6 +119,40 @@ pub fn batch_norm_inference(
     tensor(y, x.shape())
 }
 
+/// [`batch_norm_inference`] of a tensor that nobody else needs: where no gradient is asked for, its memory becomes the output's.
+///
+/// # Errors
+/// As [`batch_norm_inference`].
+pub fn batch_norm_inference_over(
+    x: Tensor,
+    affine: &Tensor,
+    running: [&Tensor; 2],
+    epsilon: f32,
+    epilogue: Epilogue,
+) -> Result<Tensor> {
+    check(&x, affine, epilogue.residual)?;
+    let on_tape = tracked(&[&x, affine]) || epilogue.residual.is_some_and(|r| tracked(&[r]));
+    if on_tape || !is_fused(&x) || !x.is_contiguous() {
+        return batch_norm_inference(&x, affine, running, epsilon, epilogue);
+    }
+    let affine = affine.contiguous()?;
+    let packed = Host::new(&affine)?;
+    let (gamma, beta) = packed.split_at(packed.len() / 2);
+    let kernel = Kernel {
+        gamma,
+        beta,
+        epsilon,
+        relu: epilogue.relu,
+    };
+    let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
+    let residual = residual.as_ref().map(Host::new).transpose()?;
+    let (mean, variance) = (Host::new(running[0])?, Host::new(running[1])?);
+    with_mut(&x, |y| {
+        kernel.inference_in_place(&mean, &variance, residual.as_deref(), y);
+    })?;
+    Ok(x)
+}
+
 fn check(x: &Tensor, affine: &Tensor, residual: Option<&Tensor>) -> Result<()> {
     let channels = x.dim(candle_core::D::Minus1)?;
     if affine.dims() != [2, channels] || residual.is_some_and(|r| r.dims() != x.dims()) {

@@ -165,8 +165,7 @@ struct Conv {
 impl Conv {
     fn forward(&self, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> (CpuStorage, Shape) {
         let g = &self.geometry;
-        let mut y = zeros(g.output_len());
-        g.forward(x, w, bias, &mut y);
+        let mut y = g.forward_new(x, w, bias);
         if self.relu {
             activate_in_place(Activation::Relu, &mut y);
         }

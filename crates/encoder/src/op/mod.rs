@@ -25,7 +25,9 @@ mod update;
 
 pub use activation::activation;
 pub use attention::{Heads, attention};
-pub use batch_norm::{Epilogue, Moments, batch_norm, batch_norm_inference};
+pub use batch_norm::{
+    Epilogue, Moments, batch_norm, batch_norm_inference, batch_norm_inference_over,
+};
 pub use batch_norm_pool::{batch_norm_pool, batch_norm_pool_inference};
 pub use channels::{concat, maxout, response_norm, scale_channels};
 pub use conv2d::{Convolution, Window, conv2d};

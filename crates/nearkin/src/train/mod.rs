@@ -236,7 +236,8 @@ impl<'a, T: Task> Run<'a, T> {
                 batches.next()?
             };
             let number = self.progress.step * u64::from(accumulate) + part;
-            let measured = self.task.gradient(&mut self.learner, &batch, number)?;
+            let (task, learner) = (self.task, &mut self.learner);
+            let measured = nearkin_kernels::within_pool(|| task.gradient(learner, &batch, number))?;
             items += measured.items;
             record.loss += measured.value / f32::from(accumulate);
             record.active += measured.active / f32::from(accumulate);

@@ -13,7 +13,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 /// A model whose weights a run moves, measures and keeps.
-pub trait Trained: Clone {
+pub trait Trained: Clone + Send {
     /// The weights.
     fn parameters(&self) -> &Parameters;
 
@@ -77,9 +77,9 @@ pub struct Costs {
 }
 
 /// What a run is of: data, a model, losses, and how good the model is.
-pub trait Task {
+pub trait Task: Sync {
     /// A batch, read ahead on a thread of its own.
-    type Batch: Send + 'static;
+    type Batch: Send + Sync + 'static;
     /// The model.
     type Model: Trained;
     /// What is known of the finished model.
