@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Texts in, vectors out: nearkin, ONNX Runtime fed with batches sorted by length, and sentence-transformers' own encode.
 
+In floats and, marked int8, in bytes: nearkin's `--compute int8` beside ONNX Runtime's dynamic quantization.
+
     encode.py MODEL [TEXTS]
 
 MODEL is the folder of a sentence encoder with a BERT, mean pooling and normalization, such as all-MiniLM-L6-v2
@@ -27,13 +29,11 @@ bound_threads(arguments.threads)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np  # noqa: E402
-import onnxruntime  # noqa: E402
+import onnx_text  # noqa: E402
 import torch  # noqa: E402
 from sentence_transformers import SentenceTransformer  # noqa: E402
-from transformers import AutoModel, AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
-BATCH = 32
 
 
 def texts():
@@ -48,56 +48,6 @@ def texts():
     return list(dict.fromkeys(lines))[: arguments.count]
 
 
-class Graph(torch.nn.Module):
-    """The token vectors and their mean over the sentence, scaled to unit length."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids, attention_mask, token_type_ids):
-        hidden = self.model(input_ids, attention_mask, token_type_ids).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).float()
-        mean = (hidden * mask).sum(1) / mask.sum(1)
-        return torch.nn.functional.normalize(mean)
-
-
-class Onnx:
-    def __init__(self, folder, scratch):
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        path = Path(scratch) / "model.onnx"
-        model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
-        ids = torch.ones(2, 8, dtype=torch.long)
-        names = ["input_ids", "attention_mask", "token_type_ids"]
-        with torch.no_grad():
-            torch.onnx.export(
-                Graph(model), (ids, ids, ids * 0), str(path), input_names=names, output_names=["vectors"],
-                dynamic_axes={name: {0: "batch", 1: "length"} for name in names}, opset_version=17, dynamo=False,
-            )
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = arguments.threads
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-
-    def encode(self, texts, longest):
-        tokens = self.tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
-        order = sorted(range(len(texts)), key=lambda i: -len(tokens[i]))
-        vectors = None
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
-            length = len(tokens[part[0]])
-            ids = np.zeros((len(part), length), dtype=np.int64)
-            mask = np.zeros_like(ids)
-            for row, i in enumerate(part):
-                ids[row, : len(tokens[i])] = tokens[i]
-                mask[row, : len(tokens[i])] = 1
-            feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            out = self.session.run(None, feed)[0]
-            vectors = np.empty((len(texts), out.shape[1]), np.float32) if vectors is None else vectors
-            vectors[part] = out
-        return vectors
-
-
 def seconds(work):
     start = time.perf_counter()
     vectors = work()
@@ -110,30 +60,41 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         file, ours = Path(scratch) / "texts.txt", Path(scratch) / "vectors.bin"
         file.write_text("\n".join(lines) + "\n")
-        onnx, peer = Onnx(arguments.model, scratch), SentenceTransformer(str(arguments.model), device="cpu")
+        onnx = onnx_text.encoders(arguments.model, scratch, arguments.threads)
+        peer = SentenceTransformer(str(arguments.model), device="cpu")
         vectors = {}
 
         def rust():
-            found = run_json([binary, arguments.model, file, arguments.rounds, ours])
-            vectors["nearkin"] = np.fromfile(ours, "<f4").reshape(len(lines), -1)
-            return {"encode": 1e3 * float(np.median(found["seconds"]))}
+            times = {}
+            for compute, work in (("f32", "encode"), ("int8", "encode int8")):
+                os.environ["COMPUTE"] = compute
+                found = run_json([binary, arguments.model, file, arguments.rounds, ours])
+                vectors[work] = np.fromfile(ours, "<f4").reshape(len(lines), -1)
+                times[work] = 1e3 * float(np.median(found["seconds"]))
+            return times
 
         def onnx_runtime():
-            took, vectors["onnx"] = seconds(lambda: onnx.encode(lines, peer.max_seq_length))
-            return {"encode": 1e3 * took}
+            times = {}
+            for kind in onnx:
+                took, vectors[kind] = seconds(lambda: onnx[kind].encode(lines, peer.max_seq_length))
+                times[kind] = 1e3 * took
+            return times
 
         def sentence_transformers():
-            took, vectors["st"] = seconds(lambda: peer.encode(lines, batch_size=BATCH))
+            took, vectors["st"] = seconds(lambda: peer.encode(lines, batch_size=onnx_text.BATCH))
             return {"encode": 1e3 * took}
 
-        onnx.encode(lines[:256], peer.max_seq_length)
-        peer.encode(lines[:256], batch_size=BATCH)
+        for encoder in onnx.values():
+            encoder.encode(lines[:256], peer.max_seq_length)
+        peer.encode(lines[:256], batch_size=onnx_text.BATCH)
         sides = {"nearkin": rust, "onnx": onnx_runtime, "st": sentence_transformers}
         found = alternate(sides, arguments.turns)
-    for name in ("onnx", "st"):
-        apart = float(np.abs(vectors["nearkin"] - vectors[name]).max())
-        print(f"largest difference from {name}: {apart:.1e}", file=sys.stderr)
-    report(found["nearkin"], found["onnx"], "ONNX Runtime", arguments.json)
+    for name, of in (("fused", "encode"), ("st", "encode"), ("int8", "encode int8")):
+        apart = float(np.abs(vectors[of] - vectors[name]).max())
+        print(f"largest difference of {of} from {name}: {apart:.1e}", file=sys.stderr)
+    theirs = found["onnx"]
+    beside = {"encode": min(theirs["plain"], theirs["fused"]), "encode int8": theirs["int8"]}
+    report(found["nearkin"], beside, "ONNX Runtime", arguments.json)
     report(found["nearkin"], found["st"], "sentence-transf.", arguments.json)
 
 

@@ -50,60 +50,8 @@ def texts(count, tokens):
 WORKS = {"forward 32x32": texts(TEXTS, 32), "forward 32x128": texts(TEXTS, 128), "one sentence": [ONE]}
 
 
-def sessions(scratch):
-    """ONNX Runtime's sessions by kind: the graph as exported, fused, and fused with weights in bytes."""
-    import onnxruntime
-    import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.transformers.optimizer import optimize_model
-    from transformers import AutoModel
-
-    class Graph(torch.nn.Module):
-        def __init__(self, model):
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids, attention_mask, token_type_ids):
-            hidden = self.model(input_ids, attention_mask, token_type_ids).last_hidden_state
-            mask = attention_mask.unsqueeze(-1).float()
-            return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1))
-
-    model = AutoModel.from_pretrained(arguments.model, attn_implementation="eager").eval()
-    ids = torch.ones(2, 8, dtype=torch.long)
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    paths = {kind: str(Path(scratch) / f"{kind}.onnx") for kind in ("plain", "fused", "int8")}
-    with torch.no_grad():
-        torch.onnx.export(
-            Graph(model), (ids, ids, ids * 0), paths["plain"], input_names=names, output_names=["vectors"],
-            dynamic_axes={name: {0: "batch", 1: "length"} for name in names}, opset_version=17, dynamo=False,
-        )
-    config = model.config
-    fused = optimize_model(paths["plain"], "bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size)
-    print("fused:", {k: v for k, v in fused.get_fused_operator_statistics().items() if v}, file=sys.stderr)
-    fused.save_model_to_file(paths["fused"])
-    quantize_dynamic(paths["fused"], paths["int8"], per_channel=True, weight_type=QuantType.QInt8,
-                     extra_options={"DefaultTensorType": 1})  # FLOAT
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = arguments.threads
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    providers = ["CPUExecutionProvider"]
-    return {kind: onnxruntime.InferenceSession(path, settings, providers=providers) for kind, path in paths.items()}
-
-
-def onnx_side(session, suffix):
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-
-    def run(lines):
-        found = tokenizer(lines, padding=True, return_tensors="np")
-        return session.run(None, {name: found[name].astype("int64") for name in
-                                  ("input_ids", "attention_mask", "token_type_ids")})[0]
-
-    def measure():
-        return {name + suffix: milliseconds(lambda: run(lines), rounds(name)) for name, lines in chosen()}
-
-    return measure
+def onnx_side(encoder, suffix):
+    return lambda: {name + suffix: milliseconds(lambda: encoder.run(lines), rounds(name)) for name, lines in chosen()}
 
 
 def chosen():
@@ -222,7 +170,9 @@ def main():
         return
     binary = example("nearkin-encoder", "peer_encode", not arguments.no_build)
     with tempfile.TemporaryDirectory() as scratch:
-        made = sessions(scratch)
+        import onnx_text  # once the threads are bound
+
+        made = onnx_text.encoders(arguments.model, scratch, arguments.threads)
         sides = {"rust": ours(binary, scratch), "plain": onnx_side(made["plain"], ""),
                  "fused": onnx_side(made["fused"], ""), "int8": onnx_side(made["int8"], " int8")}
         found = alternate(sides, arguments.turns)

@@ -4,7 +4,8 @@
 //! weights are random.
 
 use nearkin_encoder::host::tensor;
-use nearkin_encoder::{Embedder, Head, InputShape, Mode, Network};
+use nearkin_encoder::parameters::Scope;
+use nearkin_encoder::{DType, Device, Embedder, Head, InputShape, Mode, Network};
 use std::time::Instant;
 
 /// The program's allocator.
@@ -37,7 +38,8 @@ fn main() -> Outcome<()> {
         width: side,
         channels: 3,
     };
-    let embedder = Embedder::new(&network, &Head::default(), input, 1)?;
+    let scope = Scope::new(1, DType::F32, &Device::Cpu).for_inference();
+    let embedder = Embedder::on(&network, &Head::default(), input, &scope)?;
     let mut found = serde_json::Map::new();
     for batch in batches {
         let wave = (0..batch * input.numbers()).map(|i| (i as f32 * 0.37).sin());

@@ -129,7 +129,7 @@ impl Model {
     /// A file is missing, damaged, of a newer format or another kind of model, or its tensors do not fit the description.
     pub fn load(folder: &Path) -> Result<Self> {
         let config: Config = description::read(folder, Kind::Embedder)?;
-        let scope = Scope::stored(Stored::open(&folder.join(WEIGHTS))?, 0);
+        let scope = Scope::stored(Stored::open(&folder.join(WEIGHTS))?, 0).for_inference();
         let embedder = Embedder::on(&config.network, &config.head, config.input.shape(), &scope)?;
         Ok(Self { config, embedder })
     }

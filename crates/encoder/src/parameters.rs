@@ -145,6 +145,8 @@ pub struct Scope {
     statistics_held: bool,
     /// Whether parameters are zeros.
     is_blank: bool,
+    /// Whether nothing will learn.
+    for_inference: bool,
     lora: Option<Rc<Lora>>,
     dtype: DType,
     device: Device,
@@ -162,6 +164,7 @@ impl Scope {
             frozen: Rc::default(),
             statistics_held: false,
             is_blank: false,
+            for_inference: false,
             lora: None,
             dtype,
             device: device.clone(),
@@ -208,6 +211,20 @@ impl Scope {
     pub(crate) fn holds_statistics(&self) -> bool {
         self.statistics_held
             || self.is_frozen(&format!("{}{}running_mean", self.label, self.prefix))
+    }
+
+    /// The same for a network that never learns: its layers may keep their weights packed for products, too.
+    #[must_use]
+    pub fn for_inference(self) -> Self {
+        Self {
+            for_inference: true,
+            ..self
+        }
+    }
+
+    /// Whether the network never learns.
+    pub(crate) fn is_for_inference(&self) -> bool {
+        self.for_inference
     }
 
     /// The same with adapters beside some of the linear layers; nothing else is learned.

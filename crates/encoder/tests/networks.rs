@@ -368,6 +368,31 @@ fn evaluation_does_not_depend_on_the_rest_of_the_batch() {
 }
 
 #[test]
+fn a_network_that_never_learns_gives_the_same_vectors() {
+    for trial in networks() {
+        let learns = trial.embedder();
+        for (i, p) in learns.parameters().iter().enumerate() {
+            // Every tensor at numbers of its own, variances among them: what is folded has to be folded right.
+            let wave = |k: usize| 1.0 + 0.3 * (0.7 * k as f32 + i as f32).sin();
+            let factors = (0..p.var.elem_count()).map(wave).collect();
+            let factors = tensor(factors, p.var.shape()).unwrap();
+            p.var.set(&(p.var.as_tensor() * factors).unwrap()).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        weights::save(learns.parameters(), &path).unwrap();
+        let scope = Scope::stored(Stored::open(&path).unwrap(), 0).for_inference();
+        let packed = Embedder::on(&trial.network, &head(), trial.input, &scope).unwrap();
+        // The first pass packs; the second one finds it.
+        for count in [2, 3] {
+            let x = trial.images(count);
+            let [a, b] = [&learns, &packed].map(|e| e.forward(&x, Mode::Eval).unwrap());
+            close(&format!("{:?}", trial.network), (&a, &b), 1e-4, 1e-3);
+        }
+    }
+}
+
+#[test]
 fn evaluation_leaves_no_tape() {
     for trial in networks() {
         let network = &trial.network;

@@ -42,6 +42,19 @@ pub(crate) fn forward(conv: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32]) {
     });
 }
 
+/// The patches of all positions, `[positions, patch]`.
+pub(crate) fn gather_all(conv: &Conv2d, x: &[f32], patches: &mut [f32]) {
+    let (patch, positions) = (conv.patch_len(), conv.positions());
+    let tile = tile_len(conv, positions.div_ceil(threads()));
+    let patches = Shared::new(patches);
+    for_each(positions.div_ceil(tile), true, |i| {
+        let (start, n) = (i * tile, tile.min(positions - i * tile));
+        // SAFETY: tiles are disjoint ranges of positions.
+        let patches = unsafe { patches.slice(start * patch, n * patch) };
+        gather(conv, x, start, patches);
+    });
+}
+
 /// Gradient of x: the gradients of the patches, added back to where the patches came from.
 pub(crate) fn backward_input(conv: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     if conv.batch == 0 {

@@ -121,9 +121,29 @@ impl PackedLinear {
             self.inputs,
             self.outputs
         );
+        self.forward_into(x, rows, Shared::new(y));
+    }
+
+    /// [`forward`](Self::forward) into a new buffer, which is not cleared before.
+    ///
+    /// # Panics
+    /// When `x` is not of whole rows.
+    pub fn forward_new(&self, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.inputs.max(1);
+        assert_eq!(x.len(), rows * self.inputs, "x of {} inputs", self.inputs);
+        let len = rows * self.outputs;
+        let mut y = Vec::with_capacity(len);
+        // SAFETY: every output of every row is written, and none read before.
+        unsafe {
+            self.forward_into(x, rows, Shared::raw(y.as_mut_ptr(), len));
+            y.set_len(len);
+        }
+        y
+    }
+
+    fn forward_into(&self, x: &[f32], rows: usize, y: Shared) {
         let (panels, blocks) = (self.outputs.div_ceil(self.width), rows.div_ceil(BLOCK));
         let work = rows * self.inputs * self.outputs;
-        let y = Shared::new(y);
         // Panels outside, so that one stays in the cache while it meets one block of rows after another.
         for_each(panels * blocks, work >= PARALLEL_WORK, |job| {
             let (panel, block) = (job / blocks, job % blocks);
@@ -308,7 +328,9 @@ mod tests {
                 PackedLinear::new(w, &bias, Activation::None).forward(&x, &mut plain);
                 assert_close(&plain, &want, 1e-5);
                 let mut activated = vec![9.0; rows * outputs];
-                PackedLinear::new(w, &bias, Activation::Gelu).forward(&x, &mut activated);
+                let gelu = PackedLinear::new(w, &bias, Activation::Gelu);
+                gelu.forward(&x, &mut activated);
+                assert!(inputs == 0 || gelu.forward_new(&x) == activated);
                 activate_in_place(Activation::Gelu, &mut plain);
                 assert_eq!(activated, plain);
             }

@@ -97,19 +97,16 @@ impl QuantizedLinear {
             sums: vec![0; padded],
         };
         outs.bias[..outputs].copy_from_slice(bias);
+        let (mut row, mut bytes) = (vec![0.0; inputs], vec![0; depth]);
         for output in 0..outputs {
-            let weight = |i: usize| w.data[output * w.row_stride + i * w.col_stride];
-            let largest = (0..inputs).fold(0.0f32, |most, i| most.max(weight(i).abs()));
-            let inverse = if largest > 0.0 { most / largest } else { 0.0 };
-            let panel = &mut panels[output / width * width * depth..][..width * depth];
-            for i in 0..inputs {
-                let rounded = (weight(i) * inverse).round() as i8;
-                panel[(i / QUAD * width + output % width) * QUAD + i % QUAD] = rounded;
-                outs.sums[output] += i32::from(rounded);
+            for (i, number) in row.iter_mut().enumerate() {
+                *number = w.data[output * w.row_stride + i * w.col_stride];
             }
-            // NaN where a weight is not finite, which the largest may have passed over.
-            let finite: f32 = (0..inputs).map(|i| weight(i) * 0.0).sum();
-            outs.scales[output] = largest / most + finite;
+            (outs.scales[output], outs.sums[output]) = round_weights(&row, most, &mut bytes);
+            let panel = &mut panels[output / width * width * depth..][..width * depth];
+            for (quad, bytes) in bytes.chunks_exact(QUAD).enumerate() {
+                panel[(quad * width + output % width) * QUAD..][..QUAD].copy_from_slice(bytes);
+            }
         }
         Self {
             panels,
@@ -198,7 +195,24 @@ fn as_bytes(numbers: &mut [f32]) -> &mut [u8] {
 }
 
 dispatch! {
+    fn round_weights(w: &[f32], most: f32, bytes: &mut [i8]) -> (f32, i32) = round_weights_body;
     fn round_row(x: &[f32], bytes: &mut [u8]) -> Row = round_row_body;
+}
+
+/// ŵ = round(w / t) with t = max |w| / most, and its sum; returns t.
+#[inline(always)]
+fn round_weights_body<const FMA: bool>(w: &[f32], most: f32, bytes: &mut [i8]) -> (f32, i32) {
+    let [least, largest, finite] = range(w);
+    let largest = if -least > largest { -least } else { largest };
+    let inverse = if largest > 0.0 { most / largest } else { 0.0 };
+    let mut sum = 0;
+    for (byte, &w) in bytes.iter_mut().zip(w) {
+        let place = w * inverse;
+        *byte = (place + 0.5f32.copysign(place)) as i8;
+        sum += i32::from(*byte);
+    }
+    // NaN where a weight is not finite, which the largest may have passed over.
+    (largest / most + finite, sum)
 }
 
 /// x̂ = round(x / s) + z, with s and z such that the range of x and 0 just fits.

@@ -126,6 +126,20 @@ impl BatchNorm {
         Ok(y)
     }
 
+    /// What the layer multiplies by and adds in evaluation, `[C]` each.
+    ///
+    /// # Errors
+    /// The layer is not in host memory.
+    pub(super) fn scale_and_shift(&self) -> Result<(Option<Vec<f32>>, Vec<f32>)> {
+        let [gamma, beta] = [Host::new(&self.gamma)?, Host::new(&self.beta)?];
+        let (mean, variance) = self.running()?;
+        let deviations = variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt());
+        let scale: Vec<f32> = gamma.iter().zip(deviations).map(|(g, d)| g * d).collect();
+        let moved = mean.iter().zip(&scale).map(|(m, s)| m * s);
+        let shift = beta.iter().zip(moved).map(|(b, m)| b - m).collect();
+        Ok((Some(scale), shift))
+    }
+
     fn affine(&self, mode: Mode) -> Result<Tensor> {
         let (gamma, beta) = (mode.parameter(&self.gamma), mode.parameter(&self.beta));
         Ok(op::pair(&gamma, &beta)?)

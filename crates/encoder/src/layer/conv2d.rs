@@ -2,9 +2,16 @@
 
 use super::{Map, Mode};
 use crate::error::{Error, Result};
+use crate::host::{Host, is_fused, tensor};
 use crate::op::{self, Convolution, Pool, Pooling, Window};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::Tensor;
+use nearkin_kernels::{Activation, Mat, PackedLinear};
+use std::sync::{Arc, OnceLock};
+
+/// Positions up to which packed weights pay, for pointwise kernels and for larger ones: over more of them, packing anew for each
+/// product is next to nothing, and there are ways with fewer multiplications.
+const FEW: [usize; 2] = [1 << 12, 1 << 8];
 
 /// Convolution of channels-last maps; parameters `weight` `[O, kh, kw, C / groups]` and, where there is one, `bias` `[O]`.
 #[derive(Clone, Debug)]
@@ -12,6 +19,15 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     convolution: Convolution,
+    /// In a network that never learns: filled by the first pass over few positions.
+    packed: Option<Arc<OnceLock<Packed>>>,
+}
+
+/// A convolution's weights for products over few positions.
+#[derive(Debug)]
+struct Packed {
+    linear: PackedLinear,
+    relu: bool,
 }
 
 /// The size of a convolution's kernels and how they go over a map.
@@ -85,7 +101,9 @@ impl Conv2d {
         let init = Init::Normal((2.0 / fan_out).sqrt());
         let shape = [outputs, height, width, inputs / groups];
         let weight = scope.parameter("weight", &shape, init, (Kind::Weight, Storage::Kernel))?;
+        let is_packed = scope.is_for_inference() && groups == 1;
         Ok(Self {
+            packed: is_packed.then(Arc::default),
             weight,
             bias: None,
             convolution: Convolution {
@@ -118,8 +136,70 @@ impl Conv2d {
     /// # Errors
     /// The map is smaller than the kernel or has other channels.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let given = || {
+            let bias = self.bias.as_ref().map(Host::new).transpose()?;
+            let zeros = || vec![0.0; self.weight.dims()[0]];
+            Ok((None, bias.map_or_else(zeros, |bias| bias.to_vec())))
+        };
+        if let Some(y) = self.forward_packed(x, mode, self.convolution.relu, given)? {
+            return Ok(y);
+        }
         let bias = self.bias.as_ref().map(|bias| mode.parameter(bias));
         let weight = mode.parameter(&self.weight);
         Ok(op::conv2d(x, &weight, bias.as_ref(), self.convolution)?)
+    }
+
+    /// `[relu] scale · (x ∗ w) + shift`, over few positions in a network that never learns; `folded` is
+    /// asked for both by the first pass, and every later pass has to end like that one.
+    ///
+    /// # Errors
+    /// A tensor is not in host memory.
+    pub(super) fn forward_packed(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        relu: bool,
+        folded: impl FnOnce() -> Result<(Option<Vec<f32>>, Vec<f32>)>,
+    ) -> Result<Option<Tensor>> {
+        let Some(cell) = self.packed.as_ref().filter(|_| mode == Mode::Eval) else {
+            return Ok(None);
+        };
+        if !is_fused(x) || !x.is_contiguous() {
+            return Ok(None);
+        }
+        let conv = op::geometry(x, &self.weight, self.bias.as_ref(), self.convolution)?;
+        let (height, width) = (conv.output_height(), conv.output_width());
+        let few = FEW[usize::from(conv.kernel != [1, 1])];
+        if conv.batch * height * width > few {
+            return Ok(None);
+        }
+        if cell.get().is_none() {
+            let (scale, shift) = folded()?;
+            let mut weight = Host::new(&self.weight)?.to_vec();
+            let inputs = weight.len() / shift.len().max(1);
+            for (row, scale) in weight
+                .chunks_exact_mut(inputs.max(1))
+                .zip(scale.iter().flatten())
+            {
+                for w in row {
+                    *w *= scale;
+                }
+            }
+            let act = if relu {
+                Activation::Relu
+            } else {
+                Activation::None
+            };
+            let weight = Mat::new(&weight, shift.len(), inputs);
+            let linear = PackedLinear::new(weight, &shift, act);
+            // Another thread may have been first, with the same.
+            let _ = cell.set(Packed { linear, relu });
+        }
+        let Some(packed) = cell.get().filter(|packed| packed.relu == relu) else {
+            return Ok(None);
+        };
+        let y = conv.forward_packed(&Host::new(x)?, &packed.linear);
+        let shape = (conv.batch, height, width, conv.out_channels);
+        Ok(Some(tensor(y, shape)?))
     }
 }

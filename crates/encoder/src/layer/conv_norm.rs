@@ -2,9 +2,11 @@
 
 use super::{BatchNorm, Conv2d, Kernel, Map, Mode};
 use crate::error::Result;
+use crate::host::{Host, with_mut};
 use crate::op::Epilogue;
 use crate::parameters::Scope;
 use candle_core::Tensor;
+use nearkin_kernels::{Activation, activate_in_place, add};
 
 /// `y = relu(bn(conv x) + residual)`, the ReLU and the residual where wanted.
 #[derive(Clone, Debug)]
@@ -81,6 +83,20 @@ impl ConvNorm {
         mode: Mode,
     ) -> Result<Tensor> {
         let relu = self.relu;
+        let (ends, folded) = (relu && residual.is_none(), || self.norm.scale_and_shift());
+        if let Some(y) = self.conv.forward_packed(x, mode, ends, folded)? {
+            if let Some(residual) = residual {
+                let residual = residual.broadcast_as(y.shape())?.contiguous()?;
+                let residual = Host::new(&residual)?;
+                with_mut(&y, |y| {
+                    add(&residual, y);
+                    if relu {
+                        activate_in_place(Activation::Relu, y);
+                    }
+                })?;
+            }
+            return Ok(y);
+        }
         let y = self.conv.forward(x, mode)?;
         self.norm.forward_over(y, Epilogue { residual, relu }, mode)
     }

@@ -120,7 +120,11 @@ fn every_nth(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     x.index_select(&Tensor::new(ids, x.device())?, dim)
 }
 
-fn geometry(
+/// The sizes of a convolution.
+///
+/// # Errors
+/// As [`conv2d`].
+pub(crate) fn geometry(
     x: &Tensor,
     w: &Tensor,
     bias: Option<&Tensor>,

@@ -30,6 +30,7 @@ pub use batch_norm::{
 };
 pub use batch_norm_pool::{batch_norm_pool, batch_norm_pool_inference};
 pub use channels::{concat, maxout, response_norm, scale_channels};
+pub(crate) use conv2d::geometry;
 pub use conv2d::{Convolution, Window, conv2d};
 pub use dropout::dropout;
 pub use gather::gather;
