@@ -12,13 +12,12 @@ $NEARKIN_DATA. All sides get the texts in the same order, tokenize them, and giv
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from side_by_side import ROOT, alternate, bound_threads, example, options, report, run_json
+from side_by_side import alternate, bound_threads, example, options, report, run_json
 
 parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
