@@ -1,8 +1,8 @@
-//! The Rust side of `bench/peers/{encode,forward,modules}.py`: embeds the lines of a file with a sentence encoder.
+//! The Rust side of `bench/peers/{encode,minilm,modules}.py`: embeds the lines of a file with a sentence encoder.
 //!
 //! `peer_encode MODEL TEXTS ROUNDS [VECTORS [FOLDER]]` prints seconds of each round, without loading, as JSON; the vectors of the last
 //! round are written as little-endian `f32`, and the model into an existing folder. `COMPUTE=int8` computes in bytes; `PACKED=1`
-//! packs the weights once, before the rounds, as a program does that embeds for long.
+//! packs the weights once, before the rounds, as a program does that embeds for long. `THREADS` is 2 where it is not given.
 
 use nearkin_encoder::text::{Compute, Embedder, Options, SentenceEncoder};
 use std::error::Error;

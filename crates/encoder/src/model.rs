@@ -123,7 +123,8 @@ impl Model {
         weights::save(self.embedder.parameters(), &folder.join(WEIGHTS))
     }
 
-    /// Reads a model folder.
+    /// Reads a model folder, for inference: layers keep what their first pass made of their weights, so the parameters must not be
+    /// changed afterwards. What goes on learning starts from [`on`](Self::on).
     ///
     /// # Errors
     /// A file is missing, damaged, of a newer format or another kind of model, or its tensors do not fit the description.

@@ -213,7 +213,8 @@ impl Scope {
             || self.is_frozen(&format!("{}{}running_mean", self.label, self.prefix))
     }
 
-    /// The same for a network that never learns: its layers may keep their weights packed for products, too.
+    /// The same for a network that never learns: its layers may keep what their first pass makes of their weights, and do not see
+    /// parameters that are changed after it.
     #[must_use]
     pub fn for_inference(self) -> Self {
         Self {

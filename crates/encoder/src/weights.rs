@@ -5,11 +5,13 @@ use crate::host::{Host, tensor};
 use crate::parameters::{Parameters, Storage};
 use crate::stored::Stored;
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, View};
-use std::borrow::Cow;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
+
+/// Bytes that are written at a time.
+const BUFFER: usize = 1 << 20;
 
 /// Named tensors in host memory.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -68,54 +70,43 @@ pub fn load(parameters: &Parameters, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes named tensors as `f32`, beside the target and renamed; one tensor at a time is held as bytes.
+/// Writes named tensors as `f32`, beside the target and renamed; at most one tensor is held a second time.
 ///
 /// # Errors
 /// The file cannot be written; an older file of that name then stays as it was.
 pub fn write(tensors: &Tensors, path: &Path) -> Result<()> {
-    let mut stored = Vec::with_capacity(tensors.len());
+    let (mut places, mut end) = (Vec::with_capacity(tensors.len()), 0);
     for (name, values) in tensors {
-        let values = values.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-        stored.push((name, Bytes(values.contiguous()?)));
+        let start = end;
+        end += size_of::<f32>() * values.elem_count();
+        let place = TensorInfo {
+            dtype: Dtype::F32,
+            shape: values.dims().to_vec(),
+            data_offsets: (start, end),
+        };
+        places.push((name.clone(), place));
     }
-    beside(path, |partial| {
-        // The crate writes through a file that only its owner may read: that is no way to leave weights.
-        let permissions = fs_err::File::create(partial)?.metadata()?.permissions();
-        safetensors::serialize_to_file(stored, None, partial).map_err(|error| Error::File {
-            path: path.into(),
-            reason: error.to_string(),
-        })?;
-        fs_err::set_permissions(partial, permissions)?;
-        Ok(fs_err::File::open(partial)?.sync_all()?)
-    })
-}
-
-/// A contiguous `f32` tensor in host memory, which becomes bytes when its turn comes.
-struct Bytes(Tensor);
-
-impl View for Bytes {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.0.dims()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = Vec::with_capacity(self.data_len());
-        // What it was made of holds always: [`write`] has brought the tensor there.
-        if let Ok(numbers) = Host::new(&self.0) {
-            for number in &*numbers {
-                bytes.extend_from_slice(&number.to_le_bytes());
+    let damaged = |reason: String| Error::File {
+        path: path.into(),
+        reason,
+    };
+    let header = Metadata::new(None, places).map_err(|e| damaged(e.to_string()))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| damaged(e.to_string()))?;
+    // Numbers begin at a multiple of eight bytes, as the format has it.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    beside(path, |file| {
+        let mut file = BufWriter::with_capacity(BUFFER, file);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for values in tensors.values() {
+            let values = values.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+            let values = values.contiguous()?;
+            for number in &*Host::new(&values)? {
+                file.write_all(&number.to_le_bytes())?;
             }
         }
-        bytes.into()
-    }
-
-    fn data_len(&self) -> usize {
-        size_of::<f32>() * self.0.elem_count()
-    }
+        Ok(file.flush()?)
+    })
 }
 
 /// Reads the `f32` tensors of a file.
@@ -155,20 +146,18 @@ pub fn read(path: &Path) -> Result<Tensors> {
 /// # Errors
 /// The disk is full or the folder cannot be written; the old file then stays as it was.
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<()> {
-    beside(path, |partial| {
-        let mut file = fs_err::File::create(partial)?;
-        file.write_all(bytes)?;
-        Ok(file.sync_all()?)
-    })
+    beside(path, |file| Ok(file.write_all(bytes)?))
 }
 
-/// `write` of a file beside `path`, which it leaves on the disk and which then takes the place of `path`.
-fn beside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// What `write` writes into a file beside `path`, flushed to the disk, then takes the place of `path`.
+fn beside(path: &Path, write: impl FnOnce(&mut fs_err::File) -> Result<()>) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial = path.with_file_name(name);
     let attempt = || -> Result<()> {
-        write(&partial)?;
+        let mut file = fs_err::File::create(&partial)?;
+        write(&mut file)?;
+        file.sync_all()?;
         fs_err::rename(&partial, path)?;
         Ok(sync_folder_of(path)?)
     };

@@ -20,9 +20,6 @@ const BLOCK: usize = 96;
 /// Multiplications below which handing work to other threads costs more than it saves.
 const PARALLEL_WORK: usize = 1 << 19;
 
-/// Inputs at most: that many products of bytes cannot leave 32 bits.
-const MOST_INPUTS: usize = 1 << 16;
-
 /// act(x wᵀ + b) in integers, for networks that no longer learn: a quarter of the memory of [`PackedLinear`](crate::PackedLinear),
 /// and faster where the processor has products of bytes.
 ///
@@ -76,13 +73,16 @@ struct Row {
 }
 
 impl QuantizedLinear {
+    /// Inputs at most: that many products of bytes cannot leave 32 bits.
+    pub const MOST_INPUTS: usize = 1 << 16;
+
     /// Rounds and packs `w`, `[outputs, inputs]`.
     ///
     /// # Panics
-    /// When there is not one bias per output, or there are more than 65,536 inputs.
+    /// When there is not one bias per output, or there are more than [`MOST_INPUTS`](Self::MOST_INPUTS) inputs.
     pub fn new(w: Mat, bias: &[f32], act: Activation) -> Self {
         assert_eq!(bias.len(), w.rows, "one bias per output");
-        assert!(w.cols <= MOST_INPUTS, "at most {MOST_INPUTS} inputs");
+        assert!(w.cols <= Self::MOST_INPUTS, "{} inputs", w.cols);
         w.assert_in_bounds();
         let (width, most) = (products().width(), products().largest_weight());
         let (outputs, inputs) = (w.rows, w.cols);
@@ -204,7 +204,12 @@ dispatch! {
 fn round_weights_body<const FMA: bool>(w: &[f32], most: f32, bytes: &mut [i8]) -> (f32, i32) {
     let [least, largest, finite] = range(w);
     let largest = if -least > largest { -least } else { largest };
-    let inverse = if largest > 0.0 { most / largest } else { 0.0 };
+    // Numbers that have no reciprocal are zeros in bytes.
+    let inverse = if largest / most >= f32::MIN_POSITIVE {
+        most / largest
+    } else {
+        0.0
+    };
     let mut sum = 0;
     for (byte, &w) in bytes.iter_mut().zip(w) {
         let place = w * inverse;
@@ -220,7 +225,12 @@ fn round_weights_body<const FMA: bool>(w: &[f32], most: f32, bytes: &mut [i8]) -
 fn round_row_body<const FMA: bool>(x: &[f32], bytes: &mut [u8]) -> Row {
     let [least, most, finite] = range(x);
     let scale = (most - least) / STEPS;
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    // Numbers that have no reciprocal are zeros in bytes.
+    let inverse = if scale >= f32::MIN_POSITIVE {
+        1.0 / scale
+    } else {
+        0.0
+    };
     let zero = (-least * inverse).round();
     let shift = zero + 0.5;
     for (byte, &x) in bytes.iter_mut().zip(x) {
@@ -337,7 +347,7 @@ mod tests {
     #[test]
     fn sums_of_the_largest_bytes_are_exact() {
         // Every product is as large as it can be, and so are the sums of pairs; x̂ = 255, ŵ = ±127 or ±63.
-        for (sign, inputs) in [(1.0, 400), (-1.0, 400), (1.0, MOST_INPUTS)] {
+        for (sign, inputs) in [(1.0, 400), (-1.0, 400), (1.0, QuantizedLinear::MOST_INPUTS)] {
             let (x, w) = (vec![1.0; inputs], vec![sign; inputs]);
             let layer = QuantizedLinear::new(Mat::new(&w, 1, inputs), &[0.0], Activation::None);
             let mut y = [0.0];
@@ -361,6 +371,17 @@ mod tests {
         let layer = QuantizedLinear::new(w, &[0.5, 0.5], Activation::None);
         layer.forward(&[0.0, 0.0, -3.0, -3.0], &mut y);
         assert_close(&y, &[0.5, 0.5, 0.5, -5.5], 1e-6);
+    }
+
+    #[test]
+    fn numbers_too_small_to_divide_by_are_zeros() {
+        let tiny = [-1e-38, 1e-39, -1e-45, 0.0];
+        for (x, w) in [(tiny, [1.0; 4]), ([1.0; 4], tiny), (tiny, tiny)] {
+            let layer = QuantizedLinear::new(Mat::new(&w, 1, 4), &[0.5], Activation::None);
+            let mut y = [9.0];
+            layer.forward(&x, &mut y);
+            assert_close(&y, &[0.5], 1e-6);
+        }
     }
 
     #[test]

@@ -82,7 +82,8 @@ pub struct TextVectors {
     /// Scales vectors to unit length, after they were cut.
     #[arg(long)]
     pub normalize: bool,
-    /// In what a Transformer's products are computed: in bytes they are faster, and the vectors nearly the same.
+    /// In what a Transformer's products are computed: in bytes they are faster where the processor has AVX2 or AVX-512's VNNI, and
+    /// the vectors are nearly the same.
     #[arg(long, value_enum, value_name = "NUMBERS", default_value_t)]
     pub compute: Compute,
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, is_fused, tensor};
 use crate::op::{self, Convolution, Pool, Pooling, Window};
 use crate::parameters::{Init, Kind, Scope, Storage};
+use crate::tape::tracked;
 use candle_core::Tensor;
 use nearkin_kernels::{Activation, Mat, PackedLinear};
 use std::sync::{Arc, OnceLock};
@@ -136,21 +137,26 @@ impl Conv2d {
     /// # Errors
     /// The map is smaller than the kernel or has other channels.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let given = || {
+        let as_it_is = || {
             let bias = self.bias.as_ref().map(Host::new).transpose()?;
             let zeros = || vec![0.0; self.weight.dims()[0]];
             Ok((None, bias.map_or_else(zeros, |bias| bias.to_vec())))
         };
-        if let Some(y) = self.forward_packed(x, mode, self.convolution.relu, given)? {
-            return Ok(y);
+        match self.forward_packed(x, mode, self.convolution.relu, as_it_is)? {
+            Some(y) => Ok(y),
+            None => self.forward_unpacked(x, mode),
         }
+    }
+
+    /// [`forward`](Self::forward) from the weights themselves.
+    pub(super) fn forward_unpacked(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|bias| mode.parameter(bias));
         let weight = mode.parameter(&self.weight);
         Ok(op::conv2d(x, &weight, bias.as_ref(), self.convolution)?)
     }
 
-    /// `[relu] scale · (x ∗ w) + shift`, over few positions in a network that never learns; `folded` is
-    /// asked for both by the first pass, and every later pass has to end like that one.
+    /// `[relu] scale · (x ∗ w) + shift`, over few positions in a network that never learns, and where no gradient of x is asked
+    /// for; `folded` gives the first pass scale and shift, and passes that end otherwise than that one get nothing.
     ///
     /// # Errors
     /// A tensor is not in host memory.
@@ -164,7 +170,7 @@ impl Conv2d {
         let Some(cell) = self.packed.as_ref().filter(|_| mode == Mode::Eval) else {
             return Ok(None);
         };
-        if !is_fused(x) || !x.is_contiguous() {
+        if !is_fused(x) || !x.is_contiguous() || tracked(&[x]) {
             return Ok(None);
         }
         let conv = op::geometry(x, &self.weight, self.bias.as_ref(), self.convolution)?;
@@ -174,26 +180,8 @@ impl Conv2d {
             return Ok(None);
         }
         if cell.get().is_none() {
-            let (scale, shift) = folded()?;
-            let mut weight = Host::new(&self.weight)?.to_vec();
-            let inputs = weight.len() / shift.len().max(1);
-            for (row, scale) in weight
-                .chunks_exact_mut(inputs.max(1))
-                .zip(scale.iter().flatten())
-            {
-                for w in row {
-                    *w *= scale;
-                }
-            }
-            let act = if relu {
-                Activation::Relu
-            } else {
-                Activation::None
-            };
-            let weight = Mat::new(&weight, shift.len(), inputs);
-            let linear = PackedLinear::new(weight, &shift, act);
             // Another thread may have been first, with the same.
-            let _ = cell.set(Packed { linear, relu });
+            let _ = cell.set(self.pack(folded()?, relu)?);
         }
         let Some(packed) = cell.get().filter(|packed| packed.relu == relu) else {
             return Ok(None);
@@ -201,5 +189,23 @@ impl Conv2d {
         let y = conv.forward_packed(&Host::new(x)?, &packed.linear);
         let shape = (conv.batch, height, width, conv.out_channels);
         Ok(Some(tensor(y, shape)?))
+    }
+
+    fn pack(&self, (scale, shift): (Option<Vec<f32>>, Vec<f32>), relu: bool) -> Result<Packed> {
+        let mut weight = Host::new(&self.weight)?.to_vec();
+        let inputs = weight.len() / shift.len().max(1);
+        let rows = weight.chunks_exact_mut(inputs.max(1));
+        for (row, scale) in rows.zip(scale.iter().flatten()) {
+            for w in row {
+                *w *= scale;
+            }
+        }
+        let act = if relu {
+            Activation::Relu
+        } else {
+            Activation::None
+        };
+        let linear = PackedLinear::new(Mat::new(&weight, shift.len(), inputs), &shift, act);
+        Ok(Packed { linear, relu })
     }
 }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::host::{Host, with_mut};
 use crate::op::Epilogue;
 use crate::parameters::Scope;
+use crate::tape::tracked;
 use candle_core::Tensor;
 use nearkin_kernels::{Activation, activate_in_place, add};
 
@@ -84,9 +85,13 @@ impl ConvNorm {
     ) -> Result<Tensor> {
         let relu = self.relu;
         let (ends, folded) = (relu && residual.is_none(), || self.norm.scale_and_shift());
-        if let Some(y) = self.conv.forward_packed(x, mode, ends, folded)? {
+        let packed = match residual {
+            Some(residual) if tracked(&[residual]) => None,
+            _ => self.conv.forward_packed(x, mode, ends, folded)?,
+        };
+        if let Some(y) = packed.filter(|y| residual.is_none_or(|r| r.dims() == y.dims())) {
             if let Some(residual) = residual {
-                let residual = residual.broadcast_as(y.shape())?.contiguous()?;
+                let residual = residual.contiguous()?;
                 let residual = Host::new(&residual)?;
                 with_mut(&y, |y| {
                     add(&residual, y);
@@ -97,7 +102,47 @@ impl ConvNorm {
             }
             return Ok(y);
         }
-        let y = self.conv.forward(x, mode)?;
+        let y = self.conv.forward_unpacked(x, mode)?;
         self.norm.forward_over(y, Epilogue { residual, relu }, mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn unit(scope: &Scope, kernel: Kernel) -> ConvNorm {
+        let mut map = Map {
+            height: 4,
+            width: 5,
+            channels: 3,
+        };
+        ConvNorm::basic(scope, &mut map, 7, kernel).unwrap()
+    }
+
+    #[test]
+    fn packed_weights_are_for_passes_that_end_as_the_first_one_did() {
+        let scope = || Scope::new(3, DType::F32, &Device::Cpu);
+        let x = Tensor::arange(0f32, 120.0, &Device::Cpu).unwrap();
+        let x = (x.reshape((2, 4, 5, 3)).unwrap() / 60.0).unwrap();
+        let residual = Tensor::full(-0.3f32, (2, 4, 5, 7), &Device::Cpu).unwrap();
+        let numbers = |y: Tensor| y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for kernel in [Kernel::square(1, 1, 0), Kernel::square(3, 1, 1)] {
+            let plain = unit(&scope(), kernel);
+            for order in [[Some(&residual), None], [None, Some(&residual)]] {
+                let packed = unit(&scope().for_inference(), kernel);
+                for residual in order.into_iter().chain(order) {
+                    let [want, found] = [&plain, &packed]
+                        .map(|unit| unit.forward_with(&x, residual, Mode::Eval).unwrap())
+                        .map(numbers);
+                    let apart = want.iter().zip(&found).map(|(a, b)| (a - b).abs());
+                    assert!(apart.fold(0.0, f32::max) < 1e-5, "{kernel:?}");
+                }
+            }
+            let packed = unit(&scope().for_inference(), kernel);
+            let other = residual.narrow(1, 0, 1).unwrap();
+            assert!(packed.forward_with(&x, Some(&other), Mode::Eval).is_err());
+        }
     }
 }

@@ -128,11 +128,14 @@ impl Linear {
         self.made_of(|weight, bias| PackedLinear::new(weight, bias, self.activation))
     }
 
-    /// The same in bytes.
+    /// The same in bytes; nothing also where there are too many inputs for it.
     ///
     /// # Errors
     /// Its tensors cannot be read.
     pub(crate) fn quantized(&self) -> Result<Option<QuantizedLinear>> {
+        if self.weight.dims()[1] > QuantizedLinear::MOST_INPUTS {
+            return Ok(None);
+        }
         self.made_of(|weight, bias| QuantizedLinear::new(weight, bias, self.activation))
     }
 

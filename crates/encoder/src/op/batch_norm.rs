@@ -120,6 +120,7 @@ pub fn batch_norm_inference(
 }
 
 /// [`batch_norm_inference`] of a tensor that nobody else needs: where no gradient is asked for, its memory becomes the output's.
+/// The residual must not be of the same memory.
 ///
 /// # Errors
 /// As [`batch_norm_inference`].

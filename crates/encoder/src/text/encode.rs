@@ -149,7 +149,7 @@ impl<'a> Embedder<'a> {
         if frozen.is_none() && options.compute == Compute::Int8 {
             return Err(Error::Setting {
                 key: "compute".into(),
-                expected: "f32: the encoder has no Transformer of plain layers in host memory"
+                expected: "f32: the encoder has no Transformer of plain layers in host memory, of at most 65536 inputs"
                     .into(),
                 found: "int8".into(),
             });

@@ -148,11 +148,11 @@ pub fn embed_file(
         let encoding = if done == 0 && part.texts.len() < TEXTS {
             encoder.encode(&part.texts, &options.encoding, told)?
         } else {
-            let known = match embedder.take() {
-                Some(known) => known,
-                None => Embedder::new(encoder, options.encoding.clone())?,
+            let packed = match &embedder {
+                Some(packed) => packed,
+                None => embedder.insert(Embedder::new(encoder, options.encoding.clone())?),
             };
-            embedder.insert(known).encode(&part.texts, told)?
+            packed.encode(&part.texts, told)?
         };
         spool.append(&part.names, &encoding.numbers, encoding.dim)?;
         spool.keep()?;
@@ -259,7 +259,9 @@ impl<'a> Texts<'a> {
                 let then = spool.read(0..1)?;
                 let apart = |(a, b): (&f32, &f32)| (a - b).abs() > SAME;
                 if now.len() != then.len() || now.iter().zip(&then).any(apart) {
-                    return Err(other("of another model, prompt or length"));
+                    return Err(other(
+                        "of another model, prompt or length, or computed otherwise",
+                    ));
                 }
             }
         }
