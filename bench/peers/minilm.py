@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from side_by_side import ROOT, alternate, bound_threads, example, milliseconds, options, program, report, run_json
+from side_by_side import ROOT, alternate, bound_threads, example, milliseconds, options, peak, program, report, run_json
 
 WARM = 5
 TEXTS, PAIRS = 32, 8
@@ -101,15 +101,6 @@ name = "nothing much"
 table = {{ path = {table}, limit = 8 }}
 rows.pairs = {{ first = "first", second = "second", label = "label", classes = ["0", "1", "2"] }}
 """
-
-
-def peak(command):
-    """Peak memory of a command in MiB, measured by a process that starts nothing else."""
-    script = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, "
-        "stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    )
-    return float(subprocess.check_output([sys.executable, "-c", script, *map(str, command)], cwd=ROOT))
 
 
 def train_ours():

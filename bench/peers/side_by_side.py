@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -67,6 +68,15 @@ def run_quietly(command):
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     return done.stdout
+
+
+def peak(command):
+    """Peak memory of a command in MiB, measured by a process that starts nothing else."""
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, "
+        "stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    )
+    return float(subprocess.check_output([sys.executable, "-c", script, *map(str, command)], cwd=ROOT))
 
 
 def milliseconds(work, rounds):

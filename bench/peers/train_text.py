@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from side_by_side import ROOT, alternate, bound_threads, options, report
+from side_by_side import ROOT, alternate, bound_threads, options, peak, report
 
 WARM = 5
 BATCH = 32
@@ -82,15 +82,6 @@ def rust():
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rates = [line["items_per_second"] for line in lines if "items_per_second" in line]
     return {"step": 1e3 * BATCH / median(rates[WARM:]), "peak MiB": memory}
-
-
-def peak(command):
-    """Peak memory of a command in MiB, measured by a process that starts nothing else."""
-    script = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, "
-        "stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    )
-    return float(subprocess.check_output([sys.executable, "-c", script, *map(str, command)], cwd=ROOT))
 
 
 def peer():

@@ -97,25 +97,13 @@ pub fn batch_norm_inference(
         };
         return op.apply(x, affine, epilogue.residual);
     }
-    let (x, affine) = (x.contiguous()?, affine.contiguous()?);
-    let packed = Host::new(&affine)?;
-    let (gamma, beta) = packed.split_at(packed.len() / 2);
-    let kernel = Kernel {
-        gamma,
-        beta,
-        epsilon,
-        relu: epilogue.relu,
-    };
-    let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
-    let residual = residual.as_ref().map(Host::new).transpose()?;
+    let x = x.contiguous()?;
     let mut y = zeros(x.elem_count());
-    kernel.inference(
-        &Host::new(&x)?,
-        &Host::new(mean)?,
-        &Host::new(variance)?,
-        residual.as_deref(),
-        &mut y,
-    );
+    let (input, mean, variance) = (Host::new(&x)?, Host::new(mean)?, Host::new(variance)?);
+    with_kernel(affine, epsilon, epilogue, |kernel, residual| {
+        kernel.inference(&input, &mean, &variance, residual, &mut y);
+        Ok(())
+    })?;
     tensor(y, x.shape())
 }
 
@@ -136,6 +124,22 @@ pub fn batch_norm_inference_over(
     if on_tape || !is_fused(&x) || !x.is_contiguous() {
         return batch_norm_inference(&x, affine, running, epsilon, epilogue);
     }
+    let (mean, variance) = (Host::new(running[0])?, Host::new(running[1])?);
+    with_kernel(affine, epsilon, epilogue, |kernel, residual| {
+        with_mut(&x, |y| {
+            kernel.inference_in_place(&mean, &variance, residual, y);
+        })
+    })?;
+    Ok(x)
+}
+
+/// `work` with the kernel of these settings and the numbers of the residual.
+fn with_kernel(
+    affine: &Tensor,
+    epsilon: f32,
+    epilogue: Epilogue,
+    work: impl FnOnce(Kernel, Option<&[f32]>) -> Result<()>,
+) -> Result<()> {
     let affine = affine.contiguous()?;
     let packed = Host::new(&affine)?;
     let (gamma, beta) = packed.split_at(packed.len() / 2);
@@ -147,11 +151,7 @@ pub fn batch_norm_inference_over(
     };
     let residual = epilogue.residual.map(Tensor::contiguous).transpose()?;
     let residual = residual.as_ref().map(Host::new).transpose()?;
-    let (mean, variance) = (Host::new(running[0])?, Host::new(running[1])?);
-    with_mut(&x, |y| {
-        kernel.inference_in_place(&mean, &variance, residual.as_deref(), y);
-    })?;
-    Ok(x)
+    work(kernel, residual.as_deref())
 }
 
 fn check(x: &Tensor, affine: &Tensor, residual: Option<&Tensor>) -> Result<()> {
