@@ -3,8 +3,6 @@
 use crate::buffer::zeros;
 use crate::gemm::{Beta, gemm, gemm_new};
 use crate::linear::add_to_rows;
-use crate::packed_linear::PackedLinear;
-use crate::parallel::with_scratch;
 use crate::view::{Mat, MatMut};
 use crate::winograd::Winograd;
 use crate::{depthwise, grouped, im2col};
@@ -60,7 +58,7 @@ pub struct Conv2d {
 }
 
 /// How a convolution is computed.
-enum Method {
+pub(crate) enum Method {
     /// One matrix product: the patches are the input itself.
     Pointwise,
     /// 3 × 3 of stride 1, with enough channels.
@@ -143,26 +141,6 @@ impl Conv2d {
         y
     }
 
-    /// act(x ∗ w + bias) with weights `[out_channels, kernel_height · kernel_width · in_channels]` that were packed once: for few
-    /// positions, where packing anew for each product is a good part of it. All patches are held at a time.
-    ///
-    /// # Panics
-    /// Also when there is more than one group.
-    pub fn forward_packed(&self, x: &[f32], w: &PackedLinear) -> Vec<f32> {
-        let shape = [w.outputs(), w.inputs(), self.groups];
-        let expected = [self.out_channels, self.patch_len(), 1];
-        assert_eq!(shape, expected, "outputs, inputs and groups of {self:?}");
-        assert_eq!(x.len(), self.input_len(), "x of {self:?}");
-        if matches!(self.method(), Method::Pointwise) {
-            return w.forward_new(x);
-        }
-        let len = self.positions() * self.patch_len();
-        with_scratch(len, |patches| {
-            im2col::gather_all(self, x, patches);
-            w.forward_new(patches)
-        })
-    }
-
     /// Gradient of x, overwriting `dx`.
     pub fn backward_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         self.check(dx, w, dy);
@@ -209,7 +187,7 @@ impl Conv2d {
         }
     }
 
-    fn method(&self) -> Method {
+    pub(crate) fn method(&self) -> Method {
         /// Channels below which the transforms cost more than the products they save.
         const ENOUGH: usize = 16;
         if self.groups > 1 {
@@ -241,7 +219,7 @@ impl Conv2d {
         }
     }
 
-    fn winograd(&self) -> Winograd {
+    pub(crate) fn winograd(&self) -> Winograd {
         Winograd {
             batch: self.batch,
             source: [self.height, self.width],
@@ -287,7 +265,8 @@ impl Conv2d {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activation::Activation;
+    use crate::activation::{Activation, activate_in_place};
+    use crate::packed_conv2d::PackedConv2d;
     use crate::testing::{assert_close, random, to_f64};
 
     /// Calls `f(index of x, of w, of y)` for every product of the definition.
@@ -396,9 +375,18 @@ mod tests {
             conv.forward(&x, &w, Some(&bias), &mut y);
             assert_eq!(conv.forward_new(&x, &w, Some(&bias)), y);
             if conv.groups == 1 {
-                let linear = PackedLinear::new(conv.weights(&w), &bias, Activation::None);
+                let layer = PackedConv2d::new(&conv, &w, &bias, Activation::None);
                 let largest = y.iter().fold(1.0, |m: f32, y| m.max(y.abs()));
-                let packed = conv.forward_packed(&x, &linear);
+                let packed = layer.forward(&conv, &x);
+                let mut active = y.clone();
+                activate_in_place(Activation::Relu, &mut active);
+                let layer = PackedConv2d::new(&conv, &w, &bias, Activation::Relu);
+                let apart = layer
+                    .forward(&conv, &x)
+                    .into_iter()
+                    .zip(&active)
+                    .map(|(p, y)| (p - y).abs());
+                assert!(apart.fold(0.0, f32::max) <= 3e-6 * largest, "{conv:?}");
                 let apart = packed.iter().zip(&y).map(|(p, y)| (p - y).abs());
                 assert!(apart.fold(0.0, f32::max) <= 3e-6 * largest, "{conv:?}");
             }

@@ -60,6 +60,7 @@ mod maxout;
 mod nearest_of_groups;
 mod normalize;
 mod optimizer;
+mod packed_conv2d;
 mod packed_linear;
 mod parallel;
 mod places;
@@ -99,6 +100,7 @@ pub use nearest_of_groups::{
 };
 pub use normalize::{normalize_rows, normalize_rows_backward};
 pub use optimizer::{AdaGrad, AdamW, Sgd, add, ema, first_non_finite, scale, squared_norm};
+pub use packed_conv2d::PackedConv2d;
 pub use packed_linear::PackedLinear;
 pub use parallel::{ThreadsAlreadySet, alone, set_threads, threads, within_pool};
 pub use places::places;

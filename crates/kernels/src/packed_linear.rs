@@ -226,13 +226,13 @@ fn tile<const FMA: bool, const WIDTH: usize, const COUNT: usize>(
         let place = job.first + (row + i) * job.outputs;
         job.y.slice(place, job.valid)
     };
-    let mut sums = [[0.0; WIDTH]; COUNT];
+    let (bias, _) = job.bias.as_chunks::<WIDTH>();
+    // Not zeros that are overwritten: clearing them takes a good part of a product with few inputs.
+    let mut sums = [bias[0]; COUNT];
     let mut x: [&[f32]; COUNT] = [&[]; COUNT];
     for i in 0..COUNT {
         x[i] = &job.x[(row + i) * job.inputs..][start..end];
-        if start == 0 {
-            sums[i].copy_from_slice(job.bias);
-        } else {
+        if start > 0 {
             take(out(i), &mut sums[i]);
         }
     }

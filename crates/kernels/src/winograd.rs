@@ -18,8 +18,10 @@
 //! Reference: Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, 2015, equations 7 and 8 and
 //! section 4.1; the weight gradient is the transpose of the same bilinear form.
 
+mod packed;
 mod transform;
 
+pub(crate) use self::packed::PackedWinograd;
 use self::transform::{Gradient, Kernel, KernelGradient, Product, Source, transform};
 use crate::dispatch::dispatch;
 use crate::gemm::{Beta, RawMat, gemm_raw};
@@ -278,6 +280,14 @@ impl<'a> Planes<'a> {
         let plane = unsafe { self.data.slice(self.start(place), len) };
         Mat::new(plane, self.tiles.count, self.channels)
     }
+
+    /// # Safety
+    /// Nobody else may use the plane meanwhile.
+    unsafe fn plane(&self, place: usize) -> &'a mut [f32] {
+        let len = self.tiles.count * self.channels;
+        // SAFETY: the caller's promise.
+        unsafe { self.data.slice(self.start(place), len) }
+    }
 }
 
 dispatch! {
@@ -361,18 +371,36 @@ fn gradient_body<const FMA: bool>(
 
 #[inline(always)]
 fn product_body<const FMA: bool>(grid: Winograd, m: Planes, outside: &mut [f32], y: Shared) {
-    let outside = outside[..m.channels].as_mut_ptr();
+    let outside = &mut outside[..m.channels];
     for tile in m.tiles.first..m.tiles.first + m.tiles.count {
-        let from = m
-            .pointers(tile)
-            .map(|line| line.map(<*mut f32>::cast_const));
-        let pixels: [[_; 2]; 2] = pixels(grid.target, grid.tile(tile));
-        let to = pixels.map(|line| {
-            line.map(|pixel| pixel.map_or(outside, |at| y.pointer(at * m.channels, m.channels)))
-        });
-        // SAFETY: `m` holds every tile; the outputs of a tile are its own, and what lies outside is thrown away.
-        unsafe { transform::<Product, 4, 2>(from, to, m.channels) };
+        transform_back(grid, m, tile, outside, y);
     }
+}
+
+/// Aᵀ M A of one tile, and which pixels it wrote; what lies outside the image goes to `outside`.
+#[inline(always)]
+fn transform_back(
+    grid: Winograd,
+    m: Planes,
+    tile: usize,
+    outside: &mut [f32],
+    y: Shared,
+) -> [[Option<usize>; 2]; 2] {
+    let from = m
+        .pointers(tile)
+        .map(|line| line.map(<*mut f32>::cast_const));
+    let pixels: [[Option<usize>; 2]; 2] = pixels(grid.target, grid.tile(tile));
+    let mut to = [[outside.as_mut_ptr(); 2]; 2];
+    for i in 0..2 {
+        for j in 0..2 {
+            if let Some(at) = pixels[i][j] {
+                to[i][j] = y.pointer(at * m.channels, m.channels);
+            }
+        }
+    }
+    // SAFETY: `m` holds every tile; the outputs of a tile are its own, and `outside` has as many channels.
+    unsafe { transform::<Product, 4, 2>(from, to, m.channels) };
+    pixels
 }
 
 /// U = G g Gᵀ for all kernels g.

@@ -7,12 +7,8 @@ use crate::op::{self, Convolution, Pool, Pooling, Window};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use crate::tape::tracked;
 use candle_core::Tensor;
-use nearkin_kernels::{Activation, Mat, PackedLinear};
+use nearkin_kernels::{Activation, Conv2d as Geometry, PackedConv2d};
 use std::sync::{Arc, OnceLock};
-
-/// Positions up to which packed weights pay, for pointwise kernels and for larger ones: over more of them, packing anew for each
-/// product is next to nothing, and there are ways with fewer multiplications.
-const FEW: [usize; 2] = [1 << 12, 1 << 8];
 
 /// Convolution of channels-last maps; parameters `weight` `[O, kh, kw, C / groups]` and, where there is one, `bias` `[O]`.
 #[derive(Clone, Debug)]
@@ -27,7 +23,7 @@ pub struct Conv2d {
 /// A convolution's weights for products over few positions.
 #[derive(Debug)]
 struct Packed {
-    linear: PackedLinear,
+    weight: PackedConv2d,
     relu: bool,
 }
 
@@ -175,23 +171,27 @@ impl Conv2d {
         }
         let conv = op::geometry(x, &self.weight, self.bias.as_ref(), self.convolution)?;
         let (height, width) = (conv.output_height(), conv.output_width());
-        let few = FEW[usize::from(conv.kernel != [1, 1])];
-        if conv.batch * height * width > few {
+        if !PackedConv2d::pays(&conv) {
             return Ok(None);
         }
         if cell.get().is_none() {
             // Another thread may have been first, with the same.
-            let _ = cell.set(self.pack(folded()?, relu)?);
+            let _ = cell.set(self.pack(&conv, folded()?, relu)?);
         }
         let Some(packed) = cell.get().filter(|packed| packed.relu == relu) else {
             return Ok(None);
         };
-        let y = conv.forward_packed(&Host::new(x)?, &packed.linear);
+        let y = packed.weight.forward(&conv, &Host::new(x)?);
         let shape = (conv.batch, height, width, conv.out_channels);
         Ok(Some(tensor(y, shape)?))
     }
 
-    fn pack(&self, (scale, shift): (Option<Vec<f32>>, Vec<f32>), relu: bool) -> Result<Packed> {
+    fn pack(
+        &self,
+        conv: &Geometry,
+        (scale, shift): (Option<Vec<f32>>, Vec<f32>),
+        relu: bool,
+    ) -> Result<Packed> {
         let mut weight = Host::new(&self.weight)?.to_vec();
         let inputs = weight.len() / shift.len().max(1);
         let rows = weight.chunks_exact_mut(inputs.max(1));
@@ -205,7 +205,7 @@ impl Conv2d {
         } else {
             Activation::None
         };
-        let linear = PackedLinear::new(Mat::new(&weight, shift.len(), inputs), &shift, act);
-        Ok(Packed { linear, relu })
+        let weight = PackedConv2d::new(conv, &weight, &shift, act);
+        Ok(Packed { weight, relu })
     }
 }
