@@ -34,6 +34,7 @@ parser = options(__doc__.splitlines()[0], rounds=1)
 parser.epilog = "--only takes names of tasks, or TASK/LOSS, with commas between them"
 parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
+parser.add_argument("--in-turns", action="store_true", help="PyTorch's classes and images come in turns, as nearkin's do")
 parser.add_argument("--first-step", action="store_true", help="compare the gradients of one batch instead")
 parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
 arguments = parser.parse_args()
@@ -183,6 +184,24 @@ def peer_loss(name, classes):
     }[name]()
 
 
+def batches(of_class, classes, draws):
+    """Items of P classes, K of each: drawn anew for every batch, or all classes and all images of a class in turns."""
+    waiting, images = [], {c: [] for c in of_class}
+    while True:
+        if not arguments.in_turns:
+            chosen = draws.choice(len(of_class), classes, replace=False)
+            yield [item for c in chosen for item in draws.choice(of_class[c], OF_A_CLASS, replace=False)]
+            continue
+        if len(waiting) < classes:  # those still to come are late in the next turn, so that no class is twice in a batch
+            turn = [c for c in draws.permutation(len(of_class)) if c not in waiting]
+            waiting = waiting + turn + waiting
+        chosen, waiting = waiting[:classes], waiting[classes:]
+        for c in chosen:
+            if len(images[c]) < OF_A_CLASS:
+                images[c] = list(draws.permutation(of_class[c]))
+        yield [images[c].pop() for c in chosen for _ in range(OF_A_CLASS)]
+
+
 def train_peer(job):
     """One run of the PyTorch side: from the weights at `start` to those at `out`."""
     import numpy
@@ -203,9 +222,7 @@ def train_peer(job):
     optimizer = torch.optim.AdamW([*model.parameters(), *loss.parameters()], lr=task["rate"], weight_decay=0.0)
     factor = lambda step: min((step + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * max(step - WARM_UP, 0) / (steps - WARM_UP)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    for _ in range(steps):
-        classes = draws.choice(len(of_class), task["classes"], replace=False)
-        items = [item for c in classes for item in draws.choice(of_class[c], OF_A_CLASS, replace=False)]
+    for _, items in zip(range(steps), batches(of_class, task["classes"], draws)):
         batch, targets = images[items], torch.tensor([labels[item] for item in items])
         if task["flip"]:
             mirrored = torch.from_numpy(draws.random(len(items)) < 0.5)
@@ -258,7 +275,8 @@ def one_seed(task, loss, seed, scratch):
     out = scratch / "peer.safetensors"
     job = {"task": task, "loss": loss, "seed": seed, "steps": steps, "start": str(start), "out": str(out)}
     ours = train_rust(job, scratch)
-    run_quietly([sys.executable, __file__, "--peer", json.dumps(job), "--threads", arguments.threads])
+    command = [sys.executable, __file__, "--peer", json.dumps(job), "--threads", arguments.threads]
+    run_quietly(command + ["--in-turns"] * arguments.in_turns)
     theirs = ours.with_name("peer")
     shutil.copytree(ours, theirs)
     shutil.copyfile(out, theirs / "model.safetensors")
