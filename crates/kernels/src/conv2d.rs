@@ -211,7 +211,7 @@ impl Conv2d {
 
     /// As [`method`](Self::method), where the weights are transformed for so few tiles that this costs more than
     /// it saves.
-    fn method_of_few(&self) -> Method {
+    pub(crate) fn method_of_few(&self) -> Method {
         const ENOUGH: usize = 32;
         match self.method() {
             Method::Winograd if self.winograd().tiles() < ENOUGH => Method::Im2col,
@@ -375,20 +375,17 @@ mod tests {
             conv.forward(&x, &w, Some(&bias), &mut y);
             assert_eq!(conv.forward_new(&x, &w, Some(&bias)), y);
             if conv.groups == 1 {
-                let layer = PackedConv2d::new(&conv, &w, &bias, Activation::None);
                 let largest = y.iter().fold(1.0, |m: f32, y| m.max(y.abs()));
-                let packed = layer.forward(&conv, &x);
                 let mut active = y.clone();
                 activate_in_place(Activation::Relu, &mut active);
-                let layer = PackedConv2d::new(&conv, &w, &bias, Activation::Relu);
-                let apart = layer
-                    .forward(&conv, &x)
-                    .into_iter()
-                    .zip(&active)
-                    .map(|(p, y)| (p - y).abs());
-                assert!(apart.fold(0.0, f32::max) <= 3e-6 * largest, "{conv:?}");
-                let apart = packed.iter().zip(&y).map(|(p, y)| (p - y).abs());
-                assert!(apart.fold(0.0, f32::max) <= 3e-6 * largest, "{conv:?}");
+                for (act, want) in [(Activation::None, &y), (Activation::Relu, &active)] {
+                    let layer = PackedConv2d::new(&conv, &w, &bias, act);
+                    let packed = layer.forward(&conv, &x);
+                    let apart = packed.iter().zip(want).map(|(p, y)| (p - y).abs());
+                    assert!(apart.fold(0.0, f32::max) <= 3e-6 * largest, "{conv:?}");
+                    let of_one = PackedConv2d::new(&Conv2d { batch: 1, ..conv }, &w, &bias, act);
+                    assert_eq!(of_one.forward(&conv, &x), packed, "{conv:?}");
+                }
             }
             conv.backward_input(&dy, &w, &mut dx);
             conv.backward_weight(&x, &dy, &mut dw);

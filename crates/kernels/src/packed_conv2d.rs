@@ -14,11 +14,13 @@ const FEW: usize = 1 << 12;
 /// The same where the patches of all positions are held.
 const FEW_PATCHES: usize = 1 << 8;
 
-/// Tiles of an image from which on Winograd's transforms cost less than they save.
-const ENOUGH_TILES: usize = 32;
-
 /// act(x ∗ w + bias) with weights that were packed once, for networks that no longer learn: batches of one size of image and any
-/// number of them.
+/// number of them. 3 × 3 kernels of stride 1 are kept as Winograd's algorithm has them, 16 numbers in place of 9 (Lavin and Gray,
+/// *Fast Algorithms for Convolutional Neural Networks*, 2015, section 4.1); of other kernels all patches of a batch are held at a time.
+///
+/// # Shapes
+/// - `x`, `w`, `bias`: as those of [`Conv2d`], with one group
+/// - output: `[batch, output_height, output_width, out_channels]`
 ///
 /// ```
 /// use nearkin_kernels::{Activation, Conv2d, PackedConv2d};
@@ -38,6 +40,7 @@ pub struct PackedConv2d {
 enum Form {
     /// One product over the patches, or over the input where the patches are the input.
     Patches(PackedLinear),
+    /// Winograd's algorithm.
     Tiles(PackedWinograd),
 }
 
@@ -105,11 +108,7 @@ impl PackedConv2d {
 
 /// How packed weights are used; by the size of one image, so that all batches agree.
 fn form(conv: &Conv2d) -> Method {
-    let one = Conv2d { batch: 1, ..*conv };
-    match one.method() {
-        Method::Winograd if one.winograd().tiles() < ENOUGH_TILES => Method::Im2col,
-        method => method,
-    }
+    Conv2d { batch: 1, ..*conv }.method_of_few()
 }
 
 fn patches(conv: &Conv2d, x: &[f32], w: &PackedLinear) -> Vec<f32> {

@@ -107,8 +107,7 @@ impl Winograd {
     /// dw from x and dy; `self` is the geometry of the forward direction.
     pub(crate) fn backward_weight(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let [input, output] = self.channels;
-        let tiles = self.tiles();
-        let held = (HELD / (PLACES * (input + output))).max(64).min(tiles);
+        let held = self.held();
         let zeros = vec![0.0; input.max(output)];
         let u_len = PLACES * input * output;
         with_scratch(
@@ -117,11 +116,7 @@ impl Winograd {
                 let (du, rest) = scratch.split_at_mut(u_len);
                 let (v, m) = rest.split_at_mut(planes_len(held, input));
                 du.fill(0.0);
-                for first in (0..tiles).step_by(held.max(1)) {
-                    let all = Tiles {
-                        first,
-                        count: held.min(tiles - first),
-                    };
+                for all in self.groups(held) {
                     let (v, m) = (Planes::new(v, all, input), Planes::new(m, all, output));
                     for_each(all.pieces(), true, |i| {
                         source_tiles(*self, x, &zeros, all.piece(i), v);
@@ -159,6 +154,23 @@ impl Winograd {
         self.batch * self.target[0].div_ceil(2) * self.target[1].div_ceil(2)
     }
 
+    /// Tiles whose planes are held at a time, where all of them would be too many.
+    fn held(&self) -> usize {
+        let [input, output] = self.channels;
+        (HELD / (PLACES * (input + output)).max(1))
+            .max(64)
+            .min(self.tiles())
+    }
+
+    /// All tiles, `held` at a time.
+    fn groups(&self, held: usize) -> impl Iterator<Item = Tiles> + use<> {
+        let tiles = self.tiles();
+        (0..tiles).step_by(held.max(1)).map(move |first| Tiles {
+            first,
+            count: held.min(tiles - first),
+        })
+    }
+
     /// Image, row and column of a tile's first output.
     fn tile(&self, tile: usize) -> [usize; 3] {
         let [down, across] = self.target.map(|side| side.div_ceil(2));
@@ -170,7 +182,7 @@ impl Winograd {
     }
 }
 
-/// Numbers of transformed tiles that the weight gradient holds at a time: a part of the third-level cache.
+/// Numbers of transformed tiles that are held at a time: a part of the third-level cache.
 const HELD: usize = 1 << 20;
 
 /// Tiles per product, so that each thread has some and reads of the weights are shared by many tiles.

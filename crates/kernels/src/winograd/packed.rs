@@ -1,14 +1,13 @@
 //! Winograd's algorithm with weights that were transformed and packed once.
 
 use super::{
-    HELD, PLACES, Planes, Tiles, Winograd, planes_len, source_tiles, transform_back,
-    transform_weights,
+    Direction, PLACES, Planes, Tiles, Winograd, planes_len, source_tiles, transform_back,
+    transform_weights, weights_at,
 };
 use crate::activation::{Activation, activate_piece};
 use crate::dispatch::dispatch;
 use crate::packed_linear::PackedLinear;
 use crate::parallel::{Shared, for_each, with_scratch};
-use crate::view::Mat;
 
 /// U[ξ] for each of the 16 places, and what follows the transform back: `act(Y + bias)`.
 #[derive(Clone, Debug)]
@@ -32,13 +31,7 @@ impl PackedWinograd {
         let none = vec![0.0; output];
         let places = with_scratch(PLACES * input * output, |u| {
             transform_weights(w, channels, u);
-            let plane = |place| {
-                Mat::new(
-                    &u[place * input * output..][..input * output],
-                    output,
-                    input,
-                )
-            };
+            let plane = |place| weights_at(u, place, channels, Direction::Forward).t();
             let pack = |place| PackedLinear::new(plane(place), &none, Activation::None);
             (0..PLACES).map(pack).collect()
         });
@@ -54,8 +47,7 @@ impl PackedWinograd {
     /// act(x ∗ w + bias) into `y`, whose every place is written and none read before.
     pub(crate) fn forward(&self, grid: Winograd, x: &[f32], y: Shared) {
         let [input, output] = grid.channels;
-        let tiles = grid.tiles();
-        let held = (HELD / (PLACES * (input + output))).max(64).min(tiles);
+        let held = grid.held();
         let zeros = vec![0.0; input];
         let ending = Ending {
             bias: &self.bias,
@@ -65,11 +57,7 @@ impl PackedWinograd {
             planes_len(held, input) + planes_len(held, output),
             |scratch| {
                 let (v, m) = scratch.split_at_mut(planes_len(held, input));
-                for first in (0..tiles).step_by(held.max(1)) {
-                    let all = Tiles {
-                        first,
-                        count: held.min(tiles - first),
-                    };
+                for all in grid.groups(held) {
                     let (v, m) = (Planes::new(v, all, input), Planes::new(m, all, output));
                     for_each(all.pieces(), true, |i| {
                         source_tiles(grid, x, &zeros, all.piece(i), v);
