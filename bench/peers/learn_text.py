@@ -31,6 +31,7 @@ parser.add_argument("model", type=Path)
 parser.epilog = "--only takes names of tasks with commas between them"
 parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
+parser.add_argument("--no-dropout", action="store_true", help="train both sides without dropout")
 parser.add_argument("--side", choices=["nearkin", "st"], help="one side alone")
 parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
 arguments = parser.parse_args()
@@ -61,6 +62,7 @@ seed = {seed}
 [encoder]
 model = {model}
 max_tokens = 128
+dropout = {dropout}
 [loss.{loss}]
 [batches]
 size = {batch}
@@ -85,6 +87,7 @@ def rust(stage, model, seed, scratch):
     inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in stage["columns"].items())
     text = RECIPE.format(
         seed=seed, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"], steps=steps(stage),
+        dropout=float(not arguments.no_dropout),
         table=json.dumps(str(DATA / stage["table"])), kind=stage["kind"], columns=inline,
     )
     recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
@@ -97,7 +100,8 @@ def peer(stage, model, seed, scratch):
     """Trains with this script in a process of its own and returns the model's folder."""
     out = Path(tempfile.mkdtemp(dir=scratch))
     job = {"stage": stage, "model": str(model), "seed": seed, "out": str(out), "steps": steps(stage)}
-    run_quietly([sys.executable, __file__, arguments.model, "--peer", json.dumps(job), "--threads", arguments.threads])
+    run_quietly([sys.executable, __file__, arguments.model, "--peer", json.dumps(job), "--threads", arguments.threads]
+                + ["--no-dropout"] * arguments.no_dropout)
     return out
 
 
@@ -131,6 +135,10 @@ def train_peer(job):
     stage = job["stage"]
     model = SentenceTransformer(job["model"], device="cpu")
     model.max_seq_length = 128
+    if arguments.no_dropout:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
     torch.manual_seed(job["seed"])
     if stage["kind"] == "pairs":
         loss = losses.SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
