@@ -30,6 +30,7 @@ parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
 parser.epilog = "--only takes names of tasks with commas between them"
 parser.add_argument("--seeds", type=int, default=3, help="runs of each side (default: 3)")
+parser.add_argument("--first", type=int, default=0, help="the first of the seeds (default: 0)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
 parser.add_argument("--no-dropout", action="store_true", help="train both sides without dropout")
 parser.add_argument("--side", choices=["nearkin", "st"], help="one side alone")
@@ -190,7 +191,7 @@ def run(side, task, starts, scratch, trained):
     """The scores of all seeds; stages in `trained` are taken from there, others are added to it."""
     start, stages, measure = TASKS[task]
     scores = []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         folder = starts[start]
         for stage in stages:
             key = (side, stage["table"], folder, seed)

@@ -4,8 +4,8 @@ use nearkin_encoder::op::{
     Activation, Convolution, Dropout, Epilogue, Heads, Pool, Pooling, ResponseNorm, TokenPooling,
     Window, activation, attention, batch_norm, batch_norm_inference, batch_norm_inference_over,
     batch_norm_pool, batch_norm_pool_inference, concat, conv2d, dropout, gather, global_average,
-    image_tokens, layer_norm, linear, maxout, normalize, pool2d, response_norm, scale,
-    scale_channels, softmax_cross_entropy, sum, token_pool,
+    image_tokens, kernels_of_parts, layer_norm, linear, maxout, normalize, pair_sum, pool2d,
+    response_norm, scale, scale_channels, softmax_cross_entropy, sum, token_pool,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -116,6 +116,12 @@ fn layers() -> Vec<Case> {
         }),
         case("gather", &[&[6, 5]], |x| {
             gather(&x[0], &[4, 0, 4, 5].into())
+        }),
+        case("pair sum", &[&[3, 2, 2, 8], &[4]], |x| {
+            pair_sum(&x[0], &x[1], &[[0, 1], [2, 1], [1, 0], [2, 2]].into())
+        }),
+        case("kernels of parts", &[&[3, 2, 1, 6]], |x| {
+            kernels_of_parts(&x[0], 3)
         }),
         case("normalize", &[&[5, 6]], |x| normalize(&x[0])),
         case("attention", &[&[7, 18]], move |x| {
@@ -505,6 +511,9 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(batch_norm_pool(&t(&[2, 2, 4, 3]), &t(&[2, 4]), 1e-5).is_err());
     assert!(softmax_cross_entropy(&t(&[2, 3]), &[0, 3]).is_err());
     assert!(gather(&t(&[2, 3]), &[2].into()).is_err());
+    assert!(pair_sum(&t(&[2, 1, 1, 6]), &t(&[3]), &[[0, 2]].into()).is_err());
+    assert!(pair_sum(&t(&[2, 1, 1, 6]), &t(&[6]), &[[0, 1]].into()).is_err());
+    assert!(kernels_of_parts(&t(&[2, 3, 3, 5]), 2).is_err());
     let heads = |offsets: &[usize]| Heads {
         heads: 1,
         head_dim: 2,

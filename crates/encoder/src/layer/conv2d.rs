@@ -13,9 +13,9 @@ use std::sync::{Arc, OnceLock};
 /// Convolution of channels-last maps; parameters `weight` `[O, kh, kw, C / groups]` and, where there is one, `bias` `[O]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    convolution: Convolution,
+    pub(super) weight: Tensor,
+    pub(super) bias: Option<Tensor>,
+    pub(super) convolution: Convolution,
     /// In a network that never learns: filled by the first pass over few positions.
     packed: Option<Arc<OnceLock<Packed>>>,
 }

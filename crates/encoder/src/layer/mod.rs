@@ -7,6 +7,7 @@ mod dropout;
 mod layer_norm;
 mod linear;
 mod map;
+mod pair_conv2d;
 mod squeeze_excite;
 
 pub use batch_norm::BatchNorm;
@@ -16,6 +17,7 @@ pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::{Blocks, Linear};
 pub use map::Map;
+pub use pair_conv2d::PairConv2d;
 pub use squeeze_excite::SqueezeExcite;
 
 use candle_core::Tensor;

@@ -3,7 +3,7 @@
 use super::layers::{Layer, Layers, Unit};
 use super::{InputShape, Width};
 use crate::error::Result;
-use crate::layer::{Dropout, Kernel, Linear, Map, Mode};
+use crate::layer::{Conv2d, Dropout, Kernel, Linear, Map, Mode};
 use crate::op::{self, Activation, Pool, Pooling, ResponseNorm};
 use crate::parameters::Scope;
 use candle_core::Tensor;
@@ -66,10 +66,11 @@ impl Default for Alexnet {
 #[derive(Clone, Debug)]
 pub struct Body {
     low: Layers,
+    third: Conv2d,
     high: High,
 }
 
-/// The layers from the third convolution on.
+/// The layers behind the third convolution.
 #[derive(Clone, Debug)]
 pub(super) struct High {
     layers: Layers,
@@ -90,8 +91,10 @@ impl Alexnet {
         let mut map = input.image("network.alexnet")?;
         super::check_share("network.alexnet.dropout", self.dropout)?;
         let low = self.low(scope, &mut map)?;
+        let (place, outputs, kernel) = self.third(scope);
+        let third = Conv2d::biased(&place, &mut map, outputs, kernel, true)?;
         let (high, features) = self.high(scope, map)?;
-        Ok((Body { low, high }, features))
+        Ok((Body { low, third, high }, features))
     }
 
     /// The first two convolutions, which see one image.
@@ -113,10 +116,14 @@ impl Alexnet {
         Layers::new(scope, map, table, (Unit::Bias, self.width))
     }
 
-    /// The rest, for a map of one image or of a pair, and the count of its outputs.
+    /// Place, outputs and kernel of the third convolution, which sees the map of one image or those of a pair.
+    pub(super) fn third(&self, scope: &Scope) -> (Scope, usize, Kernel) {
+        (scope.child("conv3"), self.width.of(384), Kernel::same(3, 3))
+    }
+
+    /// The rest, and the count of its outputs.
     pub(super) fn high(&self, scope: &Scope, mut map: Map) -> Result<(High, usize)> {
         let table = vec![
-            Layer::Conv("conv3", 384, Kernel::same(3, 3)),
             Layer::Conv("conv4", 384, Kernel::same(3, 3).in_groups(2)),
             Layer::Conv("conv5", 256, Kernel::same(3, 3).in_groups(2)),
             Layer::Pool("pool5", POOL),
@@ -148,6 +155,7 @@ impl High {
 
 impl Body {
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.high.forward(&self.low.forward(x, mode)?, x, mode)
+        let maps = self.third.forward(&self.low.forward(x, mode)?, mode)?;
+        self.high.forward(&maps, x, mode)
     }
 }

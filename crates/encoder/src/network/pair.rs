@@ -5,7 +5,7 @@ use super::layers::Layers;
 use super::{Alexnet, AlexnetStem, InputShape, Width};
 use crate::error::{Error, Result};
 use crate::host::{Host, tensor};
-use crate::layer::{Linear, Mode};
+use crate::layer::{Linear, Mode, PairConv2d};
 use crate::op::{self, Activation};
 use crate::parameters::{Parameters, Scope};
 use candle_core::Tensor;
@@ -25,6 +25,8 @@ pub enum PairNetwork {
 /// ```text
 /// image → conv1, conv2 of AlexNet → map            pair → [map; map] over channels → conv3 … fc7 of AlexNet → fc8 → g
 /// ```
+///
+/// What an image brings to conv3 as the first of a pair and as the second is worked out once, however many its pairs are.
 ///
 /// The defaults are the paper's; `stem`, `width` and `hidden` make it as small as a smaller image allows.
 ///
@@ -131,6 +133,7 @@ impl PairOutput {
 #[derive(Clone, Debug)]
 pub struct PairScorer {
     low: Layers,
+    third: PairConv2d,
     high: High,
     last: Linear,
     output: PairOutput,
@@ -160,12 +163,14 @@ impl PairScorer {
         let tower = settings.tower();
         super::check_share("pair_network.alexnet.dropout", tower.dropout)?;
         let low = tower.low(scope, &mut map)?;
-        map.channels *= 2;
+        let (place, width, kernel) = tower.third(scope);
+        let third = PairConv2d::new(&place, &mut map, width, kernel)?;
         let (high, features) = tower.high(scope, map)?;
         let outputs = settings.output().count();
         let last = Linear::new(&scope.child("fc8"), features, outputs, Activation::None)?;
         Ok(Self {
             low,
+            third,
             high,
             last,
             output: settings.output(),
@@ -174,7 +179,7 @@ impl PairScorer {
         })
     }
 
-    /// The part of each image: `[N, H, W, C]` to maps `[N, H', W', C']`.
+    /// The part of each image: `[N, H, W, C]` to what it brings to its pairs, `[N, H', W', C']`.
     ///
     /// # Errors
     /// The batch has another shape than the network was made for.
@@ -187,7 +192,7 @@ impl PairScorer {
                 found: format!("{:?}", images.dims()),
             });
         }
-        self.low.forward(images, mode)
+        self.third.shares(&self.low.forward(images, mode)?, mode)
     }
 
     /// The outputs of the last layer for pairs of maps, by their numbers: `[P, 2]`, same and different, or `[P, 1]`.
@@ -195,15 +200,8 @@ impl PairScorer {
     /// # Errors
     /// A number is not below the count of maps.
     pub fn outputs(&self, maps: &Tensor, pairs: &[[u32; 2]], mode: Mode) -> Result<Tensor> {
-        let (_, height, width, channels) = maps.dims4()?;
-        let rows = op::flatten(maps)?;
-        let side = |which: usize| {
-            let ids: Vec<u32> = pairs.iter().map(|pair| pair[which]).collect();
-            let drawn = op::gather(&rows, &ids.into())?;
-            op::reshape(&drawn, &[pairs.len(), height, width, channels])
-        };
-        let together = op::concat(&[side(0)?, side(1)?])?;
-        let features = self.high.forward(&together, &together, mode)?;
+        let maps = self.third.forward(maps, pairs, mode)?;
+        let features = self.high.forward(&maps, &maps, mode)?;
         self.last.forward(&features, mode)
     }
 

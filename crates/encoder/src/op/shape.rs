@@ -56,3 +56,24 @@ pub fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Ok(vec![Some(dy.clone()), Some(dy.copy()?)])
     })
 }
+
+/// Kernels over the channels of several maps side by side as kernels over each map, those over the first before those over
+/// the second: `[O, kh, kw, parts · C]` to `[parts · O, kh, kw, C]`.
+///
+/// # Errors
+/// The channels are no multiple of `parts`.
+pub fn kernels_of_parts(w: &Tensor, parts: usize) -> Result<Tensor> {
+    let (outputs, height, width, channels) = w.dims4()?;
+    if parts == 0 || !channels.is_multiple_of(parts) {
+        candle_core::bail!("kernels_of_parts: {channels} channels in {parts} parts");
+    }
+    let (places, channels) = (outputs * height * width, channels / parts);
+    let parted = w.reshape((places, parts, channels))?.transpose(0, 1)?;
+    let y = parted.contiguous()?;
+    let y = y.reshape((parts * outputs, height, width, channels))?;
+    push("kernels_of_parts", [w.clone()], y, move |[w], _, dy| {
+        let dy = dy.contiguous()?.reshape((parts, places, channels))?;
+        let dw = dy.transpose(0, 1)?.contiguous()?;
+        Ok(vec![Some(dw.reshape(w.shape())?)])
+    })
+}
