@@ -160,7 +160,8 @@ pub struct Evaluate {
     /// .jsonl), from anywhere.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Labeled data, all of it measured; the test part of the model's own recipe where absent. Texts: a table.
+    /// Labeled data, of which the test part is measured where it names one, and else all; the test part of the model's own
+    /// recipe where absent. Texts: a table.
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
     /// What is measured; needed for texts.

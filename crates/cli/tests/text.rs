@@ -133,18 +133,7 @@ fn a_killed_run_goes_on_and_writes_the_same_bytes() {
     place
         .run(&["embed", "model", "many.txt", "-o", "whole.npy"])
         .succeeds();
-    let mut child: Command = place.command(&["embed", "model", "many.txt", "-o", "cut.npy"]);
-    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while !place.path("cut.npy.partial.json").exists() {
-        assert!(
-            start.elapsed() < Duration::from_mins(2),
-            "no vectors were kept"
-        );
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    embed_and_kill(&place, &["embed", "model", "many.txt", "-o", "cut.npy"]);
     assert!(!place.path("cut.npy").exists());
     // What is there is of this model and of these texts.
     tiny::sentence_encoder(&place.path("other"), 2);
@@ -162,6 +151,43 @@ fn a_killed_run_goes_on_and_writes_the_same_bytes() {
         assert!(whole == cut, "{name}");
     }
     assert!(!place.path("cut.npy.partial").exists());
+}
+
+/// Kills a run that writes cut.npy, once vectors are kept.
+fn embed_and_kill(place: &Workplace, arguments: &[&str]) {
+    let mut child: Command = place.command(arguments);
+    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !place.path("cut.npy.partial.json").exists() {
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "no vectors were kept"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_run_does_not_go_on_over_other_texts_of_the_same_names() {
+    let place = workplace();
+    let rows = |word: &str| {
+        let rows = (0..14_000).map(|i| {
+            let word = if i == 7 { word } else { "cat" };
+            [&i.to_string(), "\t", word, "\n"].concat()
+        });
+        ["id\ttext\n", &rows.collect::<String>()].concat()
+    };
+    place.write("one.tsv", rows("cat").as_bytes());
+    place.write("other.tsv", rows("dog").as_bytes());
+    let embed = |table| ["embed", "model", table, "--id", "id", "-o", "cut.npy"];
+    embed_and_kill(&place, &embed("one.tsv"));
+    place.run(&embed("other.tsv")).fails(
+        1,
+        &["cut.npy.partial", "of another text among the first ones"],
+    );
+    place.run(&embed("one.tsv")).succeeds();
 }
 
 #[test]
@@ -250,6 +276,19 @@ fn a_search_takes_a_text_a_file_or_vectors() {
     place
         .run(&["search", "model", "v.parquet", "typo.tsv"])
         .fails(2, &["typo.tsv: no such file"]);
+    let bytes = [
+        "embed",
+        "model",
+        "texts.txt",
+        "-o",
+        "bytes.npy",
+        "--quantize",
+        "uint8",
+    ];
+    place.run(&bytes).succeeds();
+    place
+        .run(&["search", "model", "bytes.npy", "a cat"])
+        .fails(2, &["bytes.npy: whole numbers", "embed without --quantize"]);
     let narrow = place.run(&["search", "model", "v.parquet", "a cat", "--dim", "8"]);
     narrow.fails(2, &["vectors of 16 numbers", "one of 8"]);
 }

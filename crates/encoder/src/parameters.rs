@@ -367,9 +367,7 @@ impl Scope {
     }
 
     fn is_frozen(&self, name: &str) -> bool {
-        self.frozen
-            .iter()
-            .any(|start| name.starts_with(start.as_str()))
+        self.frozen.iter().any(|start| begins(name, start))
     }
 
     /// The stored weights, of which layers may read tensors that are no parameters.
@@ -389,6 +387,19 @@ impl Scope {
     pub fn parameters(&self) -> Parameters {
         Parameters(self.made.borrow().clone())
     }
+}
+
+/// Whether a parameter's name begins so. A number ends where it ends: `layer.1` is no beginning of `layer.10`.
+///
+/// ```
+/// use nearkin_encoder::parameters::begins;
+/// assert!(begins("encoder.layer.1.output", "encoder.layer.1") && begins("conv2d_1a.weight", "conv2d_"));
+/// assert!(!begins("encoder.layer.10.output", "encoder.layer.1"));
+/// ```
+pub fn begins(name: &str, beginning: &str) -> bool {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    name.strip_prefix(beginning)
+        .is_some_and(|rest| !(digit(beginning.chars().next_back()) && digit(rest.chars().next())))
 }
 
 impl Init {

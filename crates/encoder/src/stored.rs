@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::host::tensor;
-use crate::parameters::Storage;
+use crate::parameters::{Storage, begins};
 use candle_core::DType;
 use candle_core::pickle::PthTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
@@ -103,9 +103,7 @@ impl Stored {
     }
 
     pub(crate) fn is_fresh(&self, name: &str) -> bool {
-        self.fresh
-            .iter()
-            .any(|start| name.starts_with(start.as_str()))
+        self.fresh.iter().any(|start| begins(name, start))
     }
 
     fn full(&self, name: &str) -> String {

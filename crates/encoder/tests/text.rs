@@ -488,6 +488,20 @@ fn damaged_folders_are_refused_with_what_is_wrong() {
         ),
         (
             refusal(|folder| {
+                let path = folder.join(modules);
+                let text = fs_err::read_to_string(&path).unwrap();
+                let mut entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+                let class = "sentence_transformers.models.Normalize";
+                entries.push(serde_json::json!({"idx": 2, "name": "2", "path": "2_Normalize", "type": class}));
+                fs_err::write(&path, serde_json::to_string(&entries).unwrap()).unwrap();
+                let settings = r#"{"module_input_name": "token_embeddings"}"#;
+                fs_err::create_dir(folder.join("2_Normalize")).unwrap();
+                fs_err::write(folder.join("2_Normalize/config.json"), settings).unwrap();
+            }),
+            "module_input_name is \"token_embeddings\", expected \"sentence_embedding\"",
+        ),
+        (
+            refusal(|folder| {
                 fs_err::remove_file(folder.join("vocab.txt")).unwrap();
                 fs_err::remove_file(folder.join("tokenizer.json")).unwrap();
             }),
@@ -641,10 +655,44 @@ fn a_text_file_of_word_vectors_is_an_encoder_and_survives_saving() {
     let other = SentenceEncoder::load(saved.path()).unwrap();
     assert_eq!(encode(&other, &["the cat"]), [0., 1.]);
     assert_eq!(other.parameters().learned().count(), 0);
-    fs_err::write(&path, "nothing here\n").unwrap();
-    let error = SentenceEncoder::load(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("no line holds a word and its vector"),
-        "{error}"
-    );
+    for (text, expected) in [
+        ("nothing here\n", "no line holds a word and its vector"),
+        (
+            "the 1 2\ncat nan 0\n",
+            "line 2: NaN in the vector of \"cat\"",
+        ),
+    ] {
+        fs_err::write(&path, text).unwrap();
+        let error = SentenceEncoder::load(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_of_model2vec_normalizes_where_its_settings_say_so() {
+    for (normalize, expected) in [(true, [0.6, 0.8]), (false, [3.0, 4.0])] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config = format!(r#"{{"model_type": "model2vec", "normalize": {normalize}}}"#);
+        fs_err::write(path("config.json"), config).unwrap();
+        fs_err::write(
+            path("vocab.txt"),
+            "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb",
+        )
+        .unwrap();
+        let mut table = [0.0f32; 14];
+        table[10..12].copy_from_slice(&[3.0, 4.0]);
+        let table = Tensor::new(&table, &Device::Cpu)
+            .unwrap()
+            .reshape((7, 2))
+            .unwrap();
+        let tensors = [("embeddings".to_owned(), table)].into_iter().collect();
+        weights::write(&tensors, &path("model.safetensors")).unwrap();
+        let one = SentenceEncoder::load(folder.path()).unwrap();
+        assert_eq!(encode(&one, &["a"]), expected);
+        let saved = tempfile::tempdir().unwrap();
+        one.save(saved.path()).unwrap();
+        let other = SentenceEncoder::load(saved.path()).unwrap();
+        assert_eq!(encode(&other, &["a"]), expected);
+    }
 }

@@ -5,7 +5,7 @@ use super::text::{self, is_text_model, resolve};
 use super::{compressions, degraded, items, retrieval, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
 use crate::failure::Failure;
-use nearkin::data::{Dataset, summary};
+use nearkin::data::{Dataset, Part, summary};
 use nearkin::feed::Feed;
 use nearkin::pair_network::PairSetup;
 use nearkin::recipe::AnyRecipe;
@@ -76,6 +76,18 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// The test part that a data set names itself, as Market-1501's folders do, or all of it.
+fn tested(dataset: &Dataset) -> (Vec<usize>, &'static str) {
+    let parts = dataset.given_split.iter().flatten().enumerate();
+    let test = parts.filter(|(_, part)| **part == Part::Test);
+    let test: Vec<usize> = test.map(|(item, _)| item).collect();
+    if test.is_empty() {
+        ((0..dataset.len()).collect(), "all")
+    } else {
+        (test, "the test part")
+    }
+}
+
 /// What is measured.
 pub struct Data {
     /// The items.
@@ -93,8 +105,8 @@ impl Data {
     pub fn of(arguments: &Evaluate, folder: &ModelFolder, input: &Input) -> Result<Self, Failure> {
         if let Some(path) = &arguments.data {
             let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
-            let indices = (0..dataset.len()).collect();
-            let what = format!("all of {}", summary(&dataset));
+            let (indices, part) = tested(&dataset);
+            let what = format!("{part} of {}", summary(&dataset));
             return Ok(Self {
                 feed: folder.feed(dataset, input)?,
                 indices,

@@ -167,9 +167,8 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
         output::line("In percent, with half the 95% bootstrap interval:")?;
         output::line(table::text_report(report))?;
     }
-    for source in report.data.iter().filter(|source| source.damaged > 0) {
-        let (name, damaged) = (&source.name, source.damaged);
-        output::line(format_args!("{name}: {damaged} damaged rows left out"))?;
+    for source in report.data.iter().filter(|source| source.damaged.rows > 0) {
+        output::line(format_args!("{}: left out {}", source.name, source.damaged))?;
     }
     print_model(&report.model, (report.selected, report.step))
 }

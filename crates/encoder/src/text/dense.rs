@@ -58,9 +58,10 @@ impl Dense {
             Some("Tanh") => Activation::Tanh,
             Some("ReLU") => Activation::Relu,
             Some("GELU") => Activation::Gelu,
+            Some("Sigmoid") => Activation::Sigmoid,
             _ => {
                 let found = format!("\"{}\"", config.activation_function);
-                let expected = "Tanh, Identity, ReLU or GELU of torch.nn.modules";
+                let expected = "Tanh, Identity, ReLU, GELU or Sigmoid of torch.nn.modules";
                 return Err(unknown("activation_function", expected, found));
             }
         };

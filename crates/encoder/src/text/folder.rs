@@ -226,7 +226,12 @@ fn entries(folder: &Path) -> Result<Vec<Entry>> {
         class: format!("sentence_transformers.models.{class}"),
     };
     if is_static(folder)? {
-        return Ok(vec![entry(0, "", "StaticEmbedding")]);
+        let mut entries = vec![entry(0, "", "StaticEmbedding")];
+        // model2vec says it in the settings, where sentence-transformers has a module.
+        if object(&folder.join(CONFIG))?.get("normalize") == Some(&Value::Bool(true)) {
+            entries.push(entry(1, "1_Normalize", "Normalize"));
+        }
+        return Ok(entries);
     }
     Ok(vec![
         entry(0, "", "Transformer"),
@@ -301,7 +306,9 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             )
         }
         "Dense" => {
-            let settings = serde_json::from_value(Value::Object(object(&config)?));
+            let settings = object(&config)?;
+            check_names(&settings, &config)?;
+            let settings = serde_json::from_value(Value::Object(settings));
             let scope = open(false)?;
             let dense = Dense::new(&scope, settings.map_err(|e| wrong(&config, &e))?)?;
             (Module::Dense(dense), Some(scope))
@@ -313,7 +320,12 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
             let norm = LayerNorm::new(&scope.child("norm"), width, 1e-5)?;
             (Module::LayerNorm(norm, width), Some(scope))
         }
-        "Normalize" => (Module::Normalize, None),
+        "Normalize" => {
+            if config.exists() {
+                check_names(&object(&config)?, &config)?;
+            }
+            (Module::Normalize, None)
+        }
         "Dropout" => {
             let rate = config.exists().then(|| object(&config)).transpose()?;
             let rate = rate.and_then(|config| config.get("dropout")?.as_f64());
@@ -403,6 +415,21 @@ pub(super) fn limit(
     let limit = own.map(|limit| limit as usize).or(tokenizer.own_limit());
     tokenizer.set_lowercase(config.get("do_lower_case").and_then(Value::as_bool) == Some(true));
     tokenizer.set_limit(limit.unwrap_or(usize::MAX).min(architecture.longest()))
+}
+
+/// A module here goes from a sentence's vector to a sentence's vector.
+fn check_names(settings: &Map<String, Value>, path: &Path) -> Result<()> {
+    for key in ["module_input_name", "module_output_name"] {
+        match settings.get(key) {
+            None | Some(Value::Null) => {}
+            Some(name) if name == "sentence_embedding" => {}
+            Some(name) => {
+                let reason = format!("{key} is {name}, expected \"sentence_embedding\"");
+                return Err(wrong(path, &reason));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn save_module(placed: &Placed, folder: &Path) -> Result<()> {

@@ -138,7 +138,15 @@ impl Tokenizer {
     /// The special tokens alone are more.
     pub fn set_limit(&mut self, limit: usize) -> Result<()> {
         let truncation = (limit < usize::MAX).then_some(TruncationParams {
-            direction: TruncationDirection::Right,
+            direction: if self
+                .settings
+                .get("truncation_side")
+                .is_some_and(|side| side == "left")
+            {
+                TruncationDirection::Left
+            } else {
+                TruncationDirection::Right
+            },
             max_length: limit,
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,

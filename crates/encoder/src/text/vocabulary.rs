@@ -14,7 +14,7 @@ pub(super) fn tokenizer_json(folder: &Path, settings: &Map<String, Value>) -> Re
     let made = if words.exists() {
         word_piece(&words, settings)?
     } else if pieces.exists() && merges.exists() {
-        byte_level(&pieces, &merges)?
+        byte_level(&pieces, &merges, settings)?
     } else {
         return Err(Error::File {
             path: folder.into(),
@@ -34,11 +34,15 @@ fn word_piece(path: &Path, settings: &Map<String, Value>) -> Result<Value> {
         .collect();
     let flag =
         |key: &str, otherwise: bool| settings.get(key).map_or(otherwise.into(), Clone::clone);
-    let special = Special::find(
-        path,
-        &vocabulary,
-        &["[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]"],
-    )?;
+    // MPNet's vocabulary is BERT's words with RoBERTa's marks, two of them between the texts of a pair.
+    let is_mpnet = vocabulary.contains_key("<s>") && !vocabulary.contains_key("[CLS]");
+    let names = if is_mpnet {
+        ["<s>", "</s>", "[UNK]", "<pad>", "<mask>"]
+    } else {
+        ["[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]"]
+    };
+    let [first, end, ..] = names;
+    let special = Special::find(path, &vocabulary, &names)?;
     let part = |id: &str, segment: u32| json!({ "Sequence": { "id": id, "type_id": segment } });
     let mark = |id: &str, segment: u32| json!({ "SpecialToken": { "id": id, "type_id": segment } });
     Ok(json!({
@@ -54,9 +58,13 @@ fn word_piece(path: &Path, settings: &Map<String, Value>) -> Result<Value> {
         "pre_tokenizer": { "type": "BertPreTokenizer" },
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [mark("[CLS]", 0), part("A", 0), mark("[SEP]", 0)],
-            "pair": [mark("[CLS]", 0), part("A", 0), mark("[SEP]", 0), part("B", 1), mark("[SEP]", 1)],
-            "special_tokens": special.template(&["[CLS]", "[SEP]"]),
+            "single": [mark(first, 0), part("A", 0), mark(end, 0)],
+            "pair": if is_mpnet {
+                [mark(first, 0), part("A", 0), mark(end, 0), mark(end, 0), part("B", 0), mark(end, 0)].to_vec()
+            } else {
+                [mark(first, 0), part("A", 0), mark(end, 0), part("B", 1), mark(end, 1)].to_vec()
+            },
+            "special_tokens": special.template(&[first, end]),
         },
         "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
         "model": {
@@ -70,7 +78,7 @@ fn word_piece(path: &Path, settings: &Map<String, Value>) -> Result<Value> {
 }
 
 /// `RoBERTa`'s: merged pairs of bytes.
-fn byte_level(pieces: &Path, merges: &Path) -> Result<Value> {
+fn byte_level(pieces: &Path, merges: &Path, settings: &Map<String, Value>) -> Result<Value> {
     let text = fs_err::read_to_string(pieces)?;
     let vocabulary: Map<String, Value> = serde_json::from_str(&text).map_err(|e| Error::File {
         path: pieces.into(),
@@ -83,8 +91,9 @@ fn byte_level(pieces: &Path, merges: &Path) -> Result<Value> {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with("#version"))
         .collect();
+    let space = settings.get("add_prefix_space") == Some(&Value::Bool(true));
     let bytes = json!({
-        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
+        "type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": true
     });
     Ok(json!({
         "version": "1.0",
@@ -95,7 +104,7 @@ fn byte_level(pieces: &Path, merges: &Path) -> Result<Value> {
             "sep": ["</s>", special.id("</s>")],
             "cls": ["<s>", special.id("<s>")],
             "trim_offsets": true,
-            "add_prefix_space": false,
+            "add_prefix_space": space,
         },
         "decoder": bytes,
         "model": {
@@ -144,5 +153,49 @@ impl Special {
             ((*name).to_owned(), value)
         };
         Value::Object(names.iter().map(token).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::text::Tokenizer;
+
+    /// The tokens of a text, at most so many, by a folder of these files.
+    fn ids(files: &[(&str, &str)], limit: usize, text: &str) -> Vec<u32> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs_err::write(folder.path().join(name), content).unwrap();
+        }
+        let mut tokenizer = Tokenizer::read(folder.path()).unwrap();
+        tokenizer.set_limit(limit).unwrap();
+        tokenizer.encode(&[text]).unwrap()[0].ids.to_vec()
+    }
+
+    #[test]
+    fn mpnet_has_the_words_of_bert_and_the_marks_of_roberta() {
+        let words = [("vocab.txt", "<s>\n<pad>\n</s>\n[UNK]\n<mask>\ncat\ndog")];
+        assert_eq!(ids(&words, 9, "Cat dog ?"), [0, 5, 6, 3, 2]);
+    }
+
+    #[test]
+    fn texts_are_cut_at_the_side_that_the_settings_name() {
+        let words = ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\ndog");
+        assert_eq!(ids(&[words], 3, "cat dog"), [2, 5, 3]);
+        let settings = ("tokenizer_config.json", r#"{"truncation_side": "left"}"#);
+        assert_eq!(ids(&[words, settings], 3, "cat dog"), [2, 6, 3]);
+    }
+
+    #[test]
+    fn a_space_goes_before_the_first_word_where_the_settings_say_so() {
+        let files = [
+            (
+                "vocab.json",
+                r#"{"<s>": 0, "</s>": 1, "<unk>": 2, "<pad>": 3, "<mask>": 4, "a": 5, "Ġ": 6, "Ġa": 7}"#,
+            ),
+            ("merges.txt", "#version: 0.2\nĠ a\n"),
+            ("tokenizer_config.json", r#"{"add_prefix_space": true}"#),
+        ];
+        assert_eq!(ids(&files[..2], 9, "a a"), [0, 5, 7, 1]);
+        assert_eq!(ids(&files, 9, "a a"), [0, 7, 7, 1]);
     }
 }

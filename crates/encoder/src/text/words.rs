@@ -136,8 +136,9 @@ impl WordEmbeddings {
             reason,
         };
         let (mut vocab, mut numbers, mut dim) = (vec![PADDING.to_owned()], Vec::new(), None);
-        for line in std::io::BufReader::new(fs_err::File::open(path)?).lines() {
-            let line = line?;
+        for (number, line) in (1..).zip(std::io::BufReader::new(fs_err::File::open(path)?).lines())
+        {
+            let line = line.map_err(|e| wrong(format!("line {number}: {e}")))?;
             let mut parts = line.trim_end().split(' ');
             let word = parts.next().unwrap_or_default();
             let Ok(vector) = parts
@@ -151,7 +152,13 @@ impl WordEmbeddings {
                 continue;
             }
             let dim = *dim.get_or_insert(vector.len());
-            if vector.len() == dim && vector.iter().all(|x| x.is_finite()) {
+            if let Some(x) = vector.iter().find(|x| !x.is_finite()) {
+                let reason = format!(
+                    "line {number}: {x} in the vector of \"{word}\", expected finite numbers"
+                );
+                return Err(wrong(reason));
+            }
+            if vector.len() == dim {
                 if numbers.is_empty() {
                     numbers.resize(dim, 0.0);
                 }

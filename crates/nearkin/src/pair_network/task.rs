@@ -13,6 +13,7 @@ use crate::train::{
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, PairModel};
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Instant;
@@ -51,6 +52,12 @@ impl Task for PairSetup {
 
     fn loss_names(&self) -> String {
         self.recipe.loss.name().to_owned()
+    }
+
+    fn data(&self) -> u64 {
+        let (data, mut hasher) = (self.feed.dataset(), DefaultHasher::new());
+        (&data.names, &data.labels).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn batches(

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use nearkin_encoder::model::WEIGHTS;
-use nearkin_encoder::parameters::{Parameters, Scope};
+use nearkin_encoder::parameters::{Parameters, Scope, begins};
 use nearkin_encoder::stored::Stored;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -76,10 +76,7 @@ impl Pretrained {
             .into_iter()
             .flat_map(|(key, list)| list.iter().map(move |s| (key, s)))
         {
-            if !parameters
-                .iter()
-                .any(|p| p.name.starts_with(start.as_str()))
-            {
+            if !parameters.iter().any(|p| begins(&p.name, start)) {
                 let some: Vec<&str> = parameters.iter().take(8).map(|p| p.name.as_str()).collect();
                 return Err(nearkin_encoder::Error::Setting {
                     key: format!("pretrained.{key}"),

@@ -1,5 +1,6 @@
 //! Length of the run, evaluation and checkpoints, `[train]`.
 
+use nearkin_encoder::parameters::begins;
 use nearkin_losses::range::{Fraction, Positive};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,7 +74,7 @@ impl Train {
         let matching = self
             .rates
             .iter()
-            .filter(|(prefix, _)| name.starts_with(prefix.as_str()));
+            .filter(|(beginning, _)| begins(name, beginning));
         matching
             .max_by_key(|(prefix, _)| prefix.len())
             .map_or(1.0, |(_, factor)| factor.get())

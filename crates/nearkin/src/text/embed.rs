@@ -28,6 +28,7 @@ use std::path::Path;
 use nearkin_encoder::text::{self, Embedder, SentenceEncoder, Settings};
 use nearkin_kernels::Mat;
 
+use super::source::Source;
 use super::table::{Damage, RowReader, TextTable};
 use crate::error::{Error, Result};
 use crate::quantize::{self, Precision, QuantizeError, Ranges};
@@ -155,7 +156,10 @@ pub fn embed_file(
             packed.encode(&part.texts, told)?
         };
         spool.append(&part.names, &encoding.numbers, encoding.dim)?;
-        spool.keep()?;
+        // The last part has its file in a moment.
+        if part.is_full {
+            spool.keep(&texts.source.name(encoder, &options.encoding)?)?;
+        }
         tokens += encoding.tokens;
     }
     let damage = texts.rows.finish()?;
@@ -175,6 +179,7 @@ struct Texts<'a> {
     job: Job<'a>,
     rows: RowReader<'a>,
     fields: Vec<String>,
+    source: Source,
 }
 
 /// Some texts and their names.
@@ -182,14 +187,20 @@ struct Texts<'a> {
 struct Part {
     texts: Vec<String>,
     names: Vec<String>,
+    /// Whether there may be more.
+    is_full: bool,
 }
 
 impl<'a> Texts<'a> {
     fn open(job: Job<'a>) -> Result<Self> {
         let columns: Vec<&str> = [job.column].into_iter().chain(job.id).collect();
         let rows = job.texts.rows(&columns)?;
-        let fields = Vec::new();
-        Ok(Self { job, rows, fields })
+        Ok(Self {
+            job,
+            rows,
+            fields: Vec::new(),
+            source: Source::default(),
+        })
     }
 
     /// The next text and its name.
@@ -202,6 +213,7 @@ impl<'a> Texts<'a> {
             .last()
             .map(|name| name.replace(['\n', '\r'], " "));
         let text = std::mem::take(&mut self.fields[0]);
+        self.source.push(&text);
         Ok(Some((text, name.unwrap_or_default())))
     }
 
@@ -216,6 +228,7 @@ impl<'a> Texts<'a> {
             part.texts.push(text);
             part.names.push(name);
         }
+        part.is_full = part.texts.len() == TEXTS || bytes >= BYTES;
         // The first damaged row ends a run that allows none, not the hours after it.
         if self.rows.damage().rows > 0 && self.job.texts.damaged.exact() == 0.0 {
             let again = self.job.texts.rows(&[self.job.column])?;
@@ -264,6 +277,11 @@ impl<'a> Texts<'a> {
                     ));
                 }
             }
+        }
+        if spool.rows() > 0 && spool.source() != self.source.name(encoder, &options.encoding)? {
+            return Err(other(
+                "of another text among the first ones, or of a model with other weights",
+            ));
         }
         Ok(())
     }

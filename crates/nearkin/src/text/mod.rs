@@ -23,6 +23,7 @@ pub mod rerank;
 mod resample;
 pub mod senteval;
 pub mod similarity;
+mod source;
 pub mod sts;
 pub mod table;
 pub mod task;

@@ -37,6 +37,9 @@ pub struct Progress {
     /// Names of the damaged items met so far.
     #[serde(default)]
     pub damaged: BTreeSet<String>,
+    /// A number of the data, with which alone the run goes on; none in checkpoints of before.
+    #[serde(default)]
+    pub data: Option<u64>,
 }
 
 /// The best evaluation of a run.

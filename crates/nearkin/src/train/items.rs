@@ -16,6 +16,7 @@ use nearkin_losses::Targets;
 use nearkin_losses::loss::Shape;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -91,6 +92,12 @@ impl Task for Setup {
 
     fn loss_names(&self) -> String {
         self.recipe.loss.name().to_owned()
+    }
+
+    fn data(&self) -> u64 {
+        let (data, mut hasher) = (self.feed.dataset(), DefaultHasher::new());
+        (&data.names, &data.labels).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn losses(&self, model: &Model) -> Result<Vec<LearnedLoss>> {

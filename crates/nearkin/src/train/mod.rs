@@ -9,6 +9,7 @@ mod harmonic;
 mod items;
 mod journal;
 mod learner;
+mod lock;
 mod loss;
 mod setup;
 mod task;
@@ -31,6 +32,7 @@ use crate::recipe::Select;
 use crate::sampler::Round;
 use checkpoint::{Best, Progress, State};
 use journal::Journal;
+use lock::Lock;
 use nearkin_encoder::host::Host;
 use nearkin_encoder::profile;
 use std::path::{Path, PathBuf};
@@ -92,6 +94,7 @@ struct Run<'a, T: Task> {
     control: Control<'a>,
     warned_of_collapse: bool,
     warned_of_short: bool,
+    _lock: Lock,
 }
 
 /// Trains in a run folder, from its newest checkpoint if it has one, and writes the model.
@@ -126,6 +129,7 @@ enum Ended {
 
 impl<'a, T: Task> Run<'a, T> {
     fn open(task: &'a T, folder: &Path, control: Control<'a>) -> Result<Self> {
+        let lock = Lock::of(folder)?;
         let course = task.course();
         let mut learner = Learner::new(task)?;
         let averages = course.train.ema.map(|_| task.model()).transpose()?;
@@ -133,6 +137,7 @@ impl<'a, T: Task> Run<'a, T> {
         let threads = nearkin_kernels::threads();
         let mut progress = Progress {
             threads,
+            data: Some(task.data()),
             ..Progress::default()
         };
         let mut round = None;
@@ -152,8 +157,18 @@ impl<'a, T: Task> Run<'a, T> {
                 );
                 (control.observer)(Event::Warning(format!("{text}: last digits may differ")));
             }
+            if stored.data.is_some() && stored.data != progress.data {
+                let reason = "the run began with other data (texts, names or classes of items): bring them back, or begin another run";
+                return Err(Error::Run {
+                    path,
+                    reason: reason.to_owned(),
+                });
+            }
             task.recall(&stored.damaged);
-            progress = stored;
+            progress = Progress {
+                data: progress.data,
+                ..stored
+            };
         }
         let journal = Journal::open(folder, progress.step)?;
         let folder = folder.to_owned();
@@ -170,6 +185,7 @@ impl<'a, T: Task> Run<'a, T> {
             control,
             warned_of_collapse: false,
             warned_of_short: false,
+            _lock: lock,
         })
     }
 

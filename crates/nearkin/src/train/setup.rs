@@ -11,6 +11,7 @@ use crate::split::Parts;
 use nearkin_encoder::ImageInput;
 use nearkin_encoder::image::Augment;
 use nearkin_encoder::model::Input;
+use nearkin_encoder::parameters::begins;
 use nearkin_encoder::{Model, Parameters};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -193,7 +194,7 @@ fn super_classes(classes: &[String]) -> Option<Vec<u32>> {
 /// Names the factor and the parameters there are.
 pub fn check_rates(train: &Train, parameters: &Parameters) -> Result<()> {
     for prefix in train.rates.keys() {
-        if !parameters.iter().any(|p| p.name.starts_with(prefix)) {
+        if !parameters.iter().any(|p| begins(&p.name, prefix)) {
             let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
             return Err(nearkin_encoder::Error::Setting {
                 key: "train.rates".into(),

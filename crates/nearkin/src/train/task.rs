@@ -103,6 +103,9 @@ pub trait Task: Sync {
     /// The names of the losses, for messages.
     fn loss_names(&self) -> String;
 
+    /// A number of what the items are, of their order and of what is known of them: a run goes on with the same only.
+    fn data(&self) -> u64;
+
     /// The batches that begin with this optimizer step, where weights decide them and are looked at now.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use super::{Format, VectorsError, staged::write_f32s};
 /// Rows on the way to a file: memory holds a block of them, and what was [kept](Self::keep) outlives the process.
 ///
 /// Beside `out.npy` lie `out.npy.partial` with the numbers, `out.npy.partial.names` with the ids as JSON strings, a line
-/// each, and `out.npy.partial.json` with the count of both; [`finish`](Self::finish) takes them away.
+/// each, and `out.npy.partial.json` with the count of both and what the rows are [of](Self::source); [`finish`](Self::finish) takes
+/// them away.
 ///
 /// ```
 /// use nearkin::vectors::{self, Element, Numbers, Spool};
@@ -20,10 +21,10 @@ use super::{Format, VectorsError, staged::write_f32s};
 /// let path = folder.path().join("v.npy");
 /// let mut spool = Spool::open(&path)?;
 /// spool.append(&["a", "b"], &[1.0, 0.0, 0.0, 1.0], 2)?;
-/// spool.keep()?;
+/// spool.keep("two of three")?;
 /// drop(spool);
 /// let mut spool = Spool::open(&path)?;
-/// assert_eq!(spool.rows(), 2);
+/// assert_eq!((spool.rows(), spool.source()), (2, "two of three"));
 /// spool.append(&["c"], &[0.5, 0.5], 2)?;
 /// spool.finish((2, Element::F32), &mut |rows| Ok(Numbers::F32(rows.to_vec().into())))?;
 /// assert_eq!(vectors::read(&path)?.ids.unwrap(), ["a", "b", "c"]);
@@ -38,12 +39,15 @@ pub struct Spool {
 }
 
 /// What is whole of the two files.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Count {
     rows: usize,
     dim: usize,
     /// Bytes of the file of names.
     names: u64,
+    /// What the rows are of, as the caller calls it.
+    #[serde(default)]
+    source: String,
 }
 
 fn beside(target: &Path, what: &str) -> PathBuf {
@@ -119,6 +123,11 @@ impl Spool {
         self.count.rows
     }
 
+    /// What the rows are of, as [`keep`](Self::keep) was told.
+    pub fn source(&self) -> &str {
+        &self.count.source
+    }
+
     /// Length of a row; 0 where there is none.
     pub fn dim(&self) -> usize {
         self.count.dim
@@ -192,19 +201,19 @@ impl Spool {
             lines.push(b'\n');
         }
         self.names.write_all(&lines)?;
-        self.count = Count {
-            rows: self.count.rows + names.len(),
-            dim,
-            names: self.count.names + lines.len() as u64,
-        };
+        self.count.rows += names.len();
+        self.count.dim = dim;
+        self.count.names += lines.len() as u64;
         Ok(())
     }
 
-    /// Flushes the rows to the disk, from which [`open`](Self::open) takes them up.
+    /// Flushes the rows to the disk, from which [`open`](Self::open) takes them up; `source` says what they are of, for who goes on
+    /// to compare.
     ///
     /// # Errors
     /// The disk is full.
-    pub fn keep(&mut self) -> Result<(), VectorsError> {
+    pub fn keep(&mut self, source: &str) -> Result<(), VectorsError> {
+        source.clone_into(&mut self.count.source);
         self.numbers.sync_data()?;
         self.names.sync_data()?;
         let count = serde_json::to_vec(&self.count).map_err(std::io::Error::from)?;
@@ -267,7 +276,7 @@ impl Drop for Spool {
 }
 
 impl Count {
-    fn bytes(self) -> u64 {
+    fn bytes(&self) -> u64 {
         4 * (self.rows * self.dim) as u64
     }
 }
@@ -383,7 +392,7 @@ mod tests {
                 .contains("another process")
         );
         spool.append(&["a"], &[1.0], 1).unwrap();
-        spool.keep().unwrap();
+        spool.keep("").unwrap();
         spool.append(&["b"], &[2.0], 1).unwrap();
         drop(spool);
         let mut spool = Spool::open(&path).unwrap();

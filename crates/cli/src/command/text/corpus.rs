@@ -37,7 +37,15 @@ impl Corpus {
         subject: Option<&TextSubject>,
     ) -> Result<Self, Failure> {
         if holds_vectors(table)? {
-            return Ok(vectors::read(&table.path)?.into());
+            let corpus: Self = vectors::read(&table.path)?.into();
+            // Bytes lie on other scales than the model's floats, and bits are eight to a number.
+            if subject.is_some() && corpus.numbers.iter().all(|x| x.fract() == 0.0) {
+                let path = table.path.display();
+                return Err(Failure::usage(format!(
+                    "{path}: whole numbers, as --quantize writes them; expected the model's floats: embed without --quantize"
+                )));
+            }
+            return Ok(corpus);
         }
         let subject = subject.ok_or_else(|| {
             let path = table.path.display();

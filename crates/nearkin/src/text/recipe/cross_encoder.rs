@@ -1,6 +1,6 @@
 //! The recipe of a cross-encoder: a Transformer that reads the two texts of a pair together.
 
-use super::encoder::{as_it_is, check_names, limited};
+use super::encoder::{as_it_is, check_dropout, check_names, limited};
 use super::{Batches, NamedRows, TextTrain, fine_tuning};
 use crate::error::Result;
 use crate::hub;
@@ -114,6 +114,8 @@ impl Start {
         for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
             check_names(&format!("cross_encoder.{key}"), names, judge.parameters())?;
         }
+        let architecture = judge.network().transformer().architecture();
+        check_dropout("cross_encoder.dropout", self.dropout, architecture)?;
         Ok(judge)
     }
 }

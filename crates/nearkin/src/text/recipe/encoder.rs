@@ -5,7 +5,8 @@ use crate::hub;
 use nearkin_encoder::Lora;
 use nearkin_encoder::Parameters;
 use nearkin_encoder::op::TokenPooling;
-use nearkin_encoder::text::{Module, Pooling, Reading, SentenceEncoder, Tokenizer};
+use nearkin_encoder::parameters::begins;
+use nearkin_encoder::text::{Architecture, Module, Pooling, Reading, SentenceEncoder, Tokenizer};
 use nearkin_losses::range::NonNegative;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
@@ -112,12 +113,25 @@ impl Encoder {
                 lora.alpha.to_string(),
             ));
         }
+        let mut names = encoder.parameters().iter().map(|p| &p.name);
+        if let Some(lora) = &self.lora
+            && !names.any(|name| name.contains(".lora_A"))
+        {
+            let expected =
+                "targets that name projections of a Transformer, such as query or output.dense";
+            let found = format!("{:?}, of which this model has none", lora.targets);
+            return Err(setting("encoder.lora.targets", expected, found));
+        }
         if self.lora.is_some() && !self.freeze.is_empty() {
             let expected = "nothing beside encoder.lora, which learns alone";
             return Err(setting("encoder.freeze", expected, "a list"));
         }
         for (key, names) in [("fresh", &self.fresh), ("freeze", &self.freeze)] {
             check_names(&format!("encoder.{key}"), names, encoder.parameters())?;
+        }
+        if let Some(Module::Transformer(transformer)) = encoder.modules().first().map(|m| &m.module)
+        {
+            check_dropout("encoder.dropout", self.dropout, transformer.architecture())?;
         }
         Ok(encoder)
     }
@@ -163,11 +177,7 @@ pub(super) fn limited(
 
 /// Each of the names begins that of a weight.
 pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) -> Result<()> {
-    let unknown = |start: &&String| {
-        !parameters
-            .iter()
-            .any(|p| p.name.starts_with(start.as_str()))
-    };
+    let unknown = |start: &&String| !parameters.iter().any(|p| begins(&p.name, start));
     let Some(unknown) = names.iter().find(unknown) else {
         return Ok(());
     };
@@ -175,6 +185,16 @@ pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) 
     let some: Vec<&str> = some.map(|p| p.name.as_str()).collect();
     let expected = format!("the start of a weight's name ({}, …)", some.join(", "));
     Err(setting(key, expected, format!("\"{unknown}\"")))
+}
+
+/// A factor that leaves something of what is dropped from.
+pub(super) fn check_dropout(key: &str, factor: NonNegative, of: &Architecture) -> Result<()> {
+    let largest = of.dropout.max(of.attention_dropout).max(of.head_dropout);
+    if largest * factor.get() < 1.0 {
+        return Ok(());
+    }
+    let expected = format!("a factor that leaves the model's rates, up to {largest}, below 1");
+    Err(setting(key, expected, factor.get().to_string()))
 }
 
 pub(in crate::text) fn setting(

@@ -1,5 +1,6 @@
 //! Rows of a table, one at a time.
 
+use serde::Serialize;
 use std::fmt;
 
 use super::delimited::{Csv, Tsv};
@@ -85,7 +86,7 @@ impl Source {
 }
 
 /// Rows that could not be used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// How many.
     pub rows: usize,

@@ -2,7 +2,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::parquet::basic::Compression as Codec;
 use ::parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use flate2::{Compression, write::GzEncoder};
@@ -30,11 +32,16 @@ impl Files {
 
     /// Columns `a`, `b` (text, `b` with nulls) and `s` (double).
     fn parquet(&self, rows: &[(&str, Option<&str>, f64)]) -> TextTable {
-        let table = self.write("t.parquet", b"");
+        self.parquet_in(rows, Codec::UNCOMPRESSED)
+    }
+
+    fn parquet_in(&self, rows: &[(&str, Option<&str>, f64)], codec: Codec) -> TextTable {
+        let table = self.write(&format!("{codec}.parquet"), b"");
         let schema = "message t { REQUIRED BYTE_ARRAY a (UTF8); OPTIONAL BYTE_ARRAY b (UTF8); REQUIRED DOUBLE s; }";
         let schema = Arc::new(parse_message_type(schema).unwrap());
         let file = fs_err::File::create(&table.path).unwrap();
-        let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+        let properties = WriterProperties::builder().set_compression(codec).build();
+        let mut writer = SerializedFileWriter::new(file, schema, properties.into()).unwrap();
         for part in rows.chunks(2) {
             let mut group = writer.next_row_group().unwrap();
             let a: Vec<ByteArray> = part.iter().map(|row| ByteArray::from(row.0)).collect();
@@ -113,6 +120,25 @@ fn every_format_gives_the_same_rows() {
             "{table:?}"
         );
         assert_eq!(read.target, Target::Scores(vec![1.0, 0.5]), "{table:?}");
+    }
+}
+
+#[test]
+fn parquet_is_read_however_it_is_compressed() {
+    let files = Files::new();
+    let codecs = [
+        Codec::SNAPPY,
+        Codec::GZIP(Default::default()),
+        Codec::LZ4_RAW,
+        Codec::ZSTD(Default::default()),
+    ];
+    for codec in codecs {
+        let table = files.parquet_in(&[("One.", Some("Two."), 5.0)], codec);
+        assert_eq!(
+            table.read(&scored()).unwrap().texts,
+            [["One."], ["Two."]],
+            "{codec}"
+        );
     }
 }
 

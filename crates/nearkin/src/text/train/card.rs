@@ -116,7 +116,7 @@ pub(super) fn data(source: &Source, loss: &str) -> String {
         items,
         damaged,
     } = source;
-    let damaged = match damaged {
+    let damaged = match damaged.rows {
         0 => String::new(),
         count => format!(", {count} rows left out as damaged"),
     };

@@ -5,6 +5,7 @@ use super::evaluate::{Score, heads};
 use crate::error::Result;
 use crate::evaluate::Estimate;
 use crate::text::Bootstrap;
+use crate::text::table::Damage;
 use crate::train::{Event, Kept, Task};
 use nearkin_encoder::text::SentenceEncoder;
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub struct Source {
     /// Its items.
     pub items: usize,
     /// Rows left out as damaged.
-    pub damaged: usize,
+    pub damaged: Damage,
 }
 
 /// One score before and after training.
@@ -82,7 +83,7 @@ pub(super) fn report(
     let evaluations = setup.evaluations.iter();
     Ok(finished(
         kept,
-        sets.map(|set| (set.name.as_str(), set.len(), set.left_out)),
+        sets.map(|set| (set.name.as_str(), set.len(), &set.damage)),
         evaluations.map(|e| Named {
             name: &e.name,
             items: e.items(),
@@ -95,7 +96,7 @@ pub(super) fn report(
 /// after.
 pub(super) fn finished<'a, M>(
     kept: &Kept<M>,
-    sets: impl Iterator<Item = (&'a str, usize, usize)>,
+    sets: impl Iterator<Item = (&'a str, usize, &'a Damage)>,
     evaluations: impl Iterator<Item = Named<'a>>,
     [before, after]: [Vec<Vec<Score>>; 2],
 ) -> TextReport {
@@ -109,10 +110,10 @@ pub(super) fn finished<'a, M>(
             trained: after.estimate,
         }));
     }
-    let source = |(name, items, damaged): (&str, usize, usize)| Source {
+    let source = |(name, items, damaged): (&str, usize, &Damage)| Source {
         name: name.to_owned(),
         items,
-        damaged,
+        damaged: damaged.clone(),
     };
     TextReport {
         model: kept.folder.clone(),

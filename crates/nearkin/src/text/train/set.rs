@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::recipe::{Data, TextRecipe};
-use crate::text::table::{Rows, Target, TextRows};
+use crate::text::table::{Damage, Rows, Target, TextRows};
 use nearkin_losses::Objective;
 use nearkin_losses::loss::{self, Columns, Loss, Shape};
 
@@ -16,7 +16,7 @@ pub(super) struct Set {
     pub known: Known,
     pub objective: Objective,
     /// Rows of the table that could not be used.
-    pub left_out: usize,
+    pub damage: Damage,
 }
 
 /// What is known of each item.
@@ -60,7 +60,7 @@ impl Set {
             columns,
             views,
             objective,
-            left_out: damage.rows,
+            damage,
         })
     }
 

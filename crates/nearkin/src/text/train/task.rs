@@ -5,6 +5,7 @@ use super::batch::{Reader, TextBatch, parts};
 use super::card;
 use super::evaluate::{Evaluation, Score, heads};
 use super::report::{TextReport, report};
+use super::set::Known;
 use crate::error::Result;
 use crate::sampler::Round;
 use crate::text::Bootstrap;
@@ -16,6 +17,7 @@ use nearkin_encoder::parameters::{Parameters, named_rng};
 use nearkin_encoder::text::{Options, Packed, Pass, SentenceEncoder};
 use nearkin_losses::Batch;
 use rand::RngExt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Instant;
@@ -94,6 +96,19 @@ impl Task for TextSetup {
             .collect();
         names.dedup();
         names.join(" and ")
+    }
+
+    fn data(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for set in self.sets.iter() {
+            set.columns.hash(&mut hasher);
+            match &set.known {
+                Known::Nothing => {}
+                Known::Scores(of) => of.iter().for_each(|s| s.to_bits().hash(&mut hasher)),
+                Known::Classes { of, .. } | Known::Labels { of, .. } => of.hash(&mut hasher),
+            }
+        }
+        hasher.finish()
     }
 
     fn batches(

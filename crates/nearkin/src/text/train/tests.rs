@@ -143,6 +143,19 @@ fn a_stopped_and_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     for stop in [3, 6] {
         assert!(run(&setup, stopped.path(), stop).is_none());
     }
+    let other = Tiny::new();
+    let table = std::fs::read_to_string(other.path("table.tsv")).unwrap();
+    std::fs::write(other.path("table.tsv"), table.replace("cat", "dog")).unwrap();
+    let changed = TextSetup::new(other.recipe(CLASSIFIED, &more)).unwrap();
+    let control = Control {
+        observer: &mut |_| {},
+        stop: &AtomicBool::new(false),
+    };
+    let error = train(&changed, stopped.path(), control).err().unwrap();
+    assert!(
+        error.to_string().contains("began with other data"),
+        "{error}"
+    );
     run(&setup, stopped.path(), 0).unwrap();
     for file in ["model.safetensors", "head.safetensors", "recipe.toml"] {
         let read = |run: &Path| std::fs::read(run.join("model").join(file)).unwrap();
@@ -178,6 +191,27 @@ fn frozen_weights_stay_and_have_no_state_and_fresh_ones_start_anew() {
     let state = nearkin_encoder::weights::read(&newest.join("optimizer.safetensors")).unwrap();
     assert!(state.keys().all(|name| !name.starts_with("embeddings")));
     assert!(state.keys().any(|name| name.starts_with("encoder.layer.0")));
+}
+
+#[test]
+fn settings_that_leave_nothing_to_learn_are_refused() {
+    let tiny = Tiny::new();
+    let mut recipe = tiny.recipe(SCORED, "[loss.cosine_regression]");
+    recipe.encoder.lora = Some(nearkin_encoder::Lora {
+        targets: vec!["nope".into()],
+        ..Default::default()
+    });
+    let error = TextSetup::new(recipe).err().unwrap().to_string();
+    assert!(
+        error.contains("encoder.lora.targets") && error.contains("nope"),
+        "{error}"
+    );
+    let recipe = tiny.recipe(SCORED, "dropout = 20.0\n[loss.cosine_regression]");
+    let error = TextSetup::new(recipe).err().unwrap().to_string();
+    assert!(
+        error.contains("encoder.dropout") && error.contains("20"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -313,8 +347,13 @@ fn a_batch_of_4096_pairs_is_embedded_in_chunks() {
         format!("a\tb\n{}\n", rows.join("\n")),
     )
     .unwrap();
-    let more = "[batches]\nsize = 4096\n[loss.multiple_negatives_ranking]\n[train]\nsteps = 1\nchunk = 2048";
-    let setup = TextSetup::new(tiny.recipe(PAIRS, more)).unwrap();
+    let setup = |chunk: &str| {
+        let more = format!(
+            "dropout = 0.0\n[batches]\nsize = 4096\n[loss.multiple_negatives_ranking]\n[train]\nsteps = 1\n{chunk}"
+        );
+        TextSetup::new(tiny.recipe(PAIRS, &more)).unwrap()
+    };
+    let (whole, setup) = (setup(""), setup("chunk = 2048"));
     let mut learner = Learner::new(&setup).unwrap();
     let batch = setup.batches(None).unwrap()(0).unwrap();
     assert_eq!(batch.rows(), 8192);
@@ -326,6 +365,10 @@ fn a_batch_of_4096_pairs_is_embedded_in_chunks() {
     });
     assert!(most.max().unwrap() <= 2048);
     let measured = setup.gradient(&mut learner, &batch, 0).unwrap();
+    let mut other = Learner::new(&whole).unwrap();
+    let gradients = whole.gradient(&mut other, &batch, 0).unwrap().gradients;
+    let apart = difference(&gradients, &measured.gradients);
+    assert!(apart < 1e-4, "{apart}");
     // Nothing learned yet: a guess among thousands.
     assert!(
         measured.value > 4.0 && measured.value < 12.0,

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::text::recipe::{CrossEncoderRecipe, NamedRows, setting};
-use crate::text::table::{Rows, Target, TextRows};
+use crate::text::table::{Damage, Rows, Target, TextRows};
 use crate::text::train::rooted;
 use nearkin_losses::logits::LogitTargets;
 
@@ -15,7 +15,7 @@ pub(super) struct PairSet {
     /// The names of the classes; none where scores are learned.
     pub classes: Vec<String>,
     /// Rows of the table that could not be used.
-    pub left_out: usize,
+    pub damage: Damage,
 }
 
 /// What is known of each pair.
@@ -81,7 +81,7 @@ impl PairSet {
             texts,
             known,
             classes,
-            left_out: damage.rows,
+            damage,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::train::{
 use nearkin_encoder::Mode;
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::text::{CrossEncoder, Packed, Tokens};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Instant;
@@ -72,6 +73,18 @@ impl Task for CrossEncoderSetup {
 
     fn loss_names(&self) -> String {
         self.recipe.loss.name().to_owned()
+    }
+
+    fn data(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for set in self.sets.iter() {
+            set.texts.hash(&mut hasher);
+            match &set.known {
+                Known::Scores(of) => of.iter().for_each(|s| s.to_bits().hash(&mut hasher)),
+                Known::Classes(of) => of.hash(&mut hasher),
+            }
+        }
+        hasher.finish()
     }
 
     fn batches(
@@ -172,7 +185,7 @@ impl Task for CrossEncoderSetup {
         let evaluations = self.evaluations.iter();
         Ok(finished(
             kept,
-            sets.map(|set| (set.name.as_str(), set.len(), set.left_out)),
+            sets.map(|set| (set.name.as_str(), set.len(), &set.damage)),
             evaluations.map(|e| Named {
                 name: &e.name,
                 items: e.pairs(),
