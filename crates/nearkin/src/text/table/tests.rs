@@ -315,6 +315,22 @@ fn files_cut_short_are_errors_and_never_panics() {
 }
 
 #[test]
+fn a_quotation_that_does_not_end_is_an_error_and_not_a_long_field() {
+    let files = Files::new();
+    let text = b"label,text\r\n1,ok\r\n2,\"unclosed\r\n3,c\r\n4,d";
+    for mut table in [files.write("t.csv", text), files.gzip("t.csv.gz", text)] {
+        // Nothing that a share of damaged rows could allow.
+        table.damaged = Fraction::literal(1.0);
+        let message = table.read(&texts("text")).unwrap_err().to_string();
+        let place = format!("{}:3: the quotation", table.path.display());
+        assert!(message.starts_with(&place), "{message}");
+    }
+    let closed = files.write("closed.csv", b"label,text\n1,5\" wide\n2,\"two\nlines\"");
+    let read = closed.read(&texts("text")).unwrap();
+    assert_eq!(read.texts, [["5\" wide", "two\nlines"]]);
+}
+
+#[test]
 fn a_recipe_with_an_unknown_key_or_an_empty_range_is_refused() {
     assert!(toml::from_str::<TextTable>("path = 'x.tsv'\nlimits = 3").is_err());
     assert!(toml::from_str::<TextTable>("path = 'x.tsv'\ndamaged = 1.5").is_err());
