@@ -225,9 +225,11 @@ fn cells(scores: &Scores) -> (Vec<&'static str>, Vec<Vec<String>>) {
         Scores::Retrieval(found) => {
             let header = vec!["k", "accuracy", "precision", "recall", "MRR", "nDCG", "MAP"];
             let rows = found.at.iter().map(|at| {
-                // The first six: in tables of texts MAP is divided as sentence-transformers does.
-                let scores = at.scores();
-                let cells = scores[..6].iter().map(percent);
+                let (hits, order) = (
+                    [at.accuracy, at.precision, at.recall],
+                    [at.mrr, at.ndcg, at.map],
+                );
+                let cells = hits.iter().chain(&order).map(percent);
                 [at.k.to_string()].into_iter().chain(cells).collect()
             });
             (header, rows.collect())
