@@ -34,6 +34,17 @@ pub enum Similarity {
     Euclidean,
 }
 
+impl Similarity {
+    /// The name in recipes and in the settings of sentence encoders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+            Self::Euclidean => "euclidean",
+        }
+    }
+}
+
 /// The nearest gallery rows of each query, the nearest first.
 #[derive(Clone, Debug)]
 pub struct Neighbors(Vec<Vec<Neighbor>>);

@@ -79,6 +79,8 @@ pub struct InformationRetrieval {
     pub excluded: usize,
     /// Documents.
     pub corpus: usize,
+    /// How alike a query and a document are, by which documents were ranked.
+    pub similarity: Similarity,
     /// The scores at each cut-off.
     pub at: Vec<AnswersAtK>,
 }
@@ -167,6 +169,7 @@ pub fn graded_retrieval(
         queries: rows.len(),
         excluded: queries.rows - rows.len(),
         corpus: corpus.rows,
+        similarity: options.similarity,
         at: at
             .map(|(&k, means)| AtK::new(k, std::array::from_fn(|score| means[score])).into())
             .collect(),

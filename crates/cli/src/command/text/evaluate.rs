@@ -165,8 +165,12 @@ fn report(measured: &Measured, arguments: &Evaluate, json: bool) -> Result<(), F
         0 => String::new(),
         damaged => format!(", {damaged} damaged ones left out"),
     };
+    let ranked = match &measured.scores {
+        Scores::Retrieval(found) => format!(", ranked by {}", found.similarity.name()),
+        _ => String::new(),
+    };
     output::line(format_args!(
-        "{} rows of {data}{damaged}, in percent, with the 95% bootstrap interval:",
+        "{} rows of {data}{damaged}{ranked}, in percent, with the 95% bootstrap interval:",
         measured.rows
     ))?;
     let (header, rows) = cells(&measured.scores);

@@ -6,8 +6,9 @@ use nearkin_encoder::text::{CrossEncoder, Options, SentenceEncoder};
 use nearkin_kernels::Mat;
 
 use crate::error::{Error, Result};
+use crate::search::Similarity;
 use crate::text::TextError;
-use crate::text::similarity::pairwise;
+use crate::text::similarity::{intended, pairwise};
 use crate::text::tfidf::TfIdf;
 use crate::vectors::Vectors;
 
@@ -50,6 +51,17 @@ impl<'m> Judge<'m> {
             Self::CrossEncoder(judge) if !judge.classes().is_empty() => Some(judge),
             _ => None,
         }
+    }
+
+    /// The similarity by which vectors are searched: an encoder's own, else cosine.
+    ///
+    /// # Errors
+    /// Search does not know the encoder's.
+    pub fn similarity(self) -> Result<Similarity> {
+        let Self::Encoder(encoder, _) = self else {
+            return Ok(Similarity::Cosine);
+        };
+        Ok(intended(&encoder.settings)?)
     }
 
     /// Vectors of texts, each distinct text embedded once; `progress` is told how many are done, of how many.

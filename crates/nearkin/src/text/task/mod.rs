@@ -42,7 +42,7 @@ pub enum Protocol {
     Pairs,
     /// [`super::triplets`]
     Triplets,
-    /// [`information_retrieval`]: the first texts of pairs look for the second ones.
+    /// [`information_retrieval`]: the first texts of pairs look for the second ones, by the model's own similarity.
     Ir,
     /// [`senteval`]: texts with classes.
     Senteval,
@@ -257,6 +257,11 @@ impl Task {
     /// Queries are the first texts, answers the second ones of positive pairs; the corpus is all second texts and what was
     /// given beside them.
     fn retrieval(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
+        let options = information_retrieval::Options {
+            similarity: judge.similarity()?,
+            bootstrap: self.bootstrap,
+            ..information_retrieval::Options::default()
+        };
         let [first, second] = texts::<2>(read)?;
         let positive = match &read.target {
             Target::Nothing => vec![true; first.len()],
@@ -279,10 +284,6 @@ impl Task {
         let corpus = judge.embed(&[&pool.corpus], &mut |done, all| {
             progress(queries + done, documents + all);
         })?;
-        let options = information_retrieval::Options {
-            bootstrap: self.bootstrap,
-            ..information_retrieval::Options::default()
-        };
         let found = information_retrieval::information_retrieval(
             found.mat(0),
             corpus.mat(0),

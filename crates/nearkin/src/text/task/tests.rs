@@ -1,4 +1,7 @@
 use super::*;
+use crate::search::Similarity;
+use crate::text::train::tiny::Tiny;
+use nearkin_encoder::text::{Options, SentenceEncoder};
 
 fn table(text: &str) -> (tempfile::TempDir, TextTable) {
     let folder = tempfile::tempdir().unwrap();
@@ -100,6 +103,48 @@ fn what_does_not_fit_is_said() {
         .to_string();
     assert!(
         error.contains("found 3") || error.contains("no vectors"),
+        "{error}"
+    );
+}
+
+#[test]
+fn answers_are_ranked_by_the_similarity_that_the_model_is_meant_for() {
+    let tiny = Tiny::new();
+    let mut encoder = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    let rows = toml::from_str("[pairs]\nfirst = 'a'\nsecond = 'b'").unwrap();
+    let task = Task::new(TextTable::new(tiny.path("table.tsv")), Protocol::Ir, rows);
+    let read = task.table.read(&task.rows).unwrap();
+    let pool = Pool::new(&read.texts[0], &read.texts[1], &read.texts[1]).unwrap();
+    let options = Options::default();
+    for (name, similarity) in [
+        (None, Similarity::Cosine),
+        (Some("cosine"), Similarity::Cosine),
+        (Some("dot"), Similarity::Dot),
+        (Some("euclidean"), Similarity::Euclidean),
+    ] {
+        encoder.settings.similarity = name.map(str::to_owned);
+        let judge = Judge::Encoder(&encoder, &options);
+        let embed = |texts: &[String]| judge.embed(&[texts], &mut |_, _| {}).unwrap();
+        let (queries, corpus) = (embed(&pool.queries), embed(&pool.corpus));
+        let options = information_retrieval::Options {
+            similarity,
+            ..information_retrieval::Options::default()
+        };
+        let (queries, corpus) = (queries.mat(0), corpus.mat(0));
+        let expected = information_retrieval::information_retrieval(
+            queries,
+            corpus,
+            &pool.positives,
+            &options,
+        );
+        let found = task.measure(judge, &mut |_, _| {}).unwrap().scores;
+        assert_eq!(found, Scores::Retrieval(expected.unwrap()), "{name:?}");
+    }
+    encoder.settings.similarity = Some("manhattan".into());
+    let judge = Judge::Encoder(&encoder, &options);
+    let error = task.measure(judge, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(
+        error.contains("\"manhattan\"; search knows cosine, dot, euclidean"),
         "{error}"
     );
 }
