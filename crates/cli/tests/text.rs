@@ -255,6 +255,40 @@ fn a_search_takes_a_text_a_file_or_vectors() {
 }
 
 #[test]
+fn a_euclidean_model_shows_distances_and_an_unknown_similarity_is_refused() {
+    let place = workplace();
+    let meant_for = |similarity: &str| {
+        let settings = format!("{{\"similarity_fn_name\": \"{similarity}\"}}");
+        let file = "model/config_sentence_transformers.json";
+        std::fs::write(place.path(file), settings).unwrap();
+    };
+    meant_for("euclidean");
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "v.parquet"])
+        .succeeds();
+    let vectors = nearkin::vectors::read(&place.path("v.parquet")).unwrap();
+    // Lines 1 and 5: "a cat sat" and "rice and beans".
+    let row = |row: usize| &vectors.data[row * vectors.dim..(row + 1) * vectors.dim];
+    let squares = row(0).iter().zip(row(4)).map(|(a, b)| (a - b).powi(2));
+    let distance = f64::from(squares.sum::<f32>().sqrt());
+    let search = ["search", "model", "v.parquet", "a cat sat", "-k", "5"];
+    let hits = json(&place.run(&[&search[..], &["--json"]].concat()));
+    let hits = hits.as_array().unwrap();
+    let rice = hits.iter().find(|hit| hit["item"] == "rice and beans");
+    let shown = rice.unwrap()["similarity"].as_f64().unwrap();
+    assert!((shown + distance).abs() < 1e-3, "{shown} {distance}");
+    let table = place.run(&search).succeeds().stdout.clone();
+    assert!(
+        table.contains("-distance") && !table.contains('²'),
+        "{table}"
+    );
+    meant_for("manhattan");
+    place
+        .run(&search)
+        .fails(2, &["\"manhattan\"; search knows cosine, dot, euclidean"]);
+}
+
+#[test]
 fn a_cross_encoder_ranks_anew_and_is_measured() {
     let place = workplace();
     tiny::cross_encoder(&place.path("cross"));
