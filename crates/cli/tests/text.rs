@@ -4,6 +4,8 @@ mod tiny;
 #[allow(dead_code, reason = "images and training are for the other tests")]
 mod workplace;
 
+use nearkin::text::head::Head;
+use nearkin_losses::loss::SoftmaxClassification;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -454,6 +456,29 @@ fn every_protocol_is_measured_with_intervals() {
             "{protocol}"
         );
     }
+    let classification = ["evaluate", "model", "--data", "pairs.tsv", "--protocol"];
+    let classification = [&classification[..], &["classification"]].concat();
+    place
+        .run(&classification)
+        .fails(2, &["model: no head.safetensors"]);
+    // Of unlike vectors the head says "0", of equal ones "1".
+    let head = Head {
+        concatenation: SoftmaxClassification {
+            embeddings: false,
+            ..SoftmaxClassification::default()
+        },
+        classes: vec!["0".into(), "1".into()],
+        weight: [vec![1.0; 16], vec![0.0; 16]].concat(),
+        bias: Some(vec![-1e-3, 0.0]),
+    };
+    head.save(&place.path("model"), "head").unwrap();
+    let shown = place.run(&classification).succeeds().stdout.clone();
+    assert!(shown.contains("macro F1"), "{shown}");
+    let found = json(&place.run(&[&classification[..], &["--json"]].concat()));
+    assert_eq!(
+        found["scores"]["classes"]["accuracy"]["value"], 1.0,
+        "{found}"
+    );
     let tfidf = [
         "evaluate",
         "tfidf",

@@ -232,12 +232,33 @@ pub enum Protocol {
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.
     Pairs,
+    /// Pairs of classes: accuracy and macro F1 of the head that was trained with the model ([loss.softmax_classification]), or of
+    /// a cross-encoder.
+    Classification,
     /// Is the anchor closer to the positive?
     Triplets,
     /// Do the first texts of pairs find the second ones?
     Ir,
     /// Accuracy of a linear classifier on the vectors.
     Senteval,
+}
+
+impl Protocol {
+    /// Those of texts, in words.
+    pub const OF_TEXTS: &str = "sts, pairs, classification, triplets, ir or senteval";
+
+    /// Whether it measures models of texts.
+    pub fn is_of_texts(self) -> bool {
+        matches!(
+            self,
+            Self::Sts
+                | Self::Pairs
+                | Self::Classification
+                | Self::Triplets
+                | Self::Ir
+                | Self::Senteval
+        )
+    }
 }
 
 /// How subsets become one number.

@@ -47,16 +47,8 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         }
         return text::evaluate::run(arguments, &model, json);
     }
-    let of_texts = match arguments.protocol {
-        Some(
-            Protocol::Sts
-            | Protocol::Pairs
-            | Protocol::Triplets
-            | Protocol::Ir
-            | Protocol::Senteval,
-        ) => Some("this --protocol"),
-        _ => None,
-    };
+    let of_texts = arguments.protocol.is_some_and(Protocol::is_of_texts);
+    let of_texts = of_texts.then_some("this --protocol");
     text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
     if PairModel::is_in(&model) {
         return super::pairs::evaluate(arguments, &model, json);
