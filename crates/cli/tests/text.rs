@@ -396,6 +396,50 @@ fn vectors_of_texts_are_measured_by_the_texts_that_are_their_ids() {
 }
 
 #[test]
+fn an_option_of_another_protocol_is_refused_with_the_one_it_goes_with() {
+    let place = Workplace::new();
+    let folded = "goes with --protocol pairs and senteval";
+    for (protocol, options, said) in [
+        ("sts", &["--topics", "year"][..], folded),
+        ("sts", &["--folds", "3"], folded),
+        ("triplets", &["--folds", "3"], folded),
+        ("classification", &["--folds", "3"], folded),
+        (
+            "sts",
+            &["--corpus", "x.txt"],
+            "--corpus goes with --protocol ir",
+        ),
+        (
+            "sts",
+            &["--train", "x.tsv"],
+            "--train goes with --protocol senteval",
+        ),
+        (
+            "triplets",
+            &["--aggregate", "mean", "--by", "year"],
+            "--aggregate goes with --protocol sts",
+        ),
+        (
+            "retrieval",
+            &["--filter", "a=b"],
+            "--filter goes with --protocol sts, pairs",
+        ),
+    ] {
+        let command = [
+            "evaluate",
+            "model",
+            "--data",
+            "t.tsv",
+            "--protocol",
+            protocol,
+        ];
+        place
+            .run(&[&command[..], options].concat())
+            .fails(2, &[said]);
+    }
+}
+
+#[test]
 fn every_protocol_is_measured_with_intervals() {
     let place = workplace();
     place.write("sts.tsv", STS);

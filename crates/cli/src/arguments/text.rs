@@ -210,6 +210,32 @@ pub struct TextEvaluate {
     pub validation: Option<PathBuf>,
 }
 
+impl TextEvaluate {
+    /// What the first of these options goes with, where another protocol than that is measured.
+    pub fn misplaced(&self, protocol: Option<Protocol>) -> Option<String> {
+        let sts = (protocol == Some(Protocol::Sts), "sts");
+        let ir = (protocol == Some(Protocol::Ir), "ir");
+        let senteval = (protocol == Some(Protocol::Senteval), "senteval");
+        let folded = protocol == Some(Protocol::Pairs) || senteval.0;
+        let folded = (folded, "pairs and senteval");
+        let texts = protocol.is_some_and(Protocol::is_of_texts);
+        let texts = (texts, Protocol::OF_TEXTS);
+        let given = [
+            (self.rows.is_some(), "--rows", texts),
+            (!self.filter.is_empty(), "--filter", texts),
+            (self.aggregate.is_some(), "--aggregate", sts),
+            (self.by.is_some(), "--by", sts),
+            (self.folds.is_some(), "--folds", folded),
+            (self.topics.is_some(), "--topics", folded),
+            (self.corpus.is_some(), "--corpus", ir),
+            (self.train.is_some(), "--train", senteval),
+            (self.validation.is_some(), "--validation", senteval),
+        ];
+        let misplaced = given.iter().find(|(is, _, (fits, _))| *is && !fits);
+        misplaced.map(|(_, option, (_, of))| format!("{option} goes with --protocol {of}"))
+    }
+}
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {

@@ -15,18 +15,7 @@ use std::path::Path;
 
 /// Measures a model beside the raw input.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    let pairs = arguments.verification.pairs.is_some();
-    if pairs && arguments.protocol != Some(Protocol::Verification) {
-        return Err(Failure::usage("--pairs goes with --protocol verification"));
-    }
-    if let Some(text) = arguments.items.misplaced(arguments.protocol) {
-        return Err(Failure::usage(text));
-    }
-    if let Some(option) = arguments.retrieval.misplaced(arguments.protocol) {
-        return Err(Failure::usage(format!(
-            "{option} goes with --protocol retrieval"
-        )));
-    }
+    refuse_misplaced(arguments)?;
     if vectors::is_file(&arguments.model) {
         return vectors::run(arguments, json);
     }
@@ -66,6 +55,26 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         None | Some(Protocol::Retrieval) => retrieval::run(arguments, (&subject, &data), json),
         Some(protocol) => items::run(arguments, protocol, (&subject, &data), json),
     }
+}
+
+/// Options that mean nothing to the protocol.
+fn refuse_misplaced(arguments: &Evaluate) -> Result<(), Failure> {
+    let (pairs, protocol) = (&arguments.verification.pairs, arguments.protocol);
+    if pairs.is_some() && protocol != Some(Protocol::Verification) {
+        return Err(Failure::usage("--pairs goes with --protocol verification"));
+    }
+    if let Some(text) = arguments.items.misplaced(protocol) {
+        return Err(Failure::usage(text));
+    }
+    if let Some(text) = arguments.text.misplaced(protocol) {
+        return Err(Failure::usage(text));
+    }
+    if let Some(option) = arguments.retrieval.misplaced(protocol) {
+        return Err(Failure::usage(format!(
+            "{option} goes with --protocol retrieval"
+        )));
+    }
+    Ok(())
 }
 
 /// What is measured.
