@@ -10,6 +10,7 @@ use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
 use nearkin::text::encoder::CrossEncoder;
 use nearkin::text::head::Head;
+use nearkin::text::information_retrieval::AnswersAtK;
 use nearkin::text::similarity::ByMeasure;
 use nearkin::text::sts::Aggregation;
 use nearkin::text::table::Rows;
@@ -245,14 +246,7 @@ fn cells(scores: &Scores) -> (Vec<&'static str>, Vec<Vec<String>>) {
         ),
         Scores::Retrieval(found) => {
             let header = vec!["k", "accuracy", "precision", "recall", "MRR", "nDCG", "MAP"];
-            let rows = found.at.iter().map(|at| {
-                let (hits, order) = (
-                    [at.accuracy, at.precision, at.recall],
-                    [at.mrr, at.ndcg, at.map],
-                );
-                let cells = hits.iter().chain(&order).map(percent);
-                [at.k.to_string()].into_iter().chain(cells).collect()
-            });
+            let rows = found.at.iter().map(answer_cells);
             (header, rows.collect())
         }
         Scores::Classification(found) => (
@@ -277,6 +271,19 @@ fn pair_cells(scores: &nearkin::text::pairs::PairScores) -> Vec<String> {
     let shares = [&scores.average_precision, &scores.precision, &scores.recall].map(percent);
     let [average, precision, recall] = shares;
     vec![average, f1, precision, recall, accuracy]
+}
+
+fn answer_cells(at: &AnswersAtK) -> Vec<String> {
+    let scores = [
+        at.accuracy,
+        at.precision,
+        at.recall,
+        at.mrr,
+        at.ndcg,
+        at.map,
+    ];
+    let cells = scores.iter().map(percent);
+    [at.k.to_string()].into_iter().chain(cells).collect()
 }
 
 fn by_measure<T>(scores: &ByMeasure<T>, cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
