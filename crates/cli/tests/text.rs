@@ -4,6 +4,8 @@ mod tiny;
 #[allow(dead_code, reason = "images and training are for the other tests")]
 mod workplace;
 
+use nearkin::text::head::Head;
+use nearkin_losses::loss::SoftmaxClassification;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -294,6 +296,40 @@ fn a_search_takes_a_text_a_file_or_vectors() {
 }
 
 #[test]
+fn a_euclidean_model_shows_distances_and_an_unknown_similarity_is_refused() {
+    let place = workplace();
+    let meant_for = |similarity: &str| {
+        let settings = format!("{{\"similarity_fn_name\": \"{similarity}\"}}");
+        let file = "model/config_sentence_transformers.json";
+        std::fs::write(place.path(file), settings).unwrap();
+    };
+    meant_for("euclidean");
+    place
+        .run(&["embed", "model", "texts.txt", "-o", "v.parquet"])
+        .succeeds();
+    let vectors = nearkin::vectors::read(&place.path("v.parquet")).unwrap();
+    // Lines 1 and 5: "a cat sat" and "rice and beans".
+    let row = |row: usize| &vectors.data[row * vectors.dim..(row + 1) * vectors.dim];
+    let squares = row(0).iter().zip(row(4)).map(|(a, b)| (a - b).powi(2));
+    let distance = f64::from(squares.sum::<f32>().sqrt());
+    let search = ["search", "model", "v.parquet", "a cat sat", "-k", "5"];
+    let hits = json(&place.run(&[&search[..], &["--json"]].concat()));
+    let hits = hits.as_array().unwrap();
+    let rice = hits.iter().find(|hit| hit["item"] == "rice and beans");
+    let shown = rice.unwrap()["similarity"].as_f64().unwrap();
+    assert!((shown + distance).abs() < 1e-3, "{shown} {distance}");
+    let table = place.run(&search).succeeds().stdout.clone();
+    assert!(
+        table.contains("-distance") && !table.contains('²'),
+        "{table}"
+    );
+    meant_for("manhattan");
+    place
+        .run(&search)
+        .fails(2, &["\"manhattan\"; search knows cosine, dot, euclidean"]);
+}
+
+#[test]
 fn a_cross_encoder_ranks_anew_and_is_measured() {
     let place = workplace();
     tiny::cross_encoder(&place.path("cross"));
@@ -399,6 +435,50 @@ fn vectors_of_texts_are_measured_by_the_texts_that_are_their_ids() {
 }
 
 #[test]
+fn an_option_of_another_protocol_is_refused_with_the_one_it_goes_with() {
+    let place = Workplace::new();
+    let folded = "goes with --protocol pairs and senteval";
+    for (protocol, options, said) in [
+        ("sts", &["--topics", "year"][..], folded),
+        ("sts", &["--folds", "3"], folded),
+        ("triplets", &["--folds", "3"], folded),
+        ("classification", &["--folds", "3"], folded),
+        (
+            "sts",
+            &["--corpus", "x.txt"],
+            "--corpus goes with --protocol ir",
+        ),
+        (
+            "sts",
+            &["--train", "x.tsv"],
+            "--train goes with --protocol senteval",
+        ),
+        (
+            "triplets",
+            &["--aggregate", "mean", "--by", "year"],
+            "--aggregate goes with --protocol sts",
+        ),
+        (
+            "retrieval",
+            &["--filter", "a=b"],
+            "--filter goes with --protocol sts, pairs",
+        ),
+    ] {
+        let command = [
+            "evaluate",
+            "model",
+            "--data",
+            "t.tsv",
+            "--protocol",
+            protocol,
+        ];
+        place
+            .run(&[&command[..], options].concat())
+            .fails(2, &[said]);
+    }
+}
+
+#[test]
 fn every_protocol_is_measured_with_intervals() {
     let place = workplace();
     place.write("sts.tsv", STS);
@@ -459,6 +539,29 @@ fn every_protocol_is_measured_with_intervals() {
             "{protocol}"
         );
     }
+    let classification = ["evaluate", "model", "--data", "pairs.tsv", "--protocol"];
+    let classification = [&classification[..], &["classification"]].concat();
+    place
+        .run(&classification)
+        .fails(2, &["model: no head.safetensors"]);
+    // Of unlike vectors the head says "0", of equal ones "1".
+    let head = Head {
+        concatenation: SoftmaxClassification {
+            embeddings: false,
+            ..SoftmaxClassification::default()
+        },
+        classes: vec!["0".into(), "1".into()],
+        weight: [vec![1.0; 16], vec![0.0; 16]].concat(),
+        bias: Some(vec![-1e-3, 0.0]),
+    };
+    head.save(&place.path("model"), "head").unwrap();
+    let shown = place.run(&classification).succeeds().stdout.clone();
+    assert!(shown.contains("macro F1"), "{shown}");
+    let found = json(&place.run(&[&classification[..], &["--json"]].concat()));
+    assert_eq!(
+        found["scores"]["classes"]["accuracy"]["value"], 1.0,
+        "{found}"
+    );
     let tfidf = [
         "evaluate",
         "tfidf",

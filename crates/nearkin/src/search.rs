@@ -34,6 +34,33 @@ pub enum Similarity {
     Euclidean,
 }
 
+impl Similarity {
+    /// The name in recipes and in the settings of sentence encoders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+            Self::Euclidean => "euclidean",
+        }
+    }
+
+    /// A similarity as it is shown: of `Euclidean` the negative distance `−‖q − g‖`, as sentence-transformers has it, which ranks
+    /// as its square does.
+    ///
+    /// ```
+    /// use nearkin::search::Similarity;
+    /// assert_eq!(Similarity::Euclidean.shown(-4.0), -2.0);
+    /// assert_eq!(Similarity::Dot.shown(-4.0), -4.0);
+    /// ```
+    pub fn shown(self, similarity: f32) -> f32 {
+        if self == Self::Euclidean {
+            -(-similarity).sqrt()
+        } else {
+            similarity
+        }
+    }
+}
+
 /// The nearest gallery rows of each query, the nearest first.
 #[derive(Clone, Debug)]
 pub struct Neighbors(Vec<Vec<Neighbor>>);
@@ -382,6 +409,25 @@ mod tests {
                     assert!((f64::from(score) - value).abs() < 1e-5, "{similarity:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn euclidean_similarities_are_shown_as_distances() {
+        let (query, gallery) = ([0.0, 0.0], [3.0, 4.0]);
+        let found = neighbors(
+            Mat::new(&query, 1, 2),
+            Mat::new(&gallery, 1, 2),
+            Similarity::Euclidean,
+            1,
+        );
+        let (_, squared) = found.unwrap().row(0).next().unwrap();
+        assert_eq!(
+            (squared, Similarity::Euclidean.shown(squared)),
+            (-25.0, -5.0)
+        );
+        for other in [Similarity::Cosine, Similarity::Dot] {
+            assert_eq!(other.shown(-0.25), -0.25);
         }
     }
 

@@ -210,6 +210,32 @@ pub struct TextEvaluate {
     pub validation: Option<PathBuf>,
 }
 
+impl TextEvaluate {
+    /// What the first of these options goes with, where another protocol than that is measured.
+    pub fn misplaced(&self, protocol: Option<Protocol>) -> Option<String> {
+        let sts = (protocol == Some(Protocol::Sts), "sts");
+        let ir = (protocol == Some(Protocol::Ir), "ir");
+        let senteval = (protocol == Some(Protocol::Senteval), "senteval");
+        let folded = protocol == Some(Protocol::Pairs) || senteval.0;
+        let folded = (folded, "pairs and senteval");
+        let texts = protocol.is_some_and(Protocol::is_of_texts);
+        let texts = (texts, Protocol::OF_TEXTS);
+        let given = [
+            (self.rows.is_some(), "--rows", texts),
+            (!self.filter.is_empty(), "--filter", texts),
+            (self.aggregate.is_some(), "--aggregate", sts),
+            (self.by.is_some(), "--by", sts),
+            (self.folds.is_some(), "--folds", folded),
+            (self.topics.is_some(), "--topics", folded),
+            (self.corpus.is_some(), "--corpus", ir),
+            (self.train.is_some(), "--train", senteval),
+            (self.validation.is_some(), "--validation", senteval),
+        ];
+        let misplaced = given.iter().find(|(is, _, (fits, _))| *is && !fits);
+        misplaced.map(|(_, option, (_, of))| format!("{option} goes with --protocol {of}"))
+    }
+}
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
@@ -232,12 +258,33 @@ pub enum Protocol {
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.
     Pairs,
+    /// Pairs of classes: accuracy and macro F1 of the head that was trained with the model ([loss.softmax_classification]), or of
+    /// a cross-encoder.
+    Classification,
     /// Is the anchor closer to the positive?
     Triplets,
     /// Do the first texts of pairs find the second ones?
     Ir,
     /// Accuracy of a linear classifier on the vectors.
     Senteval,
+}
+
+impl Protocol {
+    /// Those of texts, in words.
+    pub const OF_TEXTS: &str = "sts, pairs, classification, triplets, ir or senteval";
+
+    /// Whether it measures models of texts.
+    pub fn is_of_texts(self) -> bool {
+        matches!(
+            self,
+            Self::Sts
+                | Self::Pairs
+                | Self::Classification
+                | Self::Triplets
+                | Self::Ir
+                | Self::Senteval
+        )
+    }
 }
 
 /// How subsets become one number.

@@ -15,18 +15,7 @@ use std::path::Path;
 
 /// Measures a model beside the raw input.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    let pairs = arguments.verification.pairs.is_some();
-    if pairs && arguments.protocol != Some(Protocol::Verification) {
-        return Err(Failure::usage("--pairs goes with --protocol verification"));
-    }
-    if let Some(text) = arguments.items.misplaced(arguments.protocol) {
-        return Err(Failure::usage(text));
-    }
-    if let Some(option) = arguments.retrieval.misplaced(arguments.protocol) {
-        return Err(Failure::usage(format!(
-            "{option} goes with --protocol retrieval"
-        )));
-    }
+    refuse_misplaced(arguments)?;
     if vectors::is_file(&arguments.model) {
         return vectors::run(arguments, json);
     }
@@ -47,16 +36,8 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         }
         return text::evaluate::run(arguments, &model, json);
     }
-    let of_texts = match arguments.protocol {
-        Some(
-            Protocol::Sts
-            | Protocol::Pairs
-            | Protocol::Triplets
-            | Protocol::Ir
-            | Protocol::Senteval,
-        ) => Some("this --protocol"),
-        _ => None,
-    };
+    let of_texts = arguments.protocol.is_some_and(Protocol::is_of_texts);
+    let of_texts = of_texts.then_some("this --protocol");
     text::refuse_option(only_for_text(None, &arguments.vectors).or(of_texts), &model)?;
     if PairModel::is_in(&model) {
         return super::pairs::evaluate(arguments, &model, json);
@@ -86,6 +67,26 @@ fn tested(dataset: &Dataset) -> (Vec<usize>, &'static str) {
     } else {
         (test, "the test part")
     }
+}
+
+/// Options that mean nothing to the protocol.
+fn refuse_misplaced(arguments: &Evaluate) -> Result<(), Failure> {
+    let (pairs, protocol) = (&arguments.verification.pairs, arguments.protocol);
+    if pairs.is_some() && protocol != Some(Protocol::Verification) {
+        return Err(Failure::usage("--pairs goes with --protocol verification"));
+    }
+    if let Some(text) = arguments.items.misplaced(protocol) {
+        return Err(Failure::usage(text));
+    }
+    if let Some(text) = arguments.text.misplaced(protocol) {
+        return Err(Failure::usage(text));
+    }
+    if let Some(option) = arguments.retrieval.misplaced(protocol) {
+        return Err(Failure::usage(format!(
+            "{option} goes with --protocol retrieval"
+        )));
+    }
+    Ok(())
 }
 
 /// What is measured.

@@ -26,7 +26,7 @@ pub fn is_file(path: &Path) -> bool {
 
 /// Measures the vectors of a file by their labels.
 pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
-    if is_of_texts(arguments.protocol) {
+    if arguments.protocol.is_some_and(Protocol::is_of_texts) {
         refuse_pooling(arguments)?;
         return text::evaluate::of_vectors(arguments, json);
     }
@@ -108,19 +108,6 @@ fn other(path: &Path, first: &Read) -> Result<Embedded, Failure> {
         "{}: its {differ} are not those of the first file, row by row: the two are compared on the same items alone",
         path.display()
     )))
-}
-
-fn is_of_texts(protocol: Option<Protocol>) -> bool {
-    matches!(
-        protocol,
-        Some(
-            Protocol::Sts
-                | Protocol::Pairs
-                | Protocol::Triplets
-                | Protocol::Ir
-                | Protocol::Senteval
-        )
-    )
 }
 
 /// What goes with models alone.

@@ -34,6 +34,7 @@ mod label_index;
 pub mod layout;
 mod manifest;
 mod parquet;
+mod quotations;
 mod summary;
 mod table;
 mod tree;
@@ -55,7 +56,8 @@ pub use zip::Zip;
 
 pub(crate) use label_index::label_index;
 pub(crate) use parquet::Parquet;
-pub(crate) use table::{LineFeeds, unknown_column};
+pub(crate) use quotations::{Quotations, Unclosed};
+pub(crate) use table::unknown_column;
 
 use serde::{Deserialize, Serialize};
 

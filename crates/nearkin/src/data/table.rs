@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use csv::{ErrorKind, StringRecord};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::DataError;
+use super::{DataError, Quotations, Unclosed};
 use crate::nearest::nearest;
 
 /// A column of a table: its name, or its number from 0 (from the end if negative, -1 being the last).
@@ -69,7 +69,7 @@ pub(super) fn table_format(path: &Path) -> Option<(u8, bool)> {
 }
 
 /// A text without its carriage returns: with them the `csv` crate counts a line less for every row that ends in CR LF.
-pub(crate) struct LineFeeds(pub(crate) Box<dyn Read>);
+pub(super) struct LineFeeds(pub(super) Box<dyn Read>);
 
 impl Read for LineFeeds {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -93,7 +93,7 @@ impl Read for LineFeeds {
 /// An open table, read row by row.
 pub(super) struct Table {
     path: PathBuf,
-    reader: csv::Reader<LineFeeds>,
+    reader: csv::Reader<Quotations>,
     header: Option<Vec<String>>,
     width: usize,
     /// The first row, where it turned out to be no header.
@@ -123,12 +123,13 @@ impl Table {
         } else {
             content
         };
+        // Tab-separated text has no quoting: a quotation mark is a character like any other.
+        let quoting = delimiter == b',';
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .delimiter(delimiter)
-            // Tab-separated text has no quoting: a quotation mark is a character like any other.
-            .quoting(delimiter == b',')
-            .from_reader(LineFeeds(content));
+            .quoting(quoting)
+            .from_reader(Quotations::new(content, quoting));
         let mut table = Self {
             path: path.to_owned(),
             reader,
@@ -222,6 +223,9 @@ impl Table {
     }
 
     fn error(&self, error: &csv::Error) -> DataError {
+        if let Some(unclosed) = Unclosed::of(error) {
+            return unclosed.in_file(&self.path);
+        }
         let line = error
             .position()
             .map_or_else(|| self.reader.position().line(), csv::Position::line);
@@ -350,6 +354,15 @@ mod tests {
             }
         };
         assert!(error.to_string().contains("a.csv.gz"), "{error}");
+    }
+
+    #[test]
+    fn a_quotation_that_does_not_end_is_named_by_its_line() {
+        let mut table = table("a.csv", b"label,text\n1,ok\n2,\"unclosed\n3,c\n4,d").unwrap();
+        let mut row = StringRecord::new();
+        assert!(table.next_row(&mut row).unwrap());
+        let message = table.next_row(&mut row).unwrap_err().to_string();
+        assert!(message.starts_with("a.csv:3: the quotation"), "{message}");
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Head {
         write_json(&folder.join(format!("{name}.json")), &config)
     }
 
+    /// Whether a folder holds one of this name.
+    pub fn is_in(folder: &Path, name: &str) -> bool {
+        folder.join(format!("{name}.safetensors")).exists()
+    }
+
     /// Reads what [`save`](Self::save) wrote.
     ///
     /// # Errors
@@ -132,6 +137,7 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         head.save(folder.path(), "head").unwrap();
+        assert!(Head::is_in(folder.path(), "head") && !Head::is_in(folder.path(), "other"));
         let again = Head::load(folder.path(), "head").unwrap();
         assert_eq!(again, head);
         let (u, v) = ([0.0, 0.0], [0.5, 3.0]);

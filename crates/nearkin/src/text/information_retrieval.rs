@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::error::{TextError, check_count};
 use super::resample::Bootstrap;
-use crate::evaluate::{AtK, Groups, Hits, SCORES};
+use crate::evaluate::{AtK, Estimate, Groups, Hits, SCORES};
 use crate::search::{Search, Similarity};
 
 /// Which documents answer a query, and how answers are counted.
@@ -30,6 +30,46 @@ impl Default for Options {
     }
 }
 
+/// Means over queries at one cut-off k, under the names that sentence-transformers' evaluator gives them: what is an [`AtK`]'s
+/// Recall@K is an accuracy here, and its coverage the recall.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AnswersAtK {
+    /// The cut-off.
+    pub k: usize,
+    /// 1 if any of the first k is relevant.
+    pub accuracy: Estimate,
+    /// The share of the first k that is relevant.
+    pub precision: Estimate,
+    /// The share of the relevant ones that is among the first k.
+    pub recall: Estimate,
+    /// 1 / rank of the first relevant one, 0 if it is not among the first k.
+    pub mrr: Estimate,
+    /// See [`AtK::ndcg`].
+    pub ndcg: Estimate,
+    /// See [`AtK::map`], which divides as sentence-transformers does.
+    pub map: Estimate,
+    /// See [`AtK::map_of_relevant`].
+    pub map_of_relevant: Estimate,
+    /// See [`AtK::map_of_found`].
+    pub map_of_found: Estimate,
+}
+
+impl From<AtK> for AnswersAtK {
+    fn from(at: AtK) -> Self {
+        Self {
+            k: at.k,
+            accuracy: at.recall_at_k,
+            precision: at.precision,
+            recall: at.coverage,
+            mrr: at.mrr,
+            ndcg: at.ndcg,
+            map: at.map,
+            map_of_relevant: at.map_of_relevant,
+            map_of_found: at.map_of_found,
+        }
+    }
+}
+
 /// The result on a set of queries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InformationRetrieval {
@@ -39,8 +79,10 @@ pub struct InformationRetrieval {
     pub excluded: usize,
     /// Documents.
     pub corpus: usize,
+    /// How alike a query and a document are, by which documents were ranked.
+    pub similarity: Similarity,
     /// The scores at each cut-off.
-    pub at: Vec<AtK>,
+    pub at: Vec<AnswersAtK>,
 }
 
 /// Searches the corpus for every query, exactly and in blocks, with 95% bootstrap intervals over queries.
@@ -62,7 +104,7 @@ pub struct InformationRetrieval {
 /// let found = information_retrieval(
 ///     Mat::new(&[1.0, 0.1], 1, 2), Mat::new(&corpus, 3, 2), &relevant, &Options::default())?;
 /// // The relevant document comes second.
-/// assert_eq!((found.at[0].recall_at_k.value, found.at[1].mrr.value), (0.0, 0.5));
+/// assert_eq!((found.at[0].accuracy.value, found.at[1].mrr.value), (0.0, 0.5));
 /// # Ok::<(), nearkin::text::TextError>(())
 /// ```
 pub fn information_retrieval(
@@ -127,8 +169,9 @@ pub fn graded_retrieval(
         queries: rows.len(),
         excluded: queries.rows - rows.len(),
         corpus: corpus.rows,
+        similarity: options.similarity,
         at: at
-            .map(|(&k, means)| AtK::new(k, std::array::from_fn(|score| means[score])))
+            .map(|(&k, means)| AtK::new(k, std::array::from_fn(|score| means[score])).into())
             .collect(),
     })
 }
@@ -246,7 +289,17 @@ mod tests {
             }
         }
         for (at, mean) in result.at.iter().zip(means) {
-            for (found, expected) in at.scores().iter().zip(mean) {
+            let scores = [
+                at.accuracy,
+                at.precision,
+                at.recall,
+                at.mrr,
+                at.ndcg,
+                at.map,
+                at.map_of_relevant,
+                at.map_of_found,
+            ];
+            for (found, expected) in scores.iter().zip(mean) {
                 assert!((found.value - expected).abs() < 1e-6, "{at:?} {mean:?}");
                 assert!(found.low <= found.value && found.value <= found.high);
             }
@@ -272,6 +325,20 @@ mod tests {
             sum / r,
             if found > 0.0 { sum / found } else { 0.0 },
         ]
+    }
+
+    #[test]
+    fn scores_have_the_names_of_sentence_transformers() {
+        // Two answers, of which the nearest document is one: a hit, and half of what is looked for.
+        let corpus = [1.0, 0.0, 0.8, 0.6, 0.0, 1.0];
+        let (query, corpus) = (Mat::new(&[1.0, 0.1], 1, 2), Mat::new(&corpus, 3, 2));
+        let found =
+            information_retrieval(query, corpus, &[vec![0, 2]], &Options::default()).unwrap();
+        let at_1 = serde_json::to_value(&found).unwrap()["at"][0].clone();
+        assert_eq!(at_1["k"], 1);
+        assert_eq!(at_1["accuracy"]["value"], 1.0);
+        assert_eq!(at_1["recall"]["value"], 0.5);
+        assert!(at_1.get("recall_at_k").is_none() && at_1.get("coverage").is_none());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! How alike the two rows of a pair are, by four measures.
 
+use nearkin_encoder::text::Settings;
 use nearkin_kernels::Mat;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::error::{TextError, check_count};
 use crate::evaluate::check_finite;
+use crate::search::Similarity;
 
 /// A measure of likeness; larger is closer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +67,34 @@ impl<T> ByMeasure<T> {
         let all = [&self.cosine, &self.dot, &self.manhattan, &self.euclidean];
         Measure::ALL.into_iter().zip(all)
     }
+}
+
+/// The similarity that a model's vectors are meant to be searched by (`similarity_fn_name`): cosine where it names none.
+///
+/// # Errors
+/// Search does not know it.
+///
+/// ```
+/// use nearkin::{search::Similarity, text::{encoder::Settings, similarity::intended}};
+/// let settings = Settings { similarity: Some("dot".into()), ..Settings::default() };
+/// assert_eq!(intended(&settings)?, Similarity::Dot);
+/// # Ok::<(), nearkin::text::TextError>(())
+/// ```
+pub fn intended(settings: &Settings) -> Result<Similarity, TextError> {
+    let known = [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean];
+    let Some(name) = settings.similarity.as_deref() else {
+        return Ok(Similarity::Cosine);
+    };
+    let found = known
+        .into_iter()
+        .find(|similarity| similarity.name() == name);
+    found.ok_or_else(|| TextError::Setting {
+        setting: "similarity",
+        reason: format!(
+            "the model's vectors are meant for \"{name}\"; search knows {}",
+            known.map(Similarity::name).join(", ")
+        ),
+    })
 }
 
 /// The likeness of row i of `first` and row i of `second` by every measure, summed in `f64`.

@@ -9,6 +9,8 @@ use nearkin::evaluate::Estimate;
 use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
 use nearkin::text::encoder::CrossEncoder;
+use nearkin::text::head::Head;
+use nearkin::text::information_retrieval::AnswersAtK;
 use nearkin::text::similarity::ByMeasure;
 use nearkin::text::sts::Aggregation;
 use nearkin::text::table::Rows;
@@ -37,13 +39,26 @@ pub fn run(arguments: &Evaluate, model: &Path, json: bool) -> Result<(), Failure
             json,
         );
     }
+    let by_head = task.protocol == task::Protocol::Classification;
+    let head = by_head.then(|| head(model)).transpose()?;
     let subject = TextSubject::load(model, &arguments.vectors)?;
-    let options = subject.options(Role::Text);
-    report(
-        &measure(&task, Judge::Encoder(&subject.encoder, &options))?,
-        arguments,
-        json,
-    )
+    let (encoder, options) = (&subject.encoder, subject.options(Role::Text));
+    let judge = match &head {
+        Some(head) => Judge::Head(encoder, &options, head),
+        None => Judge::Encoder(encoder, &options),
+    };
+    report(&measure(&task, judge)?, arguments, json)
+}
+
+/// The head that training kept beside the encoder.
+fn head(model: &Path) -> Result<Head, Failure> {
+    if !Head::is_in(model, "head") {
+        return Err(Failure::usage(format!(
+            "{}: no head.safetensors in it; --protocol classification measures the head that a recipe with [loss.softmax_classification] trains",
+            model.display()
+        )));
+    }
+    Ok(Head::load(model, "head")?)
 }
 
 /// Measures the vectors of a file, whose ids are texts, on a table of texts.
@@ -79,9 +94,10 @@ fn measure(task: &Task, judge: Judge) -> Result<Measured, Failure> {
 fn task(arguments: &Evaluate) -> Result<Task, Failure> {
     let text = &arguments.text;
     let (Some(data), Some(protocol)) = (&arguments.data, arguments.protocol) else {
-        return Err(Failure::usage(
-            "a model of texts is measured on --data TABLE by --protocol sts, pairs, triplets, ir or senteval",
-        ));
+        return Err(Failure::usage(format!(
+            "a model of texts is measured on --data TABLE by --protocol {}",
+            Protocol::OF_TEXTS
+        )));
     };
     let table = |path: &Path| table(arguments, path);
     let (data, protocol) = (table(data)?, of_texts(protocol)?);
@@ -144,12 +160,14 @@ fn of_texts(protocol: Protocol) -> Result<task::Protocol, Failure> {
         | Protocol::FewShot
         | Protocol::NWay
         | Protocol::Clustering => {
-            let expected =
-                "models of texts are measured by --protocol sts, pairs, triplets, ir or senteval";
-            return Err(Failure::usage(expected));
+            return Err(Failure::usage(format!(
+                "models of texts are measured by --protocol {}",
+                Protocol::OF_TEXTS
+            )));
         }
         Protocol::Sts => task::Protocol::Sts,
         Protocol::Pairs => task::Protocol::Pairs,
+        Protocol::Classification => task::Protocol::Classification,
         Protocol::Triplets => task::Protocol::Triplets,
         Protocol::Ir => task::Protocol::Ir,
         Protocol::Senteval => task::Protocol::Senteval,
@@ -165,8 +183,12 @@ fn report(measured: &Measured, arguments: &Evaluate, json: bool) -> Result<(), F
         0 => String::new(),
         damaged => format!(", {damaged} damaged ones left out"),
     };
+    let ranked = match &measured.scores {
+        Scores::Retrieval(found) => format!(", ranked by {}", found.similarity.name()),
+        _ => String::new(),
+    };
     output::line(format_args!(
-        "{} rows of {data}{damaged}, in percent, with the 95% bootstrap interval:",
+        "{} rows of {data}{damaged}{ranked}, in percent, with the 95% bootstrap interval:",
         measured.rows
     ))?;
     let (header, rows) = cells(&measured.scores);
@@ -224,12 +246,7 @@ fn cells(scores: &Scores) -> (Vec<&'static str>, Vec<Vec<String>>) {
         ),
         Scores::Retrieval(found) => {
             let header = vec!["k", "accuracy", "precision", "recall", "MRR", "nDCG", "MAP"];
-            let rows = found.at.iter().map(|at| {
-                // The first six: in tables of texts MAP is divided as sentence-transformers does.
-                let scores = at.scores();
-                let cells = scores[..6].iter().map(percent);
-                [at.k.to_string()].into_iter().chain(cells).collect()
-            });
+            let rows = found.at.iter().map(answer_cells);
             (header, rows.collect())
         }
         Scores::Classification(found) => (
@@ -254,6 +271,19 @@ fn pair_cells(scores: &nearkin::text::pairs::PairScores) -> Vec<String> {
     let shares = [&scores.average_precision, &scores.precision, &scores.recall].map(percent);
     let [average, precision, recall] = shares;
     vec![average, f1, precision, recall, accuracy]
+}
+
+fn answer_cells(at: &AnswersAtK) -> Vec<String> {
+    let scores = [
+        at.accuracy,
+        at.precision,
+        at.recall,
+        at.mrr,
+        at.ndcg,
+        at.map,
+    ];
+    let cells = scores.iter().map(percent);
+    [at.k.to_string()].into_iter().chain(cells).collect()
 }
 
 fn by_measure<T>(scores: &ByMeasure<T>, cells: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {

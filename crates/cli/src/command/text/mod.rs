@@ -40,7 +40,7 @@ impl TextSubject {
     pub fn load(folder: &Path, vectors: &TextVectors) -> Result<Self, Failure> {
         if CrossEncoder::is_in(folder) {
             return Err(Failure::usage(format!(
-                "{}: a cross-encoder scores pairs and has no vectors; it can be measured by --protocol sts or pairs, and rank what a search has found by --rerank",
+                "{}: a cross-encoder scores pairs and has no vectors; it can be measured by --protocol sts, pairs or classification, and rank what a search has found by --rerank",
                 folder.display()
             )));
         }

@@ -11,6 +11,7 @@ use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
 use nearkin::text::encoder::CrossEncoder;
 use nearkin::text::rerank::rerank;
+use nearkin::text::similarity::intended;
 use serde::Serialize;
 use std::path::Path;
 
@@ -22,14 +23,15 @@ struct Hit<'a> {
     query: &'a str,
     rank: usize,
     item: &'a str,
-    /// Or the cross-encoder's score.
+    /// As it is shown: of a Euclidean model the negative distance. Or the cross-encoder's score.
     similarity: f32,
 }
 
 /// Prints the nearest texts of each query.
 pub fn run(arguments: &Search, model: &Path, json: bool) -> Result<(), Failure> {
     let subject = TextSubject::load(model, &arguments.vectors)?;
-    let (similarity, word) = similarity(&subject)?;
+    let similarity = intended(&subject.encoder.settings);
+    let similarity = similarity.map_err(|error| Failure::usage(error.to_string()))?;
     let damaged = arguments.tolerance.damaged;
     let table = arguments.text.table(&arguments.gallery, damaged)?;
     let gallery = Corpus::load(&table, &arguments.text, Some(&subject))?;
@@ -49,16 +51,17 @@ pub fn run(arguments: &Search, model: &Path, json: bool) -> Result<(), Failure> 
         None => k,
     };
     let found = neighbors(query.mat(), gallery.mat(), similarity, depth)?;
+    let shown = |(item, score)| (item, similarity.shown(score));
     let mut found: Vec<Vec<(usize, f32)>> = (0..query.names.len())
-        .map(|at| found.row(at).collect())
+        .map(|at| found.row(at).map(shown).collect())
         .collect();
     if let Some(judge) = &arguments.rerank {
         found = reranked(judge, &query, &gallery, &found)?;
     }
-    let word = if arguments.rerank.is_some() {
-        "score"
-    } else {
-        word
+    let word = match (&arguments.rerank, similarity) {
+        (Some(_), _) => "score",
+        (None, Similarity::Euclidean) => "-distance",
+        (None, other) => other.name(),
     };
     let mut hits = Vec::new();
     for (query, found) in query.names.iter().zip(&found) {
@@ -90,18 +93,6 @@ fn reranked(
     let ranked = rerank(&judge, &query.names, &gallery.names, &indices, told);
     bar.finish_and_clear();
     Ok(ranked?)
-}
-
-/// The similarity that the model's vectors are meant for, and its name in a table.
-fn similarity(subject: &TextSubject) -> Result<(Similarity, &'static str), Failure> {
-    match subject.encoder.settings.similarity.as_deref() {
-        None | Some("cosine") => Ok((Similarity::Cosine, "cosine")),
-        Some("dot") => Ok((Similarity::Dot, "dot")),
-        Some("euclidean") => Ok((Similarity::Euclidean, "-distance²")),
-        Some(other) => Err(Failure::usage(format!(
-            "the model's vectors are meant for the similarity \"{other}\"; search knows cosine, dot and euclidean"
-        ))),
-    }
 }
 
 /// The queries: those of a file, or the text itself.

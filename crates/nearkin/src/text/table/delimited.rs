@@ -7,7 +7,7 @@ use csv::ByteRecord;
 use super::TextTable;
 use super::lines::{Lines, open};
 use super::reader::Next;
-use crate::data::{DataError, LineFeeds, unknown_column};
+use crate::data::{DataError, Quotations, Unclosed, unknown_column};
 
 /// A header's columns: how many there are, and which of them are wanted.
 struct Columns {
@@ -110,7 +110,7 @@ fn split(line: &[u8]) -> Vec<&[u8]> {
 /// A comma-separated table; a field in quotation marks may hold commas and line breaks.
 pub(super) struct Csv {
     path: std::path::PathBuf,
-    reader: csv::Reader<LineFeeds>,
+    reader: csv::Reader<Quotations>,
     record: ByteRecord,
     columns: Columns,
 }
@@ -146,11 +146,11 @@ pub(super) fn csv_columns(table: &TextTable) -> Result<Vec<String>, DataError> {
     Ok(names(&header.iter().collect::<Vec<_>>()))
 }
 
-fn csv_header(table: &TextTable) -> Result<(csv::Reader<LineFeeds>, ByteRecord), DataError> {
+fn csv_header(table: &TextTable) -> Result<(csv::Reader<Quotations>, ByteRecord), DataError> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .from_reader(LineFeeds(open(table)?));
+        .from_reader(Quotations::new(open(table)?, true));
     let mut header = ByteRecord::new();
     let read = reader.read_byte_record(&mut header);
     if !read.map_err(|error| broken(&table.path, &reader, &error))? {
@@ -160,7 +160,10 @@ fn csv_header(table: &TextTable) -> Result<(csv::Reader<LineFeeds>, ByteRecord),
 }
 
 /// The file cannot be read on: unlike a damaged row, this is always an error.
-fn broken(path: &Path, reader: &csv::Reader<LineFeeds>, error: &csv::Error) -> DataError {
+fn broken(path: &Path, reader: &csv::Reader<Quotations>, error: &csv::Error) -> DataError {
+    if let Some(unclosed) = Unclosed::of(error) {
+        return unclosed.in_file(path);
+    }
     DataError::Line {
         path: path.to_owned(),
         line: reader.position().line(),

@@ -36,7 +36,7 @@ impl Files {
     }
 
     fn parquet_in(&self, rows: &[(&str, Option<&str>, f64)], codec: Codec) -> TextTable {
-        let table = self.write(&format!("{codec}.parquet"), b"");
+        let table = self.write("t.parquet", b"");
         let schema = "message t { REQUIRED BYTE_ARRAY a (UTF8); OPTIONAL BYTE_ARRAY b (UTF8); REQUIRED DOUBLE s; }";
         let schema = Arc::new(parse_message_type(schema).unwrap());
         let file = fs_err::File::create(&table.path).unwrap();
@@ -338,6 +338,22 @@ fn files_cut_short_are_errors_and_never_panics() {
             .to_string()
             .contains("not even a header")
     );
+}
+
+#[test]
+fn a_quotation_that_does_not_end_is_an_error_and_not_a_long_field() {
+    let files = Files::new();
+    let text = b"label,text\r\n1,ok\r\n2,\"unclosed\r\n3,c\r\n4,d";
+    for mut table in [files.write("t.csv", text), files.gzip("t.csv.gz", text)] {
+        // Nothing that a share of damaged rows could allow.
+        table.damaged = Fraction::literal(1.0);
+        let message = table.read(&texts("text")).unwrap_err().to_string();
+        let place = format!("{}:3: the quotation", table.path.display());
+        assert!(message.starts_with(&place), "{message}");
+    }
+    let closed = files.write("closed.csv", b"label,text\n1,5\" wide\n2,\"two\nlines\"");
+    let read = closed.read(&texts("text")).unwrap();
+    assert_eq!(read.texts, [["5\" wide", "two\nlines"]]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use serde::Serializer;
 use serde_json::Value;
 
 use super::{Format, format_of};
 use crate::data::DataError;
 
-/// The bytes of a table for the file `path`: JSON lines; CSV; or TSV, in whose texts tabs and line breaks become spaces. What is
+/// The bytes of a table for the file `path`: JSON lines, whose keys keep the order of the columns; CSV; or TSV, in whose texts tabs and line breaks become spaces. What is
 /// null is an empty field.
 ///
 /// # Errors
@@ -25,34 +26,38 @@ pub fn table_bytes(
     columns: &[&str],
     rows: impl IntoIterator<Item = Vec<Value>>,
 ) -> Result<Vec<u8>, DataError> {
-    let mut text = String::new();
     match format_of(path) {
-        Some(Format::Jsonl) => {
-            for row in rows {
-                let row = columns.iter().map(|name| (*name).to_owned()).zip(row);
-                text += &Value::Object(row.collect()).to_string();
-                text.push('\n');
-            }
-        }
-        Some(Format::Tsv) => {
-            text = columns.join("\t") + "\n";
-            for row in rows {
-                let fields: Vec<String> = row.iter().map(field).collect();
-                text += &fields.join("\t");
-                text.push('\n');
-            }
-        }
-        Some(Format::Csv) => {
-            return Ok(csv_bytes(columns, rows)?);
-        }
-        _ => {
-            return Err(DataError::UnknownFormat {
-                path: path.to_owned(),
-                expected: "jsonl, tsv or csv",
-            });
-        }
+        Some(Format::Jsonl) => Ok(jsonl_bytes(columns, rows)?),
+        Some(Format::Tsv) => Ok(tsv_bytes(columns, rows)),
+        Some(Format::Csv) => Ok(csv_bytes(columns, rows)?),
+        _ => Err(DataError::UnknownFormat {
+            path: path.to_owned(),
+            expected: "jsonl, tsv or csv",
+        }),
     }
-    Ok(text.into_bytes())
+}
+
+/// Keys in the order of the columns, which readers take for the roles of the texts: a [`serde_json::Map`] would sort them.
+fn jsonl_bytes(
+    columns: &[&str],
+    rows: impl IntoIterator<Item = Vec<Value>>,
+) -> Result<Vec<u8>, std::io::Error> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::Serializer::new(&mut bytes).collect_map(columns.iter().zip(&row))?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+fn tsv_bytes(columns: &[&str], rows: impl IntoIterator<Item = Vec<Value>>) -> Vec<u8> {
+    let mut text = columns.join("\t") + "\n";
+    for row in rows {
+        let fields: Vec<String> = row.iter().map(field).collect();
+        text += &fields.join("\t");
+        text.push('\n');
+    }
+    text.into_bytes()
 }
 
 fn field(value: &Value) -> String {
@@ -90,5 +95,14 @@ mod tests {
         assert_eq!(bytes("t.csv"), b"x,y z,n\n,\"a,\"\"b\"\"\n\",1\n");
         assert_eq!(bytes("t.tsv"), b"x\ty z\tn\n\ta,\"b\" \t1\n");
         assert!(table_bytes("t.txt".as_ref(), &[], rows()).is_err());
+    }
+
+    #[test]
+    fn keys_of_json_lines_are_in_the_order_of_the_columns() {
+        let rows = [vec!["q".into(), "yes".into(), "no".into()]];
+        let columns = ["anchor", "positive", "negative"];
+        let bytes = table_bytes("t.jsonl".as_ref(), &columns, rows).unwrap();
+        let expected = "{\"anchor\":\"q\",\"positive\":\"yes\",\"negative\":\"no\"}\n";
+        assert_eq!(bytes, expected.as_bytes());
     }
 }

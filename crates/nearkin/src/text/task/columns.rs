@@ -55,7 +55,7 @@ pub fn guess(table: &TextTable, protocol: Protocol) -> Result<Option<Rows>, Data
             }
             _ => None,
         },
-        Protocol::Pairs => pair
+        Protocol::Pairs | Protocol::Classification => pair
             .zip(one(&LABELS))
             .map(|([first, second], label)| pairs(first, second, Some(label))),
         Protocol::Ir => pair.map(|[first, second]| pairs(first, second, one(&LABELS))),

@@ -6,8 +6,10 @@ use nearkin_encoder::text::{CrossEncoder, Options, SentenceEncoder};
 use nearkin_kernels::Mat;
 
 use crate::error::{Error, Result};
+use crate::search::Similarity;
 use crate::text::TextError;
-use crate::text::similarity::pairwise;
+use crate::text::head::Head;
+use crate::text::similarity::{intended, pairwise};
 use crate::text::tfidf::TfIdf;
 use crate::vectors::Vectors;
 
@@ -16,6 +18,8 @@ use crate::vectors::Vectors;
 pub enum Judge<'m> {
     /// Embeds texts.
     Encoder(&'m SentenceEncoder, &'m Options),
+    /// Embeds texts, and tells classes of pairs apart by the head that was trained with it.
+    Head(&'m SentenceEncoder, &'m Options, &'m Head),
     /// Vectors from anywhere, whose ids are the texts, such as a file that `nearkin embed` has written.
     Vectors(&'m Vectors),
     /// Scores pairs by reading them together.
@@ -41,7 +45,17 @@ impl Columns {
 impl<'m> Judge<'m> {
     /// Whether it has vectors, by which other protocols than those of pairs can be measured.
     pub fn embeds(self) -> bool {
-        matches!(self, Self::Encoder(..) | Self::Vectors(_))
+        matches!(self, Self::Encoder(..) | Self::Head(..) | Self::Vectors(_))
+    }
+
+    /// What embeds texts, where it does.
+    fn encoder(self) -> Option<(&'m SentenceEncoder, &'m Options)> {
+        match self {
+            Self::Encoder(encoder, options) | Self::Head(encoder, options, _) => {
+                Some((encoder, options))
+            }
+            _ => None,
+        }
     }
 
     /// The cross-encoder that tells classes of pairs apart, where it is one.
@@ -49,6 +63,17 @@ impl<'m> Judge<'m> {
         match self {
             Self::CrossEncoder(judge) if !judge.classes().is_empty() => Some(judge),
             _ => None,
+        }
+    }
+
+    /// The similarity by which vectors are searched: an encoder's own, else cosine.
+    ///
+    /// # Errors
+    /// Search does not know the encoder's.
+    pub fn similarity(self) -> Result<Similarity> {
+        match self.encoder() {
+            Some((encoder, _)) => Ok(intended(&encoder.settings)?),
+            None => Ok(Similarity::Cosine),
         }
     }
 
@@ -64,11 +89,11 @@ impl<'m> Judge<'m> {
         if let Self::Vectors(vectors) = self {
             return looked_up(vectors, columns);
         }
-        let Self::Encoder(encoder, options) = self else {
+        let Some((encoder, options)) = self.encoder() else {
             return Err(Error::Text(TextError::Setting {
                 setting: "protocol",
                 reason:
-                    "a model that scores pairs has no vectors: it can be measured by sts and pairs"
+                    "a model that scores pairs has no vectors: it can be measured by sts, pairs and classification"
                         .into(),
             }));
         };
@@ -105,7 +130,7 @@ impl<'m> Judge<'m> {
         progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Vec<f64>> {
         match self {
-            Self::Encoder(..) | Self::Vectors(_) => {
+            Self::Encoder(..) | Self::Head(..) | Self::Vectors(_) => {
                 let columns = self.embed(&[first, second], progress)?;
                 let rows = pairwise(columns.mat(0), columns.mat(1))?;
                 Ok(rows.into_iter().map(|[cosine, ..]| cosine).collect())

@@ -17,7 +17,6 @@ mod tests;
 pub use columns::guess;
 pub use judge::{Columns, Judge};
 
-use nearkin_encoder::text::CrossEncoder;
 use serde::Serialize;
 
 use super::classification::{ClassScores, class_scores};
@@ -40,9 +39,11 @@ pub enum Protocol {
     Sts,
     /// [`pairs`]: pairs of two classes.
     Pairs,
+    /// [`super::classification`]: pairs of the classes that a head, or a cross-encoder, was trained to tell apart.
+    Classification,
     /// [`super::triplets`]
     Triplets,
-    /// [`information_retrieval`]: the first texts of pairs look for the second ones.
+    /// [`information_retrieval`]: the first texts of pairs look for the second ones, by the model's own similarity.
     Ir,
     /// [`senteval`]: texts with classes.
     Senteval,
@@ -93,7 +94,7 @@ pub enum Scores {
     Pairs(Box<BinaryPairs>),
     /// Of a model that scores pairs.
     PairScores(PairScores),
-    /// Of a cross-encoder that tells classes apart.
+    /// Of a head or a cross-encoder that tells classes apart.
     Classes(ClassScores),
     /// With thresholds from other folds.
     HeldOut(HeldOut),
@@ -162,6 +163,7 @@ impl Task {
         let scores = match self.protocol {
             Protocol::Sts => self.sts(&read, judge, progress)?,
             Protocol::Pairs => self.pairs(&read, judge, progress)?,
+            Protocol::Classification => self.classified(&read, judge, progress)?,
             Protocol::Triplets => {
                 let columns = judge.embed(&texts::<3>(&read)?, progress)?;
                 let mats = [0, 1, 2].map(|column| columns.mat(column));
@@ -207,7 +209,12 @@ impl Task {
     }
 
     fn pairs(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
-        if let Some(judge) = judge.classifier() {
+        if judge.classifier().is_some() {
+            if self.folds != Folds::Usual {
+                let reason =
+                    "a cross-encoder of classes has no threshold that other folds could choose";
+                return Err(setting("folds", reason.into()));
+            }
             return self.classified(read, judge, progress);
         }
         let [first, second] = texts::<2>(read)?;
@@ -230,33 +237,35 @@ impl Task {
         Ok(Scores::PairScores(found))
     }
 
-    /// The classes that a cross-encoder tells apart, found by name among those of the table.
-    fn classified(
-        &self,
-        read: &TextRows,
-        judge: &CrossEncoder,
-        progress: Progress,
-    ) -> Result<Scores> {
-        if self.folds != Folds::Usual {
-            let reason =
-                "a cross-encoder of classes has no threshold that other folds could choose";
-            return Err(setting("folds", reason.into()));
-        }
+    /// The classes that a model tells apart, found by name among those of the table.
+    fn classified(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
         let [first, second] = texts::<2>(read)?;
-        let gold = classes_of(read, judge)?;
-        let pairs = first.iter().zip(second);
-        let pairs: Vec<[&str; 2]> = pairs.map(|(a, b)| [a.as_str(), b.as_str()]).collect();
-        let found = judge.classify(&pairs, &mut |done| progress(done, pairs.len()))?;
-        Ok(Scores::Classes(class_scores(
-            &found,
-            &gold,
-            self.bootstrap,
-        )?))
+        let (found, gold) = if let Judge::Head(_, _, head) = judge {
+            let gold = classes_of(read, &head.classes, true)?;
+            let columns = judge.embed(&[first, second], progress)?;
+            (head.classify(columns.mat(0), columns.mat(1))?, gold)
+        } else if let Some(judge) = judge.classifier() {
+            let gold = classes_of(read, judge.classes(), judge.names_classes())?;
+            let pairs = first.iter().zip(second);
+            let pairs: Vec<[&str; 2]> = pairs.map(|(a, b)| [a.as_str(), b.as_str()]).collect();
+            let told = &mut |done| progress(done, pairs.len());
+            (judge.classify(&pairs, told)?, gold)
+        } else {
+            let reason = "classification needs a model that tells classes of pairs apart, found none: neither a head nor a cross-encoder of classes";
+            return Err(setting("protocol", reason.into()));
+        };
+        let scores = class_scores(&found, &gold, self.bootstrap)?;
+        Ok(Scores::Classes(scores))
     }
 
     /// Queries are the first texts, answers the second ones of positive pairs; the corpus is all second texts and what was
     /// given beside them.
     fn retrieval(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
+        let options = information_retrieval::Options {
+            similarity: judge.similarity()?,
+            bootstrap: self.bootstrap,
+            ..information_retrieval::Options::default()
+        };
         let [first, second] = texts::<2>(read)?;
         let positive = match &read.target {
             Target::Nothing => vec![true; first.len()],
@@ -279,10 +288,6 @@ impl Task {
         let corpus = judge.embed(&[&pool.corpus], &mut |done, all| {
             progress(queries + done, documents + all);
         })?;
-        let options = information_retrieval::Options {
-            bootstrap: self.bootstrap,
-            ..information_retrieval::Options::default()
-        };
         let found = information_retrieval::information_retrieval(
             found.mat(0),
             corpus.mat(0),
@@ -398,14 +403,13 @@ fn positive(read: &TextRows) -> Result<Vec<bool>> {
     Ok(of.iter().map(|&class| class as usize == positive).collect())
 }
 
-/// The class of each pair, numbered as a cross-encoder has them: by name, or by their order where it has no names of its own.
-fn classes_of(read: &TextRows, judge: &CrossEncoder) -> Result<Vec<u32>> {
+/// The class of each pair, numbered as a model has them: by name, or by their order where it has no names of its own.
+fn classes_of(read: &TextRows, known: &[String], named: bool) -> Result<Vec<u32>> {
     let Target::Classes { names, of } = &read.target else {
         return Err(setting("rows", "pairs need a class".into()));
     };
-    let known = judge.classes();
     let number = |name: &String| known.iter().position(|known| known == name);
-    let numbers: Option<Vec<usize>> = if judge.names_classes() {
+    let numbers: Option<Vec<usize>> = if named {
         names.iter().map(number).collect()
     } else {
         (names.len() == known.len()).then(|| (0..names.len()).collect())

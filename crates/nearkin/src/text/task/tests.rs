@@ -1,4 +1,9 @@
 use super::*;
+use crate::search::Similarity;
+use crate::text::head::Head;
+use crate::text::train::tiny::Tiny;
+use nearkin_encoder::text::{Options, SentenceEncoder};
+use nearkin_losses::loss::SoftmaxClassification;
 
 fn table(text: &str) -> (tempfile::TempDir, TextTable) {
     let folder = tempfile::tempdir().unwrap();
@@ -102,4 +107,93 @@ fn what_does_not_fit_is_said() {
         error.contains("found 3") || error.contains("no vectors"),
         "{error}"
     );
+}
+
+#[test]
+fn answers_are_ranked_by_the_similarity_that_the_model_is_meant_for() {
+    let tiny = Tiny::new();
+    let mut encoder = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    let rows = toml::from_str("[pairs]\nfirst = 'a'\nsecond = 'b'").unwrap();
+    let task = Task::new(TextTable::new(tiny.path("table.tsv")), Protocol::Ir, rows);
+    let read = task.table.read(&task.rows).unwrap();
+    let pool = Pool::new(&read.texts[0], &read.texts[1], &read.texts[1]).unwrap();
+    let options = Options::default();
+    for (name, similarity) in [
+        (None, Similarity::Cosine),
+        (Some("cosine"), Similarity::Cosine),
+        (Some("dot"), Similarity::Dot),
+        (Some("euclidean"), Similarity::Euclidean),
+    ] {
+        encoder.settings.similarity = name.map(str::to_owned);
+        let judge = Judge::Encoder(&encoder, &options);
+        let embed = |texts: &[String]| judge.embed(&[texts], &mut |_, _| {}).unwrap();
+        let (queries, corpus) = (embed(&pool.queries), embed(&pool.corpus));
+        let options = information_retrieval::Options {
+            similarity,
+            ..information_retrieval::Options::default()
+        };
+        let (queries, corpus) = (queries.mat(0), corpus.mat(0));
+        let expected = information_retrieval::information_retrieval(
+            queries,
+            corpus,
+            &pool.positives,
+            &options,
+        );
+        let found = task.measure(judge, &mut |_, _| {}).unwrap().scores;
+        assert_eq!(found, Scores::Retrieval(expected.unwrap()), "{name:?}");
+    }
+    encoder.settings.similarity = Some("manhattan".into());
+    let judge = Judge::Encoder(&encoder, &options);
+    let error = task.measure(judge, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(
+        error.contains("\"manhattan\"; search knows cosine, dot, euclidean"),
+        "{error}"
+    );
+}
+
+/// Takes pairs for unlike whose vectors differ at all.
+fn head(dim: usize) -> Head {
+    Head {
+        concatenation: SoftmaxClassification {
+            embeddings: false,
+            ..SoftmaxClassification::default()
+        },
+        classes: vec!["unlike".into(), "same".into()],
+        weight: [vec![1.0; dim], vec![0.0; dim]].concat(),
+        bias: Some(vec![-1e-3, 0.0]),
+    }
+}
+
+#[test]
+fn a_head_is_measured_on_the_classes_of_its_names() {
+    let tiny = Tiny::new();
+    let encoder = SentenceEncoder::load(&tiny.path("encoder")).unwrap();
+    let (head, options) = (head(encoder.dim()), Options::default());
+    // The last pair is labeled wrongly.
+    let text = "label\tpremise\thypothesis\nsame\ta cat\ta cat\nunlike\ta cat\tthe dog runs\n\
+        same\told\told\nsame\told\tthe red house\n";
+    let measure = |text: &str, judge: Judge| {
+        let (_folder, table) = table(text);
+        let task = Task::guess(table, Protocol::Classification).unwrap();
+        task.measure(judge, &mut |_, _| {})
+    };
+    let found = measure(text, Judge::Head(&encoder, &options, &head)).unwrap();
+    let Scores::Classes(found) = found.scores else {
+        panic!("{found:?}")
+    };
+    assert_eq!((found.items, found.accuracy.value), (4, 0.75));
+    // F1 is 2/3 of "unlike" and 4/5 of "same".
+    assert!((found.macro_f1.value - 11.0 / 15.0).abs() < 1e-12);
+    assert!(found.accuracy.low < 0.75 && 0.75 < found.accuracy.high);
+
+    let other = text.replace("unlike", "different");
+    let error = measure(&other, Judge::Head(&encoder, &options, &head));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("tells the classes unlike, same apart"),
+        "{error}"
+    );
+    let error = measure(text, Judge::Encoder(&encoder, &options));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("neither a head nor"), "{error}");
 }

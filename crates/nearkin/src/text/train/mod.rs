@@ -22,7 +22,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod tiny;
+pub(in crate::text) mod tiny;
 
 pub use batch::TextBatch;
 pub use cross_encoder::CrossEncoderSetup;
