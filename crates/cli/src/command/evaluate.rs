@@ -116,6 +116,12 @@ impl Data {
             (setup.feed, setup.parts)
         };
         let (part, indices) = parts.measured();
+        if indices.is_empty() {
+            return Err(Failure::usage(format!(
+                "{}: its recipe (data.split) sets nothing apart from what trained; name the data with --data",
+                arguments.model.display()
+            )));
+        }
         Ok(Self {
             what: format!("the {part} part of {}", feed.dataset().name),
             indices: indices.to_vec(),

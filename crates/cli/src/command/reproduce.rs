@@ -12,6 +12,7 @@ use nearkin::recipe::Document;
 use nearkin::reproduce::{
     Arm, Findings, Measure, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
 };
+use nearkin::split::Parts;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -180,6 +181,7 @@ impl Runs<'_> {
         };
         match opened(document)? {
             Opened::Items(setup) => {
+                check_measured(&setup.parts)?;
                 if with_raw {
                     found.raw = measured(measures, &setup, None)?;
                 }
@@ -188,6 +190,7 @@ impl Runs<'_> {
                 found.values = measured(measures, &setup, Some(&model))?;
             }
             Opened::Pairs(setup) => {
+                check_measured(&setup.parts)?;
                 let report = supervised(&*setup, folder).map_err(Failure::of_many)?;
                 let of_row = |at: Option<&PairRow>| -> Result<Vec<f64>, Failure> {
                     match at {
@@ -209,6 +212,16 @@ impl Runs<'_> {
         }
         Ok(found)
     }
+}
+
+/// A study of what nobody measures has no table.
+fn check_measured(parts: &Parts) -> Result<(), Failure> {
+    if parts.measured().1.is_empty() {
+        return Err(Failure::usage(
+            "data.split sets nothing apart to be measured: expected items that test or validate, found none",
+        ));
+    }
+    Ok(())
 }
 
 /// The table, with the paper's figures below ours, and the claims.

@@ -113,19 +113,25 @@ fn stop_on_ctrl_c() -> &'static AtomicBool {
     &STOP
 }
 
+/// What stands in place of a table where all items trained.
+const UNMEASURED: &str =
+    "Nothing was measured: every item trained, data.split sets none apart to test or to validate";
+
 /// The table of a finished run for people, or the report for machines.
 pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
         output::json(report)?;
         return Ok(());
     }
-    output::line(format_args!(
-        "On the {} part, in percent, with half the 95% bootstrap interval:",
-        report.part
-    ))?;
-    output::line(table::report(report))?;
     if let Some(row) = report.rows.last() {
+        output::line(format_args!(
+            "On the {} part, in percent, with half the 95% bootstrap interval:",
+            report.part
+        ))?;
+        output::line(table::report(report))?;
         output::line(&row.evaluation.retrieval.convention)?;
+    } else {
+        output::line(UNMEASURED)?;
     }
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;
@@ -139,9 +145,9 @@ fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
         output::json(report)?;
         return Ok(());
     }
-    output::line(format_args!("On the {} part, in percent:", report.part))?;
-    output::line(table::pair_report(report))?;
     if let Some(row) = report.rows.last() {
+        output::line(format_args!("On the {} part, in percent:", report.part))?;
+        output::line(table::pair_report(report))?;
         let reid = &row.found.reid;
         output::line(format_args!(
             "{} queries, {} gallery items; rank-k: {} draws of one item an identity, mean ± deviation; mAP with half the 95% bootstrap\n\
@@ -150,6 +156,8 @@ fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
             reid.gallery,
             reid.single_shot.first().map_or(0, |(_, over)| over.draws)
         ))?;
+    } else {
+        output::line(UNMEASURED)?;
     }
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;

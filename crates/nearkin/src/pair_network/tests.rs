@@ -122,6 +122,25 @@ fn every_loss_trains_and_the_folder_says_what_the_model_said() {
 }
 
 #[test]
+fn where_all_train_the_last_weights_are_kept_and_nothing_is_measured() {
+    let mut document = document([
+        PK,
+        STILL,
+        "[loss.pair_quadruplet]\n[train]\nsteps = 2\nevaluate_every = 2",
+    ]);
+    document.set("data.split=\"all_train\"").unwrap();
+    let setup = PairSetup::new(document.pair_recipe().unwrap()).unwrap();
+    assert!(setup.costs().unwrap().report == 0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(&setup, folder.path(), 0).unwrap();
+    assert!(report.rows.is_empty() && report.part == "none");
+    assert_eq!((report.selected, report.step), ("last", 2));
+    PairModel::load(&report.model).unwrap();
+    let card = std::fs::read_to_string(report.model.join("README.md")).unwrap();
+    assert!(card.contains("Nothing was measured"), "{card}");
+}
+
+#[test]
 fn what_was_learned_finds_characters_never_seen() {
     let rest = "[loss.pair_quadruplet]\n[optimizer.adamw]\nrate = 0.003\n[train]\nsteps = 150\nevaluate_every = 150";
     let sampler = "[sampler.pk]\nclasses = 12\nper_class = 2";

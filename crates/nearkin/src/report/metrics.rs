@@ -73,7 +73,17 @@ impl Reported {
 
     /// The table.
     pub fn table(&self) -> Html {
+        let note = |text: &str| {
+            let mut html = Html::default();
+            html.raw("<p class=\"note\">").text(text).raw("</p>");
+            html
+        };
         let mut html = match &self.rows {
+            // Of any kind of model: the first that no rows are read as.
+            Rows::Items(rows) if rows.is_empty() => {
+                let text = "Nothing was measured: nothing was set apart for it.";
+                return note(text);
+            }
             Rows::Items(rows) => {
                 let rows: Vec<_> = rows
                     .iter()
@@ -92,7 +102,7 @@ impl Reported {
             "In percent, with the 95% bootstrap interval; {part}the {} weights, after {} steps, as training reported.",
             self.selected, self.step
         );
-        html.raw("<p class=\"note\">").text(&text).raw("</p>");
+        html.add(&note(&text));
         html
     }
 }
@@ -198,6 +208,13 @@ mod tests {
             table.as_str().contains("the best weights, after 9 steps")
                 && !table.as_str().contains("<b>")
         );
+    }
+
+    #[test]
+    fn a_report_without_rows_says_that_nothing_was_measured() {
+        let report = "{\"part\":\"none\",\"step\":9,\"selected\":\"last\",\"rows\":[]}";
+        let table = read(report).unwrap().table();
+        assert!(table.as_str().contains("Nothing was measured"));
     }
 
     #[test]
