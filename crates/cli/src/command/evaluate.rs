@@ -92,7 +92,11 @@ impl Data {
     /// The data that was asked for, or the part that the recipe in the model folder holds out.
     pub fn of(arguments: &Evaluate, folder: &ModelFolder, input: &Input) -> Result<Self, Failure> {
         if let Some(path) = &arguments.data {
-            let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
+            let source = match folder.table(path)? {
+                Some(source) => source,
+                None => nearkin::init::source_of(path)?,
+            };
+            let dataset = Dataset::open(&source)?;
             let indices = (0..dataset.len()).collect();
             let what = format!("all of {}", summary(&dataset));
             return Ok(Self {
