@@ -105,7 +105,9 @@ impl Manifest {
         let split_column = known(&SPLIT).map(|(_, name)| name);
         let mut row = StringRecord::new();
         let is_row = table.next_row(&mut row).unwrap_or(false);
-        (!is_row || has_image_extension(&row[at])).then(|| Self {
+        // What is in a folder is a file too, whatever it ends in; a number or a word may be anything.
+        let is_file = |name: &str| has_image_extension(name) || name.contains(['/', '\\']);
+        (!is_row || is_file(&row[at])).then(|| Self {
             image_column,
             label_column,
             split_column,
@@ -459,6 +461,8 @@ mod tests {
         let text = "file,path,class,label\n7,1.png,x,y\n";
         assert_eq!(guess(text), names("path", "label", None));
         assert_eq!(guess("path,label\n"), names("path", "label", None));
+        let text = "path,label\n/data/1,a\n";
+        assert_eq!(guess(text), names("path", "label", None));
         assert_eq!(guess("file,label,f0\nx7,a,0.5\n"), None);
         assert_eq!(guess("f0,f1,label\n1,2,a\n"), None);
         assert_eq!(guess(""), None);
