@@ -96,7 +96,8 @@ pub fn supervised_in<T: Task>(whole: &Path, task: &T, folder: &Path) -> Result<T
     }
 }
 
-/// What Ctrl-C sets; a second Ctrl-C ends the process at once: the newest checkpoint is whole in any case.
+/// What Ctrl-C sets, which is said at once: a measurement may last for minutes. A second Ctrl-C ends the process there and then:
+/// the newest checkpoint is whole in any case.
 fn stop_on_ctrl_c() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     static INSTALLED: Once = Once::new();
@@ -105,6 +106,9 @@ fn stop_on_ctrl_c() -> &'static AtomicBool {
             if STOP.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
+            output::note(
+                "stops after the step or measurement under way; a second Ctrl-C ends it at once (the newest checkpoint stays)",
+            );
         });
         if installed.is_err() {
             output::note("warning: Ctrl-C will end the run without a checkpoint of its last steps");
