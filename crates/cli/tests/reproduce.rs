@@ -90,6 +90,23 @@ fn a_study_trains_every_arm_and_says_which_claims_hold() {
 }
 
 #[test]
+fn the_results_of_another_study_are_not_written_over() {
+    let place = place();
+    // Stopped before its first run was done, or by an error as here, it has no results but a name.
+    let wrong = reproduce(&place, &["--set", "optimizer.adamw.rate=1e38"]);
+    assert_ne!(wrong.code, Some(0));
+    let other = ["reproduce", "npair", "--data", "nowhere", "--out", "study"];
+    let parts = [
+        "study/results.md",
+        "Multi-class N-pair",
+        "Constellation loss",
+    ];
+    place.run(&other).fails(2, &parts);
+    let page = "## Constellation loss: compact classes of tissue\n\nNot all runs are done.\n";
+    assert_eq!(place.read("study/results.md"), page);
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let place = Workplace::new();
     let nowhere = place.run(&["reproduce", "npair", "--data", "nowhere"]);

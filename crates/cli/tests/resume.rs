@@ -157,6 +157,37 @@ fn a_run_beside_an_old_model_is_resumed_bit_for_bit() {
     );
 }
 
+/// Ctrl-C is answered at once, whatever is under way.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_when_the_run_stops_and_how_to_end_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
+    let run = folder.path().join("run");
+    let child = nearkin(folder.path())
+        .args([
+            "train",
+            "recipe.toml",
+            "--out",
+            "run",
+            "--set",
+            "train.steps=1000000",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while checkpoint(&run).is_none() {
+        sleep(std::time::Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    let said = child.wait_with_output().unwrap();
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(130), "{text}");
+    assert!(text.contains("a second Ctrl-C ends it at once"), "{text}");
+}
+
 fn kill_and_resume(recipe: &str) {
     let folder = tempfile::tempdir().unwrap();
     kill_and_resume_in(folder.path(), recipe);

@@ -48,15 +48,19 @@ pub fn markdown(setup: &Setup, model: &Model, report: &Report) -> Result<String>
     Ok(text)
 }
 
+/// What stands in place of a table where all items trained.
+pub(crate) const UNMEASURED: &str =
+    "Nothing was measured: every item trained, and none was set apart to test or to validate.\n";
+
 /// The report's table with 95% intervals.
 fn table(report: &Report) -> String {
+    let Some(first) = report.rows.first() else {
+        return UNMEASURED.to_owned();
+    };
     let mut text = format!(
         "On the {} part; 95% bootstrap intervals in brackets.\n\n",
         report.part
     );
-    let Some(first) = report.rows.first() else {
-        return text;
-    };
     let ks = first
         .evaluation
         .retrieval

@@ -1,5 +1,6 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
+use crate::data::Parquet;
 use crate::data::layout::recognized;
 use crate::data::{
     Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
@@ -62,6 +63,8 @@ pub fn source_of(path: &Path) -> Result<Source> {
         Ok(Manifest::guess(path)
             .map_or_else(|| Source::Features(Features::new(path)), Source::Manifest))
     } else if ends(".parquet") {
+        // A file that cannot be read has no columns at all.
+        Parquet::columns(path)?;
         let unknown = "no columns called as those of images and classes are (path, image.bytes; label, class); name them in [data.source.manifest]";
         let manifest = Manifest::guess(path).map(Source::Manifest);
         manifest.ok_or_else(|| no_data(path, unknown))
@@ -247,4 +250,21 @@ fn images(dataset: &Dataset) -> Result<(String, String)> {
         "[network.resnet]\nblocks = [2, 2, 2, 2]   # ResNet-18\nwidth = 32              # 64 is the paper's, four times the work\nstem = \"small\"\n".to_owned()
     };
     Ok((network, input))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_parquet_file_is_not_called_one_without_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.parquet");
+        fs_err::write(&path, "PAR1 garbage").unwrap();
+        let error = source_of(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("bad.parquet:1:") && !error.contains("columns"),
+            "{error}"
+        );
+    }
 }

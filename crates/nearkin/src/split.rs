@@ -108,23 +108,22 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The items watched during training: validation, or test where no validation is set apart.
+    /// The items watched during training: validation, or test where no validation is set apart, or `none` where all train.
     pub fn watched(&self) -> (&'static str, &[usize]) {
-        if self.validation.is_empty() {
-            ("test", &self.test)
-        } else {
-            ("validation", &self.validation)
-        }
+        first_of([("validation", &self.validation), ("test", &self.test)])
     }
 
-    /// The items of the final report: test, or validation where no test is set apart.
+    /// The items of the final report: test, or validation where no test is set apart, or `none` where all train.
     pub fn measured(&self) -> (&'static str, &[usize]) {
-        if self.test.is_empty() {
-            self.watched()
-        } else {
-            ("test", &self.test)
-        }
+        first_of([("test", &self.test), ("validation", &self.validation)])
     }
+}
+
+/// The first part that has items.
+fn first_of<'a>(parts: [(&'static str, &'a [usize]); 2]) -> (&'static str, &'a [usize]) {
+    let mut parts = parts.into_iter();
+    let found = parts.find(|(_, items)| !items.is_empty());
+    found.unwrap_or(("none", &[]))
 }
 
 /// Why a split does not fit the data.

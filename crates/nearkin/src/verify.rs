@@ -147,18 +147,42 @@ fn file(model: &Path) -> PathBuf {
 /// The threshold that a model folder keeps, if it keeps one.
 ///
 /// # Errors
-/// The file cannot be read or is damaged.
+/// The file cannot be read, is damaged, or has numbers that no calibration gives.
 pub fn kept_threshold(model: &Path) -> Result<Option<Calibration>> {
     let path = file(model);
     if !path.exists() {
         return Ok(None);
     }
     let text = fs_err::read_to_string(&path)?;
-    let damaged = |error: serde_json::Error| Error::Run {
-        path,
-        reason: error.to_string(),
-    };
-    serde_json::from_str(&text).map(Some).map_err(damaged)
+    let damaged = |reason| Error::Run { path, reason };
+    let read = serde_json::from_str(&text).map_err(|error| error.to_string());
+    let checked = read.and_then(|kept: Calibration| check_ranges(&kept).map(|()| kept));
+    checked.map(Some).map_err(damaged)
+}
+
+/// Says which number cannot be.
+fn check_ranges(kept: &Calibration) -> std::result::Result<(), String> {
+    // Squared distances of opposite unit vectors may be rounded to a little more than 4.
+    const ROUNDING: f64 = 1e-4;
+    for (name, value, most, rounding) in [
+        ("threshold", kept.threshold, 4.0, ROUNDING),
+        ("far", kept.far, 1.0, 0.0),
+        ("tar", kept.tar, 1.0, 0.0),
+    ] {
+        if !(0.0..=most + rounding).contains(&value) {
+            return Err(format!(
+                "{name}: expected a number from 0 to {most}, found {value}"
+            ));
+        }
+    }
+    for (name, pairs) in [("same", kept.same), ("different", kept.different)] {
+        if pairs == 0 {
+            return Err(format!(
+                "{name}: expected a number of pairs from 1, found 0"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a threshold in a model folder, in place of an earlier one.
@@ -287,5 +311,45 @@ mod tests {
         fs_err::write(folder.path().join("verification.json"), "{").unwrap();
         let error = kept_threshold(folder.path()).unwrap_err().to_string();
         assert!(error.contains("verification.json"), "{error}");
+    }
+
+    #[test]
+    fn a_threshold_that_cannot_be_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = Calibration {
+            threshold: 4.0,
+            far: 0.0,
+            tar: 1.0,
+            same: 1,
+            different: 1,
+            data: String::new(),
+        };
+        keep_threshold(folder.path(), &whole).unwrap();
+        assert!(kept_threshold(folder.path()).unwrap().is_some());
+        for (name, value, words) in [
+            (
+                "threshold",
+                "1e9",
+                "threshold: expected a number from 0 to 4, found 1000000000",
+            ),
+            ("threshold", "-0.1", "from 0 to 4, found -0.1"),
+            ("far", "2.0", "far: expected a number from 0 to 1, found 2"),
+            ("tar", "5.0", "tar: expected a number from 0 to 1, found 5"),
+            ("same", "0", "same: expected a number of pairs from 1"),
+            (
+                "different",
+                "0",
+                "different: expected a number of pairs from 1",
+            ),
+        ] {
+            let mut json = serde_json::to_value(&whole).unwrap();
+            json[name] = serde_json::from_str(value).unwrap();
+            fs_err::write(file(folder.path()), json.to_string()).unwrap();
+            let error = kept_threshold(folder.path()).unwrap_err().to_string();
+            assert!(
+                error.contains("verification.json") && error.contains(words),
+                "{error}"
+            );
+        }
     }
 }

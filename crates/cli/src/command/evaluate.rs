@@ -105,7 +105,11 @@ impl Data {
     /// The data that was asked for, or the part that the recipe in the model folder holds out.
     pub fn of(arguments: &Evaluate, folder: &ModelFolder, input: &Input) -> Result<Self, Failure> {
         if let Some(path) = &arguments.data {
-            let dataset = Dataset::open(&nearkin::init::source_of(path)?)?;
+            let source = match folder.table(path)? {
+                Some(source) => source,
+                None => nearkin::init::source_of(path)?,
+            };
+            let dataset = Dataset::open(&source)?;
             let (indices, part) = tested(&dataset);
             let what = format!("{part} of {}", summary(&dataset));
             return Ok(Self {
@@ -129,6 +133,12 @@ impl Data {
             (setup.feed, setup.parts)
         };
         let (part, indices) = parts.measured();
+        if indices.is_empty() {
+            return Err(Failure::usage(format!(
+                "{}: its recipe (data.split) sets nothing apart from what trained; name the data with --data",
+                arguments.model.display()
+            )));
+        }
         Ok(Self {
             what: format!("the {part} part of {}", feed.dataset().name),
             indices: indices.to_vec(),

@@ -12,6 +12,7 @@ use nearkin::recipe::Document;
 use nearkin::reproduce::{
     Arm, Findings, Measure, Numbers, Paper, Scale, Study, measured, measured_of_pairs,
 };
+use nearkin::split::Parts;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -75,26 +76,12 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
         seeds: u64::from(arguments.seeds.unwrap_or(scale.seeds.get())),
     };
     // What cannot be is better known before the first run than after hours of others.
+    runs.check_folder()?;
     for arm in &study.arms {
         runs.document(arm, 0)?.any_recipe()?;
     }
     let findings = runs.findings()?;
-    let set = arguments
-        .set
-        .iter()
-        .map(|change| format!(" --set '{change}'"));
-    let command = format!(
-        "`nearkin reproduce {} --scale {}{}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
-        paper.name(),
-        arguments.scale.name(),
-        set.collect::<String>(),
-        runs.seeds
-    );
-    nearkin::write_beside(
-        &runs.folder.join("results.md"),
-        findings.markdown(&study, &command).as_bytes(),
-    )?;
-    nearkin::write_beside(&runs.folder.join("results.csv"), findings.csv().as_bytes())?;
+    runs.write(&findings, paper)?;
     if json {
         return output::json(&Report {
             title: &study.title,
@@ -113,6 +100,58 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
 }
 
 impl Runs<'_> {
+    /// The page of results, whose heading says whose they are.
+    fn page(&self) -> PathBuf {
+        self.folder.join("results.md")
+    }
+
+    /// The results of another study are not written over.
+    fn check_folder(&self) -> Result<(), Failure> {
+        let path = self.page();
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+        let heading = text.lines().next().unwrap_or_default();
+        let title = heading.trim_start_matches('#').trim();
+        if title == self.study.title {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{}: expected a folder for the results of {:?}, found those of {title:?}; name another --out",
+            path.display(),
+            self.study.title
+        )))
+    }
+
+    /// Takes the folder for this study, before the first run is made: one that is stopped has no results yet.
+    fn take_folder(&self) -> Result<(), Failure> {
+        if self.page().exists() {
+            return Ok(());
+        }
+        nearkin::create_folder(&self.folder)?;
+        let page = format!("## {}\n\nNot all runs are done.\n", self.study.title);
+        Ok(nearkin::write_beside(&self.page(), page.as_bytes())?)
+    }
+
+    /// Writes the page and the numbers.
+    fn write(&self, findings: &Findings, paper: Paper) -> Result<(), Failure> {
+        let set = self.arguments.set.iter();
+        let set = set.map(|change| format!(" --set '{change}'"));
+        let command = format!(
+            "`nearkin reproduce {} --scale {}{}`, {} seeds, mean ± standard deviation; in italics the paper's figures.",
+            paper.name(),
+            self.arguments.scale.name(),
+            set.collect::<String>(),
+            self.seeds
+        );
+        let page = findings.markdown(self.study, &command);
+        nearkin::write_beside(&self.page(), page.as_bytes())?;
+        let numbers = self.folder.join("results.csv");
+        Ok(nearkin::write_beside(&numbers, findings.csv().as_bytes())?)
+    }
+
     fn document(&self, arm: &Arm, seed: u64) -> Result<Document, Failure> {
         let common = (&*self.arguments.data, &*self.arguments.set);
         let mut document = self.study.document(self.scale, arm, common)?;
@@ -178,8 +217,11 @@ impl Runs<'_> {
             raw: Vec::new(),
             values: Vec::new(),
         };
-        match opened(document)? {
+        let opened = opened(document)?;
+        self.take_folder()?;
+        match opened {
             Opened::Items(setup) => {
+                check_measured(&setup.parts)?;
                 if with_raw {
                     found.raw = measured(measures, &setup, None)?;
                 }
@@ -188,6 +230,7 @@ impl Runs<'_> {
                 found.values = measured(measures, &setup, Some(&model))?;
             }
             Opened::Pairs(setup) => {
+                check_measured(&setup.parts)?;
                 let report = supervised(&*setup, folder).map_err(Failure::of_many)?;
                 let of_row = |at: Option<&PairRow>| -> Result<Vec<f64>, Failure> {
                     match at {
@@ -209,6 +252,16 @@ impl Runs<'_> {
         }
         Ok(found)
     }
+}
+
+/// A study of what nobody measures has no table.
+fn check_measured(parts: &Parts) -> Result<(), Failure> {
+    if parts.measured().1.is_empty() {
+        return Err(Failure::usage(
+            "data.split sets nothing apart to be measured: expected items that test or validate, found none",
+        ));
+    }
+    Ok(())
 }
 
 /// The table, with the paper's figures below ours, and the claims.

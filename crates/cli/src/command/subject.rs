@@ -3,7 +3,7 @@
 use crate::arguments::Tolerance;
 use crate::failure::Failure;
 use crate::progress::items;
-use nearkin::data::Dataset;
+use nearkin::data::{Dataset, Source};
 use nearkin::embed::{Embedded, embed};
 use nearkin::feed::Feed;
 use nearkin::recipe::Document;
@@ -44,6 +44,17 @@ impl ModelFolder {
             document.set(&format!("data.damaged={share:?}"))?;
         }
         Ok(Some(document))
+    }
+
+    /// The table at a path as the model's recipe describes its own, where that has the same columns.
+    pub fn table(&self, path: &Path) -> Result<Option<Source>, Failure> {
+        let recipe = self.recipe()?.map(|document| document.any_recipe());
+        let recipe = recipe.transpose()?;
+        let data = recipe.as_ref().and_then(|recipe| recipe.of_items());
+        let Some(Source::Manifest(manifest)) = data.map(|(data, _)| &data.source) else {
+            return Ok(None);
+        };
+        Ok(manifest.of_table(path).map(Source::Manifest))
     }
 
     /// Items for a model that reads `input`; as many may be damaged as was asked for, or as the recipe says.
@@ -108,7 +119,11 @@ impl Subject {
             InputShape::Features { dim } => Some(dim),
             InputShape::Image { .. } => None,
         };
-        let feed = self.feed(nearkin::init::open_any(path, dim)?)?;
+        let dataset = match self.folder.table(path)? {
+            Some(source) => Dataset::open(&source)?,
+            None => nearkin::init::open_any(path, dim)?,
+        };
+        let feed = self.feed(dataset)?;
         let indices: Vec<usize> = (0..feed.dataset().len()).collect();
         let embedded = self.embed(&feed, &indices)?;
         let dataset = feed.dataset();

@@ -96,7 +96,8 @@ pub fn supervised_in<T: Task>(whole: &Path, task: &T, folder: &Path) -> Result<T
     }
 }
 
-/// What Ctrl-C sets; a second Ctrl-C ends the process at once: the newest checkpoint is whole in any case.
+/// What Ctrl-C sets, which is said at once: a measurement may last for minutes. A second Ctrl-C ends the process there and then:
+/// the newest checkpoint is whole in any case.
 fn stop_on_ctrl_c() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     static INSTALLED: Once = Once::new();
@@ -105,6 +106,9 @@ fn stop_on_ctrl_c() -> &'static AtomicBool {
             if STOP.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
+            output::note(
+                "stops after the step or measurement under way; a second Ctrl-C ends it at once (the newest checkpoint stays)",
+            );
         });
         if installed.is_err() {
             output::note("warning: Ctrl-C will end the run without a checkpoint of its last steps");
@@ -113,19 +117,25 @@ fn stop_on_ctrl_c() -> &'static AtomicBool {
     &STOP
 }
 
+/// What stands in place of a table where all items trained.
+const UNMEASURED: &str =
+    "Nothing was measured: every item trained, data.split sets none apart to test or to validate";
+
 /// The table of a finished run for people, or the report for machines.
 pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
         output::json(report)?;
         return Ok(());
     }
-    output::line(format_args!(
-        "On the {} part, in percent, with half the 95% bootstrap interval:",
-        report.part
-    ))?;
-    output::line(table::report(report))?;
     if let Some(row) = report.rows.last() {
+        output::line(format_args!(
+            "On the {} part, in percent, with half the 95% bootstrap interval:",
+            report.part
+        ))?;
+        output::line(table::report(report))?;
         output::line(&row.evaluation.retrieval.convention)?;
+    } else {
+        output::line(UNMEASURED)?;
     }
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;
@@ -139,9 +149,9 @@ fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
         output::json(report)?;
         return Ok(());
     }
-    output::line(format_args!("On the {} part, in percent:", report.part))?;
-    output::line(table::pair_report(report))?;
     if let Some(row) = report.rows.last() {
+        output::line(format_args!("On the {} part, in percent:", report.part))?;
+        output::line(table::pair_report(report))?;
         let reid = &row.found.reid;
         output::line(format_args!(
             "{} queries, {} gallery items; rank-k: {} draws of one item an identity, mean ± deviation; mAP with half the 95% bootstrap\n\
@@ -150,6 +160,8 @@ fn print_pair_report(report: &PairReport, json: bool) -> Result<(), Failure> {
             reid.gallery,
             reid.single_shot.first().map_or(0, |(_, over)| over.draws)
         ))?;
+    } else {
+        output::line(UNMEASURED)?;
     }
     if let Some(text) = left_out(&report.damaged) {
         output::line(text)?;

@@ -22,6 +22,9 @@ pub(super) fn decode(bytes: &[u8], name: &str, upright: bool) -> Result<DynamicI
         name: name.to_owned(),
         reason,
     };
+    if bytes.is_empty() {
+        return Err(failed("the file is empty".to_owned()));
+    }
     let unreadable = |error: image::ImageError| failed(error.to_string());
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -307,6 +310,7 @@ mod tests {
                 );
             }
         }
+        assert!(error_of(&[]).contains("the file is empty"));
         // The end of an embedded thumbnail is not the image's.
         let thumbnail = [&[0xff, 0xe1, 0, 6][..], &[0xff, 0xd9, 0xff, 0xd9]].concat();
         let mut bytes = jpeg(&[77], None);

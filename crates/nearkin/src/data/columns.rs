@@ -80,8 +80,21 @@ impl Columns {
             line: self.line,
             column: format!("{:?}", self.wanted[column]),
             expected: expected.to_owned(),
-            found: String::from_utf8_lossy(found).into_owned(),
+            found: shown(found),
         }
+    }
+}
+
+/// A field as messages show it: an image in place of its name would fill the screen.
+fn shown(found: &[u8]) -> String {
+    const MOST: usize = 80;
+    let bytes = found.len();
+    let Ok(text) = str::from_utf8(found) else {
+        return format!("{bytes} bytes that are no text");
+    };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}… ({bytes} bytes)", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -105,7 +105,9 @@ impl Manifest {
         let split_column = known(&SPLIT).map(|(_, name)| name);
         let mut row = StringRecord::new();
         let is_row = table.next_row(&mut row).unwrap_or(false);
-        (!is_row || has_image_extension(&row[at])).then(|| Self {
+        // What is in a folder is a file too, whatever it ends in; a number or a word may be anything.
+        let is_file = |name: &str| has_image_extension(name) || name.contains(['/', '\\']);
+        (!is_row || is_file(&row[at])).then(|| Self {
             image_column,
             label_column,
             split_column,
@@ -115,21 +117,49 @@ impl Manifest {
 
     /// In Parquet a column of images may also hold the images themselves.
     fn guess_parquet(path: &Path) -> Option<Self> {
+        let mut images = Parquet::columns_of_bytes(path).ok()?;
+        images.retain(|column| !holds_names(path, column));
         let columns = Parquet::columns(path).ok()?;
-        let known = |names: &[&str]| {
+        let (of_images, others): (Vec<_>, Vec<_>) =
+            columns.iter().partition(|column| images.contains(column));
+        let known = |names: &[&str], columns: &[&String]| {
             let is = |name: &&str| columns.iter().find(|c| c.eq_ignore_ascii_case(name));
-            names.iter().find_map(is).cloned()
+            names.iter().find_map(is).map(ToString::to_string)
         };
-        let bytes_column = known(&BYTES);
+        let all: Vec<&String> = columns.iter().collect();
+        let bytes_column = known(&BYTES, &all).or_else(|| known(&IMAGE, &of_images));
         let image_column =
-            known(&IMAGE).or_else(|| bytes_column.is_some().then(default_image_column));
+            known(&IMAGE, &others).or_else(|| bytes_column.is_some().then(default_image_column));
         Some(Self {
             image_column: image_column?,
             bytes_column,
-            label_column: known(&LABEL)?,
-            split_column: known(&SPLIT),
+            label_column: known(&LABEL, &all)?,
+            split_column: known(&SPLIT, &all),
             ..Self::new(path)
         })
+    }
+
+    /// The same description of the table at `path`, all of whose items count, if it has the columns.
+    pub fn of_table(&self, path: &Path) -> Option<Self> {
+        let of_table = Self {
+            path: path.to_owned(),
+            split_column: None,
+            root: None,
+            ..self.clone()
+        };
+        let images = if is_parquet(path) {
+            Parquet::columns_of_bytes(path).ok()?
+        } else {
+            Vec::new()
+        };
+        let is_named = self.bytes_column.is_none();
+        if is_named && images.contains(&self.image_column) && !holds_names(path, &self.image_column)
+        {
+            return None;
+        }
+        let places = Places::of(&of_table).ok()?;
+        Columns::open(path, &places.wanted).ok()?;
+        Some(of_table)
     }
 
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
@@ -218,6 +248,17 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Whether bytes of a Parquet file are names of images: some programs do not say of their texts that they are.
+fn holds_names(path: &Path, column: &str) -> bool {
+    let first = Columns::open(path, &[column]).and_then(|mut columns| columns.next_row());
+    let field = first
+        .ok()
+        .flatten()
+        .and_then(|fields| fields.into_iter().next());
+    let text = field.and_then(|field| String::from_utf8(field).ok());
+    text.is_some_and(|text| has_image_extension(&text))
 }
 
 /// The columns that are read, and the place of each among them.
@@ -420,6 +461,8 @@ mod tests {
         let text = "file,path,class,label\n7,1.png,x,y\n";
         assert_eq!(guess(text), names("path", "label", None));
         assert_eq!(guess("path,label\n"), names("path", "label", None));
+        let text = "path,label\n/data/1,a\n";
+        assert_eq!(guess(text), names("path", "label", None));
         assert_eq!(guess("file,label,f0\nx7,a,0.5\n"), None);
         assert_eq!(guess("f0,f1,label\n1,2,a\n"), None);
         assert_eq!(guess(""), None);
@@ -507,6 +550,87 @@ mod tests {
         writer.close().unwrap();
     }
 
+    /// A Parquet table of `image`, bytes or names that the file calls nothing, and `label`.
+    fn plain(path: &Path, images: &[&[u8]]) {
+        use ::parquet::data_type::{ByteArray, ByteArrayType};
+        use ::parquet::file::writer::SerializedFileWriter;
+        use ::parquet::schema::parser::parse_message_type;
+        let schema = "message t { REQUIRED BYTE_ARRAY image; REQUIRED BYTE_ARRAY label (UTF8); }";
+        let schema = std::sync::Arc::new(parse_message_type(schema).unwrap());
+        let file = fs_err::File::create(path).unwrap();
+        let mut writer =
+            SerializedFileWriter::new(file, schema, std::sync::Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let labels = vec![ByteArray::from("a"); images.len()];
+        let images = images.iter().map(|image| ByteArray::from(image.to_vec()));
+        for values in [images.collect(), labels] {
+            let mut column = group.next_column().unwrap().unwrap();
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn a_plain_column_of_bytes_holds_the_images_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.parquet");
+        let long = [b"\x89PNG".as_slice(), &[b'\xff'; 5000]].concat();
+        plain(&path, &[&long, b"P5 text alone"]);
+        let guessed = Manifest::guess(&path).unwrap();
+        assert_eq!(guessed.bytes_column.as_deref(), Some("image"));
+        let data = guessed.open().unwrap();
+        assert_eq!(data.names, ["row 1", "row 2"]);
+        assert_eq!(data.read(0).unwrap(), long);
+
+        // Told that it holds names, the message is of a length to be read.
+        let named = Manifest {
+            image_column: "image".into(),
+            ..Manifest::new(&path)
+        };
+        let error = named.open().unwrap_err().to_string();
+        let found = format!("found \"{} bytes that are no text\"", long.len());
+        assert!(error.contains(&found) && error.len() < 300, "{error}");
+
+        plain(&path, &[b"a.png"]);
+        let guessed = Manifest::guess(&path).unwrap();
+        assert_eq!(
+            (guessed.image_column, guessed.bytes_column),
+            ("image".into(), None)
+        );
+    }
+
+    #[test]
+    fn a_description_goes_over_to_another_table_that_has_its_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, csv] = ["list.parquet", "list.csv"].map(|name| folder.path().join(name));
+        plain(&path, &[b"\xff\xd8 one"]);
+        fs_err::write(&csv, "image,label\na.png,a\n").unwrap();
+        let with = |image: &str, bytes: Option<&str>, label: &str| Manifest {
+            image_column: image.into(),
+            bytes_column: bytes.map(str::to_owned),
+            label_column: label.into(),
+            split_column: Some("part".into()),
+            root: Some("elsewhere".into()),
+            ..Manifest::new("trained.parquet")
+        };
+        let found = with("path", Some("image"), "label")
+            .of_table(&path)
+            .unwrap();
+        assert_eq!(
+            (&found.path, found.split_column, found.root),
+            (&path, None, None)
+        );
+        assert_eq!(found.bytes_column.as_deref(), Some("image"));
+        assert!(with("image", None, "label").of_table(&csv).is_some());
+        // Other columns, images where names are expected, and names where images are.
+        assert_eq!(with("path", Some("image"), "kind").of_table(&path), None);
+        assert_eq!(with("image", None, "label").of_table(&path), None);
+        assert_eq!(with("path", Some("image"), "label").of_table(&csv), None);
+    }
+
     #[test]
     fn parquet_holds_paths_or_the_images_themselves() {
         let folder = tempfile::tempdir().unwrap();
@@ -562,7 +686,7 @@ mod tests {
             ),
         ] {
             let error = manifest(options).open().unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
+            assert!(error.contains(words) && error.len() < 300, "{error}");
         }
         let error = open("path,label\nimg/1.png,a\n", "bytes_column = 'path'").unwrap_err();
         assert!(

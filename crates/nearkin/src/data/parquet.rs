@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use parquet::basic::{ConvertedType, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
@@ -51,6 +52,21 @@ impl Parquet {
     pub(crate) fn columns(path: &Path) -> Result<Vec<String>, DataError> {
         let leaves = leaves(&open(path)?).into_iter();
         Ok(leaves.map(|(_, name)| name).collect())
+    }
+
+    /// Those of them that hold bytes which the file does not call text.
+    pub(crate) fn columns_of_bytes(path: &Path) -> Result<Vec<String>, DataError> {
+        let file = open(path)?;
+        let schema = file.metadata().file_metadata().schema_descr();
+        let is_of_bytes = |leaf: usize| {
+            let column = schema.column(leaf);
+            column.physical_type() == PhysicalType::BYTE_ARRAY
+                && column.converted_type() == ConvertedType::NONE
+                && column.logical_type_ref().is_none()
+        };
+        let leaves = leaves(&file).into_iter();
+        let of_bytes = leaves.filter(|(leaf, _)| is_of_bytes(*leaf));
+        Ok(of_bytes.map(|(_, name)| name).collect())
     }
 
     pub(crate) fn open(path: &Path, wanted: &[&str]) -> Result<Self, DataError> {

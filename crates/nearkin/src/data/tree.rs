@@ -16,6 +16,8 @@ pub(super) struct Tree {
     /// What to call the set in tables.
     name: String,
     files: Vec<String>,
+    /// How many files or folders were passed over.
+    hidden: usize,
     /// The content of `files`, in the same order.
     items: Items,
 }
@@ -44,13 +46,15 @@ impl Tree {
     pub fn folder(path: &Path) -> Result<Self, DataError> {
         // Of all calls this one has the clearest message for a folder that is missing.
         fs_err::read_dir(path)?;
-        let (files, paths) = walk(path)?.into_iter().unzip();
+        let (found, hidden) = walk(path)?;
+        let (files, paths) = found.into_iter().unzip();
         // The name of "." is that of the folder it stands for.
         let named = display_name(&fs_err::canonicalize(path)?);
         Ok(Self {
             path: path.to_owned(),
             name: named.rsplit('/').next().unwrap_or_default().to_owned(),
             files,
+            hidden,
             items: Items::Files(paths),
         })
     }
@@ -64,9 +68,11 @@ impl Tree {
 
     /// The files in an open archive.
     pub fn archive(archive: Archive) -> Result<Self, DataError> {
-        let (mut files, mut entries) = (Vec::new(), Vec::new());
+        let (mut files, mut entries, mut hidden) = (Vec::new(), Vec::new(), 0);
         for (name, entry) in archive.files()? {
-            if !name.split('/').any(is_hidden) {
+            if name.split('/').any(is_hidden) {
+                hidden += 1;
+            } else {
                 files.push(name);
                 entries.push(entry);
             }
@@ -75,6 +81,7 @@ impl Tree {
             name: display_name(archive.path()),
             path: archive.path().to_owned(),
             files,
+            hidden,
             items: Items::Zip { archive, entries },
         })
     }
@@ -134,7 +141,7 @@ impl Tree {
         if found.is_empty() {
             return Err(DataError::NoImages {
                 path: self.path,
-                found: nothing_found(&skipped, form),
+                found: nothing_found(&skipped, self.hidden, form),
             });
         }
         let order = |(described, at): &(Described, usize)| {
@@ -202,17 +209,18 @@ impl List {
 }
 
 /// Every file below `root`; links are followed, and a folder reached twice is read once, which also ends links that
-/// lead back to themselves. Pipes and devices are no files: reading one could wait for ever.
-fn walk(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+/// lead back to themselves. Pipes and devices are no files: reading one could wait for ever. What is hidden is counted.
+fn walk(root: &Path) -> Result<(Vec<(String, PathBuf)>, usize), DataError> {
     let mut seen = HashSet::from([fs_err::canonicalize(root)?]);
     let mut pending = vec![(root.to_owned(), String::new())];
-    let mut found = Vec::new();
+    let (mut found, mut hidden) = (Vec::new(), 0);
     while let Some((folder, relative)) = pending.pop() {
         let mut entries = fs_err::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(fs_err::DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_hidden(&name) {
+                hidden += 1;
                 continue;
             }
             // A link that leads nowhere is an item that cannot be read: named and counted as damaged.
@@ -226,7 +234,7 @@ fn walk(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
             }
         }
     }
-    Ok(found)
+    Ok((found, hidden))
 }
 
 /// The extension of a file in lower case.
@@ -260,8 +268,11 @@ pub(super) fn display_name(path: &Path) -> String {
 }
 
 /// What there was instead of images of the form.
-fn nothing_found(skipped: &Skipped, form: &str) -> String {
+fn nothing_found(skipped: &Skipped, hidden: usize, form: &str) -> String {
     match skipped.images {
+        0 if skipped.other_files.is_empty() && hidden > 0 => format!(
+            "all in it is passed over: {hidden} whose name or folder begins with a dot (`..` too) or is __MACOSX"
+        ),
         0 => describe(&skipped.other_files),
         images => format!("none of its {images} images is called as {form} is"),
     }
@@ -323,6 +334,25 @@ pub(super) mod tests {
                 "{wrong}"
             );
             assert!(tree.list("c.txt").is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_not_called_nothing() {
+        let folder = folder_of(&[(".a/1.png", b"1"), (".2.png", b"2")]);
+        let archive = folder.path().join("set.zip");
+        let entry = |name: &str| (name.to_owned(), vec![1]);
+        let entries = ["../a/1.png", "../a/2.png"].map(entry);
+        crate::data::zip::tests::write_zip(&archive, &entries);
+        let of_archive = Tree::open(&archive).unwrap();
+        fs_err::remove_file(archive).unwrap();
+        for tree in [of_archive, Tree::open(folder.path()).unwrap()] {
+            let error = tree.dataset("a/1.png", |_| Ok(None)).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains("passed over: 2") && !error.contains("empty"),
+                "{error}"
+            );
         }
     }
 

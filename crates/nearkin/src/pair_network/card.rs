@@ -1,6 +1,7 @@
 //! The model card of a network of pairs.
 
 use super::{PairReport, PairSetup};
+use crate::card;
 use crate::error::Result;
 use nearkin_encoder::PairModel;
 use std::fmt::Write;
@@ -53,7 +54,7 @@ pub(super) fn markdown(
 /// The report's table.
 fn table(report: &PairReport) -> String {
     let Some(first) = report.rows.first() else {
-        return String::new();
+        return card::UNMEASURED.to_owned();
     };
     let reid = &first.found.reid;
     let mut text = format!(

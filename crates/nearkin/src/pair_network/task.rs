@@ -124,6 +124,9 @@ impl Task for PairSetup {
 
     fn watch(&self, model: &PairModel, _losses: &[LearnedLoss]) -> Result<Option<Watched>> {
         let (part, items) = self.parts.watched();
+        if items.is_empty() {
+            return Ok(None);
+        }
         let options = ReidOptions {
             resamples: 0,
             ..ReidOptions::default()
@@ -146,8 +149,14 @@ impl Task for PairSetup {
 
     fn costs(&self) -> Result<Costs> {
         const QUERIES: usize = 8;
-        let data = self.feed.dataset();
-        let probes = Probes::reported(data, self.parts.measured().1);
+        let (data, items) = (self.feed.dataset(), self.parts.measured().1);
+        if items.is_empty() {
+            return Ok(Costs {
+                watch: 0.0,
+                report: 0.0,
+            });
+        }
+        let probes = Probes::reported(data, items);
         let few = Probes {
             queries: probes.queries.iter().copied().take(QUERIES).collect(),
             ..probes.clone()
@@ -174,7 +183,8 @@ impl Task for PairSetup {
         let options = ReidOptions::default();
         let mut rows = Vec::new();
         let begun = begun(self.recipe.pretrained.as_ref());
-        for name in ["raw pixels", begun, "trained model"] {
+        let names = ["raw pixels", begun, "trained model"];
+        for name in names.into_iter().filter(|_| !items.is_empty()) {
             observer(Event::Measuring(name));
             let of = |model: &PairModel| measure_probes(model, &self.feed, &probes, &options);
             let found = match name {

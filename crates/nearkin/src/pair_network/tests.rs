@@ -122,6 +122,25 @@ fn every_loss_trains_and_the_folder_says_what_the_model_said() {
 }
 
 #[test]
+fn where_all_train_the_last_weights_are_kept_and_nothing_is_measured() {
+    let mut document = document([
+        PK,
+        STILL,
+        "[loss.pair_quadruplet]\n[train]\nsteps = 2\nevaluate_every = 2",
+    ]);
+    document.set("data.split=\"all_train\"").unwrap();
+    let setup = PairSetup::new(document.pair_recipe().unwrap()).unwrap();
+    assert!(setup.costs().unwrap().report == 0.0);
+    let folder = tempfile::tempdir().unwrap();
+    let report = run(&setup, folder.path(), 0).unwrap();
+    assert!(report.rows.is_empty() && report.part == "none");
+    assert_eq!((report.selected, report.step), ("last", 2));
+    PairModel::load(&report.model).unwrap();
+    let card = std::fs::read_to_string(report.model.join("README.md")).unwrap();
+    assert!(card.contains("Nothing was measured"), "{card}");
+}
+
+#[test]
 fn what_was_learned_finds_characters_never_seen() {
     let rest = "[loss.pair_quadruplet]\n[optimizer.adamw]\nrate = 0.003\n[train]\nsteps = 150\nevaluate_every = 150";
     let sampler = "[sampler.pk]\nclasses = 12\nper_class = 2";
@@ -233,7 +252,8 @@ fn a_stopped_run_goes_on_to_the_same_bits() {
     let setup = setup([QUADRUPLETS, "", rest]);
     let [whole, stopped] = [0, 1].map(|_| tempfile::tempdir().unwrap());
     run(&setup, whole.path(), 0).unwrap();
-    for stop_after in [1, 3, 5] {
+    // After the last step the report is left to be made.
+    for stop_after in [1, 3, 5, 6] {
         assert!(run(&setup, stopped.path(), stop_after).is_none());
     }
     run(&setup, stopped.path(), 0).unwrap();

@@ -37,7 +37,8 @@ struct ItemRow {
 #[derive(Debug, Deserialize)]
 struct PairRow {
     name: String,
-    reid: PairScores,
+    #[serde(flatten)]
+    scores: PairScores,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,7 +73,17 @@ impl Reported {
 
     /// The table.
     pub fn table(&self) -> Html {
+        let note = |text: &str| {
+            let mut html = Html::default();
+            html.raw("<p class=\"note\">").text(text).raw("</p>");
+            html
+        };
         let mut html = match &self.rows {
+            // Of any kind of model: the first that no rows are read as.
+            Rows::Items(rows) if rows.is_empty() => {
+                let text = "Nothing was measured: nothing was set apart for it.";
+                return note(text);
+            }
             Rows::Items(rows) => {
                 let rows: Vec<_> = rows
                     .iter()
@@ -91,7 +102,7 @@ impl Reported {
             "In percent, with the 95% bootstrap interval; {part}the {} weights, after {} steps, as training reported.",
             self.selected, self.step
         );
-        html.raw("<p class=\"note\">").text(&text).raw("</p>");
+        html.add(&note(&text));
         html
     }
 }
@@ -130,24 +141,17 @@ pub fn evaluations(rows: &[(&str, &Evaluation)]) -> Html {
 }
 
 fn pairs(rows: &[PairRow]) -> Html {
-    let ranks = rows.first().into_iter().flat_map(|row| &row.reid.cmc);
+    let ranks = rows.first().into_iter().flat_map(|row| &row.scores.cmc);
     let ranks: Vec<String> = ranks.map(|(k, _)| format!("rank-{k}")).collect();
     let mut heads = vec![""];
     heads.extend(ranks.iter().map(String::as_str));
     heads.extend(["mAP", "mINP"]);
     let mut table = Table::new("Scores", &heads, &[], false);
-    for PairRow { name, reid } in rows {
-        let scores = reid
-            .cmc
-            .iter()
-            .map(|(_, e)| e)
-            .chain([&reid.map, &reid.minp]);
-        table.row(
-            &[cell(name)]
-                .into_iter()
-                .chain(scores.map(percent))
-                .collect::<Vec<_>>(),
-        );
+    for PairRow { name, scores } in rows {
+        let PairScores { cmc, map, minp } = scores;
+        let scores = cmc.iter().map(|(_, estimate)| estimate).chain([map, minp]);
+        let cells = [cell(name)].into_iter().chain(scores.map(percent));
+        table.row(&cells.collect::<Vec<_>>());
     }
     table.finish()
 }
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_every_kind_of_model_are_read() {
+    fn a_report_of_texts_is_read() {
         let estimate = "{\"value\":0.5,\"low\":0.4,\"high\":0.6}";
         let texts = format!(
             "{{\"model\":\"m\",\"step\":9,\"selected\":\"best\",\"data\":[],\"rows\":[{{\"name\":\"<b>\",\"items\":3,\"metric\":\"spearman\",\"untrained\":{estimate},\"trained\":{estimate}}}]}}"
@@ -204,10 +208,67 @@ mod tests {
             table.as_str().contains("the best weights, after 9 steps")
                 && !table.as_str().contains("<b>")
         );
-        let pairs = format!(
-            "{{\"part\":\"test\",\"step\":9,\"selected\":\"last\",\"rows\":[{{\"name\":\"model\",\"reid\":{{\"cmc\":[[1,{estimate}]],\"map\":{estimate},\"minp\":{estimate}}}}}]}}"
-        );
-        assert!(read(&pairs).unwrap().table().as_str().contains("rank-1"));
+    }
+
+    #[test]
+    fn a_report_without_rows_says_that_nothing_was_measured() {
+        let report = "{\"part\":\"none\",\"step\":9,\"selected\":\"last\",\"rows\":[]}";
+        let table = read(report).unwrap().table();
+        assert!(table.as_str().contains("Nothing was measured"));
+    }
+
+    #[test]
+    fn what_a_network_of_pairs_writes_is_what_is_read() {
+        use crate::evaluate::{ClassDistances, Reid, Spread};
+        use crate::pair_network::{PairReid, PairReport, PairRow};
+        let estimate = |value| Estimate {
+            value,
+            low: value - 0.1,
+            high: value + 0.1,
+        };
+        let spread = Spread {
+            mean: 0.5,
+            std: 0.1,
+            pairs: 9,
+        };
+        let found = PairReid {
+            reid: Reid {
+                cmc: vec![(1, estimate(0.5)), (5, estimate(0.75))],
+                map: estimate(0.25),
+                minp: estimate(0.125),
+                single_shot: Vec::new(),
+                queries: 3,
+                excluded: 0,
+                gallery: 4,
+                distractors: 0,
+                convention: "by the network's score".into(),
+            },
+            distances: ClassDistances {
+                intra: spread,
+                inter: spread,
+            },
+        };
+        let report = PairReport {
+            model: "run/model".into(),
+            part: "test",
+            step: 9,
+            selected: "last",
+            rows: vec![PairRow {
+                name: "trained model",
+                found,
+            }],
+            damaged: Vec::new(),
+        };
+        let table = read(&serde_json::to_string(&report).unwrap());
+        let table = table.unwrap().table();
+        for part in [
+            "rank-5",
+            "75.0<small>65.0 – 85.0</small>",
+            "25.0<small>",
+            "12.5<small>",
+        ] {
+            assert!(table.as_str().contains(part), "{part}: {}", table.as_str());
+        }
     }
 
     #[test]

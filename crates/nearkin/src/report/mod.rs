@@ -148,15 +148,13 @@ impl Report {
             (Some(document), true) => held_out(document, &model, progress)?,
             _ => None,
         };
-        match &items {
+        let held = items.as_ref().filter(|items| items.len() > 0);
+        match held {
             Some(items) => {
                 let kept = kept_threshold(&model)?.map(|kept| kept.threshold);
                 draft.measure(items, kept, options, progress)?;
             }
-            None if !done => draft.notes.push("the run has no model yet: curves alone".into()),
-            None => draft.notes.push(
-                "a model without vectors of labeled items: curves and scores alone; a map needs a file of vectors with labels".into(),
-            ),
+            None => draft.notes.push(unmeasured(done, items.is_some()).into()),
         }
         let text = recipe.as_ref().map(|document| document.text().to_owned());
         draft.push(Section::new(
@@ -168,7 +166,7 @@ impl Report {
                 Some(run),
             ),
         ));
-        let of = items.map_or(String::new(), |items| format!(": {}", items.what));
+        let of = held.map_or(String::new(), |items| format!(": {}", items.what));
         Ok(draft.finish(format!("{}{of}", run.display())))
     }
 
@@ -225,6 +223,17 @@ fn held_out(
         progress(Progress::Embedding(done, all));
     })?;
     Ok(Some(items))
+}
+
+/// Why a run has no items to look at.
+fn unmeasured(is_done: bool, has_vectors: bool) -> &'static str {
+    match (is_done, has_vectors) {
+        (false, _) => "the run has no model yet: curves alone",
+        (true, true) => "every item trained, and none was set apart to be measured: curves alone",
+        (true, false) => {
+            "a model without vectors of labeled items: curves and scores alone; a map needs a file of vectors with labels"
+        }
+    }
 }
 
 /// A report in the making.

@@ -17,7 +17,44 @@ pub struct Numbers {
     pub figures: BTreeMap<Measure, String>,
 }
 
+/// Up to which p a claim is said to hold.
+const LEVEL: f64 = 0.05;
+
 /// Whether a claim holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Ruling {
+    /// The better arm is better, with p of at most 0.05.
+    #[serde(rename = "held")]
+    Held,
+    /// Its mean is better, but the seeds are too few or too far apart to tell.
+    #[serde(rename = "not clear")]
+    NotClear,
+    /// Its mean is not better.
+    #[serde(rename = "did not hold")]
+    DidNotHold,
+}
+
+impl Ruling {
+    /// By the mean of differences, above zero where the better arm is better, and its p.
+    fn of(mean: f64, p: f64) -> Self {
+        match (mean > 0.0, p <= LEVEL) {
+            (true, true) => Self::Held,
+            (true, false) => Self::NotClear,
+            (false, _) => Self::DidNotHold,
+        }
+    }
+
+    /// The words of tables and pages.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::NotClear => "not clear",
+            Self::DidNotHold => "did not hold",
+        }
+    }
+}
+
+/// A claim and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// The claim.
@@ -31,8 +68,8 @@ pub struct Verdict {
     pub wins: usize,
     /// The share of choices of the differences' signs with a mean at least as large: one-sided, exact.
     pub p: f64,
-    /// Whether the mean is above zero.
-    pub held: bool,
+    /// Whether the claim holds.
+    pub ruling: Ruling,
 }
 
 /// What came of a study.
@@ -124,7 +161,8 @@ impl Findings {
     /// The claims, a line each.
     pub fn claims(&self) -> String {
         let mut lines = String::from(
-            "Held is what has a mean difference above zero; p is the share of choices of the differences' signs with one as large.\n\n",
+            "Held is what has a mean difference above zero and p of at most 0.05; not clear is what has one and a larger p: seeds too few or\n\
+             too far apart to tell. p is the share of choices of the differences' signs with a mean as large.\n\n",
         );
         for verdict in &self.verdicts {
             let Verdict {
@@ -133,7 +171,7 @@ impl Findings {
                 mean,
                 wins,
                 p,
-                held,
+                ruling,
             } = verdict;
             let _ = writeln!(
                 lines,
@@ -141,7 +179,7 @@ impl Findings {
                 claim.better,
                 claim.than,
                 claim.by.name(),
-                if *held { "held" } else { "did not hold" },
+                ruling.words(),
                 claim.by.shown(*mean),
                 differences.len(),
             );
@@ -177,12 +215,13 @@ fn judged(claim: &Claim, measures: &[Measure], arms: &[Numbers]) -> Option<Verdi
     };
     let differences: Vec<f64> = pairs.map(|(b, w)| sign * (b[at] - w[at])).collect();
     let mean = differences.iter().sum::<f64>() / differences.len().max(1) as f64;
+    let p = sign_flips(&differences);
     Some(Verdict {
         claim: claim.clone(),
         mean,
         wins: differences.iter().filter(|d| **d > 0.0).count(),
-        p: sign_flips(&differences),
-        held: mean > 0.0,
+        p,
+        ruling: Ruling::of(mean, p),
         differences,
     })
 }
@@ -225,11 +264,14 @@ mod tests {
         assert!(judged.len() >= 2);
         for verdict in judged {
             assert!(
-                verdict.held && verdict.wins == 3 && verdict.p == 0.125,
+                verdict.ruling == Ruling::NotClear && verdict.wins == 3 && verdict.p == 0.125,
                 "{verdict:?}"
             );
             assert!(verdict.mean > 0.29, "{verdict:?}");
         }
+        // Three seeds cannot tell: no p is smaller.
+        assert!(findings.claims().contains(": not clear (mean difference"));
+        assert!(!findings.claims().contains(": held"));
         let page = findings.markdown(&study, "Run.");
         let raw = "| raw input | 25.00 | 25.00 | 0.2500 | 0.2500 |";
         assert!(page.contains(raw), "{page}");
@@ -241,5 +283,41 @@ mod tests {
             findings.csv().lines().count(),
             1 + study.arms.len() * 3 * study.measures.len()
         );
+    }
+
+    #[test]
+    fn a_claim_holds_only_where_chance_would_seldom_do_as_much() {
+        let study = Study::of(Paper::Constellation).unwrap();
+        let claim = study.claims.iter().find(|claim| claim.than == "triplet");
+        let claim = claim.unwrap();
+        let at = study.measures.iter().position(|m| *m == claim.by).unwrap();
+        let rule = |differences: &[f64]| {
+            let arm = |name: &str, scale: f64| Numbers {
+                arm: name.to_owned(),
+                runs: (differences.iter())
+                    .map(|difference| {
+                        let mut values = vec![0.5; study.measures.len()];
+                        values[at] += scale * difference;
+                        values
+                    })
+                    .collect(),
+                figures: BTreeMap::new(),
+            };
+            let sign = if claim.by.smaller_is_better() {
+                -1.0
+            } else {
+                1.0
+            };
+            let arms = [arm(&claim.better, sign), arm(&claim.than, 0.0)];
+            judged(claim, &study.measures, &arms).unwrap().ruling
+        };
+        // Five of five: p = 1/32; four of four: 1/16; one far the other way leaves the mean above zero.
+        assert_eq!(rule(&[0.1, 0.2, 0.1, 0.3, 0.1]), Ruling::Held);
+        assert_eq!(rule(&[0.1, 0.2, 0.1, 0.3]), Ruling::NotClear);
+        assert_eq!(rule(&[0.1, 0.2, 0.1, 0.3, -0.4]), Ruling::NotClear);
+        assert_eq!(rule(&[-0.1, 0.2, -0.1, -0.3, -0.1]), Ruling::DidNotHold);
+        assert_eq!(rule(&[0.0, 0.0]), Ruling::DidNotHold);
+        let json = serde_json::to_value(Ruling::NotClear).unwrap();
+        assert_eq!(json, Ruling::NotClear.words());
     }
 }

@@ -18,6 +18,6 @@ mod findings;
 mod measure;
 mod study;
 
-pub use findings::{Findings, Numbers, Verdict};
+pub use findings::{Findings, Numbers, Ruling, Verdict};
 pub use measure::{Measure, measured, measured_of_pairs};
 pub use study::{Arm, Claim, Paper, Scale, Study};

@@ -26,13 +26,13 @@ use std::time::Instant;
 pub struct Report {
     /// The model folder.
     pub model: PathBuf,
-    /// The part that was measured: `test`, or `validation` where no test is set apart.
+    /// The part that was measured: `test`, `validation` where no test is set apart, or `none` where all items train.
     pub part: &'static str,
     /// Steps behind the model.
     pub step: u64,
     /// Which weights became the model: `best` on validation or `last`.
     pub selected: &'static str,
-    /// Raw input, the untrained network, the trained model.
+    /// Raw input, the untrained network, the trained model; nothing where all items train.
     pub rows: Vec<Row>,
     /// Names of damaged items that were left out.
     pub damaged: Vec<String>,
@@ -203,6 +203,9 @@ impl Task for Setup {
 
     fn watch(&self, model: &Model, _losses: &[LearnedLoss]) -> Result<Option<Watched>> {
         let (part, items) = self.parts.watched();
+        if items.is_empty() {
+            return Ok(None);
+        }
         let retrieval = measure(self, model, items, &evaluate::Options::quick())?.retrieval;
         let map_at_r = retrieval.map_at_r.value;
         let recall_at_1 = retrieval.recall().next().map_or(0.0, |(_, r)| r.value);
@@ -245,7 +248,8 @@ impl Task for Setup {
         };
         let mut rows = Vec::new();
         let begun = begun(self.recipe.pretrained.as_ref());
-        for name in [raw, begun, "trained model"] {
+        let names = [raw, begun, "trained model"];
+        for name in names.into_iter().filter(|_| !items.is_empty()) {
             observer(Event::Measuring(name));
             let evaluation = match name {
                 "trained model" => measure(self, kept.model, items, &options)?,

@@ -75,7 +75,8 @@ pub enum Outcome<R> {
 pub struct Control<'a> {
     /// Is told what happens.
     pub observer: &'a mut dyn FnMut(Event),
-    /// Once true, the run writes a checkpoint after the current step and returns.
+    /// Once true, the run writes a checkpoint after the step or evaluation under way and returns; once the report is begun, it
+    /// is finished.
     pub stop: &'a AtomicBool,
 }
 
@@ -211,6 +212,10 @@ impl<'a, T: Task> Run<'a, T> {
                 self.evaluate().map_err(|e| self.blame(e))?;
                 self.checkpoint()?;
             }
+        }
+        // The report may take longer than the training; the last checkpoint is there to go on from.
+        if self.control.stop.load(Ordering::Relaxed) {
+            return Ok(Ended::OnRequest);
         }
         Ok(Ended::AtTheEnd)
     }

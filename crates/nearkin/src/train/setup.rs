@@ -297,6 +297,40 @@ mod tests {
     }
 
     #[test]
+    fn where_all_train_the_last_weights_are_kept_and_nothing_is_measured() {
+        for split in [
+            "data.split=\"all_train\"",
+            "data.split.class_disjoint.test=0.0",
+        ] {
+            let text = recipe("glyphs", "[network.convnet]\nwidths = [4]");
+            let mut document = Document::parse("all.toml", &text).unwrap();
+            document.set(split).unwrap();
+            let setup = Setup::new(document.recipe().unwrap()).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let control = Control {
+                observer: &mut |_| {},
+                stop: &AtomicBool::new(false),
+            };
+            let Outcome::Finished(report) = train(&setup, folder.path(), control).unwrap() else {
+                unreachable!()
+            };
+            assert!(report.rows.is_empty() && report.part == "none");
+            assert_eq!((report.selected, report.step), ("last", 3));
+            nearkin_encoder::Model::load(&report.model).unwrap();
+            assert!(
+                crate::train::checkpoint::newest(folder.path())
+                    .unwrap()
+                    .is_some()
+            );
+            let card = fs_err::read_to_string(report.model.join("README.md")).unwrap();
+            assert!(card.contains("Nothing was measured"), "{card}");
+            let options = crate::report::ReportOptions::default();
+            let page = crate::report::Report::of_run(folder.path(), &options, &mut |_| {});
+            assert!(page.unwrap().notes[0].contains("every item trained"));
+        }
+    }
+
+    #[test]
     fn features_and_what_is_turned_at_random_cannot_be_turned() {
         let text = recipe("glyphs", "[network.convnet]\nwidths = [4]");
         let mut document = Document::parse("turned.toml", &text).unwrap();
