@@ -108,7 +108,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The items watched during training: validation, or test where no validation is set apart, or `none` where all train.
+    /// The items watched during training: validation, or test where no validation is set apart, or `none` where all
+    /// train.
     pub fn watched(&self) -> (&'static str, &[usize]) {
         first_of([("validation", &self.validation), ("test", &self.test)])
     }

@@ -96,8 +96,8 @@ pub fn supervised_in<T: Task>(whole: &Path, task: &T, folder: &Path) -> Result<T
     }
 }
 
-/// What Ctrl-C sets, which is said at once: a measurement may last for minutes. A second Ctrl-C ends the process there and then:
-/// the newest checkpoint is whole in any case.
+/// What Ctrl-C sets, which is said at once: a measurement may last for minutes. A second Ctrl-C ends the process there
+/// and then: the newest checkpoint is whole in any case.
 fn stop_on_ctrl_c() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     static INSTALLED: Once = Once::new();

@@ -75,8 +75,8 @@ pub enum Outcome<R> {
 pub struct Control<'a> {
     /// Is told what happens.
     pub observer: &'a mut dyn FnMut(Event),
-    /// Once true, the run writes a checkpoint after the step or evaluation under way and returns; once the report is begun, it
-    /// is finished.
+    /// Once true, the run writes a checkpoint after the step or evaluation under way and returns; once the report is
+    /// begun, it is finished.
     pub stop: &'a AtomicBool,
 }
 
