@@ -478,11 +478,43 @@ fn an_option_of_another_protocol_is_refused_with_the_one_it_goes_with() {
     }
 }
 
+const PAIRS: &[u8] =
+    b"label\tsentence1\tsentence2\n1\ta cat\ta cat\n0\ta cat\trice\n1\tdog\tdog\n0\tdog\tmoon\n";
+
+#[test]
+fn the_head_of_a_model_tells_classes_of_pairs_apart() {
+    let place = workplace();
+    place.write("pairs.tsv", PAIRS);
+    let classification = ["evaluate", "model", "--data", "pairs.tsv", "--protocol"];
+    let classification = [&classification[..], &["classification"]].concat();
+    place
+        .run(&classification)
+        .fails(2, &["model: no head.safetensors"]);
+    // Of unlike vectors the head says "0", of equal ones "1".
+    let head = Head {
+        concatenation: SoftmaxClassification {
+            embeddings: false,
+            ..SoftmaxClassification::default()
+        },
+        classes: vec!["0".into(), "1".into()],
+        weight: [vec![1.0; 16], vec![0.0; 16]].concat(),
+        bias: Some(vec![-1e-3, 0.0]),
+    };
+    head.save(&place.path("model"), "head").unwrap();
+    let shown = place.run(&classification).succeeds().stdout.clone();
+    assert!(shown.contains("macro F1"), "{shown}");
+    let found = json(&place.run(&[&classification[..], &["--json"]].concat()));
+    assert_eq!(
+        found["scores"]["classes"]["accuracy"]["value"], 1.0,
+        "{found}"
+    );
+}
+
 #[test]
 fn every_protocol_is_measured_with_intervals() {
     let place = workplace();
     place.write("sts.tsv", STS);
-    place.write("pairs.tsv", b"label\tsentence1\tsentence2\n1\ta cat\ta cat\n0\ta cat\trice\n1\tdog\tdog\n0\tdog\tmoon\n");
+    place.write("pairs.tsv", PAIRS);
     place.write(
         "triplets.tsv",
         b"anchor\tpositive\tnegative\na cat\ta cat\trice\ndog\tdog\tmoon\n",
@@ -539,29 +571,6 @@ fn every_protocol_is_measured_with_intervals() {
             "{protocol}"
         );
     }
-    let classification = ["evaluate", "model", "--data", "pairs.tsv", "--protocol"];
-    let classification = [&classification[..], &["classification"]].concat();
-    place
-        .run(&classification)
-        .fails(2, &["model: no head.safetensors"]);
-    // Of unlike vectors the head says "0", of equal ones "1".
-    let head = Head {
-        concatenation: SoftmaxClassification {
-            embeddings: false,
-            ..SoftmaxClassification::default()
-        },
-        classes: vec!["0".into(), "1".into()],
-        weight: [vec![1.0; 16], vec![0.0; 16]].concat(),
-        bias: Some(vec![-1e-3, 0.0]),
-    };
-    head.save(&place.path("model"), "head").unwrap();
-    let shown = place.run(&classification).succeeds().stdout.clone();
-    assert!(shown.contains("macro F1"), "{shown}");
-    let found = json(&place.run(&[&classification[..], &["--json"]].concat()));
-    assert_eq!(
-        found["scores"]["classes"]["accuracy"]["value"], 1.0,
-        "{found}"
-    );
     let tfidf = [
         "evaluate",
         "tfidf",

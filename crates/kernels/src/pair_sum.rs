@@ -4,10 +4,14 @@ use crate::dispatch::dispatch;
 use crate::linear::add_assign;
 use crate::parallel::{Shared, for_each, rows_per_piece};
 
-/// Images in one piece of the backward pass at most so many pieces: each goes over all pairs.
+/// Pieces of the backward pass at most: each goes over all pairs for its images.
 const IMAGE_PIECES: usize = 16;
 
-/// yₚ[s, o] = xᵢ[s, o] + xⱼ[s, O + o] + b[o] for the pair p = (i, j), at every place s of the maps.
+/// What the images of each pair bring, and a bias.
+///
+/// ```text
+/// y[p, s, o] = x[i, s, o] + x[j, s, O + o] + b[o]        (i, j) = pairs[p], s any place of the maps
+/// ```
 ///
 /// # Shapes
 /// - `x`: `[images, places, 2 · O]`, `bias`: `[O]`, `y`: `[pairs, places, O]`
@@ -37,7 +41,8 @@ pub fn pair_sum(x: &[f32], places: usize, pairs: &[[u32; 2]], bias: &[f32], y: &
     });
 }
 
-/// dxᵢ[s, o] += dyₚ[s, o] and dxⱼ[s, O + o] += dyₚ[s, o], in the order of the pairs for every image.
+/// The gradient of [`pair_sum`]: `dx[i, s, o] += dy[p, s, o]` and `dx[j, s, O + o] += dy[p, s, o]`, in the order of the pairs for every
+/// image.
 ///
 /// # Shapes
 /// - `dy`: `[pairs, places, O]` with `cols` = O, `dx`: `[images, places, 2 · O]` (added to)

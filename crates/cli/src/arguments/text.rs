@@ -258,7 +258,7 @@ pub enum Protocol {
     Sts,
     /// Pairs of two classes: average precision, best F1 and accuracy.
     Pairs,
-    /// Pairs of classes: accuracy and macro F1 of the head that was trained with the model ([loss.softmax_classification]), or of
+    /// Pairs of classes: accuracy and macro F1 of the head that was trained with the model (`[loss.softmax_classification]`), or of
     /// a cross-encoder.
     Classification,
     /// Is the anchor closer to the positive?

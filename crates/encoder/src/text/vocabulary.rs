@@ -168,7 +168,7 @@ mod tests {
         }
         let mut tokenizer = Tokenizer::read(folder.path()).unwrap();
         tokenizer.set_limit(limit).unwrap();
-        tokenizer.encode(&[text]).unwrap()[0].ids.to_vec()
+        tokenizer.encode(&[text]).unwrap()[0].ids.clone()
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ::parquet::basic::Compression as Codec;
+use ::parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use ::parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
@@ -128,9 +128,9 @@ fn parquet_is_read_however_it_is_compressed() {
     let files = Files::new();
     let codecs = [
         Codec::SNAPPY,
-        Codec::GZIP(Default::default()),
+        Codec::GZIP(GzipLevel::default()),
         Codec::LZ4_RAW,
-        Codec::ZSTD(Default::default()),
+        Codec::ZSTD(ZstdLevel::default()),
     ];
     for codec in codecs {
         let table = files.parquet_in(&[("One.", Some("Two."), 5.0)], codec);
