@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
+from fresh_layers import fresh
 from side_by_side import bound_threads, options, program, run_quietly
 
 LABELS = ["contradiction", "entailment", "neutral"]
@@ -159,25 +160,6 @@ def train_peer(job):
     model.save(job["out"])
 
 
-def fresh(scratch):
-    """A copy of MODEL with every layer of its Transformer as before any training; the word vectors are kept."""
-    from sentence_transformers import SentenceTransformer
-    import torch
-
-    torch.manual_seed(0)
-    model = SentenceTransformer(str(arguments.model), device="cpu")
-    for module in model[0].auto_model.encoder.modules():
-        if isinstance(module, torch.nn.Linear):
-            torch.nn.init.normal_(module.weight, std=0.02)
-            torch.nn.init.zeros_(module.bias)
-        elif isinstance(module, torch.nn.LayerNorm):
-            torch.nn.init.ones_(module.weight)
-            torch.nn.init.zeros_(module.bias)
-    out = Path(scratch) / "fresh"
-    model.save(str(out))
-    return out
-
-
 def score(folder, measure):
     """The measure of a folder, in percent."""
     table, protocol = measure
@@ -218,7 +200,7 @@ def main():
         return train_peer(json.loads(arguments.peer))
     found, trained = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
-        starts = {"model": arguments.model, "fresh": fresh(scratch)}
+        starts = {"model": arguments.model, "fresh": fresh(arguments.model, scratch)}
         wanted = arguments.only.split(",") if arguments.only else TASKS
         for task in wanted:
             sides = {"nearkin": rust, "st": peer}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether steps of training move a text model as PyTorch's do: one batch, again and again, without dropout, on both sides.
 
-    same_steps.py MODEL [--steps N]
+    same_steps.py MODEL [--steps N] [--fresh]
 
 The batch is the first 16 pairs of the STS benchmark, the loss the squared difference of cosine and score, the optimizer AdamW at 2e-5
 without a warm-up. Printed is, over the tensors of the model, how far the change of the weights is from PyTorch's, relative to
@@ -14,11 +14,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from fresh_layers import fresh
 from side_by_side import bound_threads, options, program, run_quietly
 
 parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
 parser.add_argument("--steps", type=int, default=30, help="steps of each side (default: 30)")
+parser.add_argument("--fresh", action="store_true", help="begin with all layers of MODEL started anew")
 arguments = parser.parse_args()
 bound_threads(arguments.threads)
 
@@ -56,11 +58,11 @@ rows.scored = {{ first = "sentence1", second = "sentence2", score = "score" }}
 """
 
 
-def rust(scratch):
+def rust(start, scratch):
     """Trains with the program and returns the weights."""
     from safetensors.torch import load_file
 
-    text = RECIPE.format(model=json.dumps(str(arguments.model)), table=json.dumps(str(TABLE)), rows=ROWS, rate=RATE,
+    text = RECIPE.format(model=json.dumps(str(start)), table=json.dumps(str(TABLE)), rows=ROWS, rate=RATE,
                          decay=DECAY, steps=arguments.steps)
     recipe, run = scratch / "recipe.toml", scratch / "run"
     recipe.write_text(text)
@@ -68,14 +70,14 @@ def rust(scratch):
     return load_file(run / "model/model.safetensors")
 
 
-def peer():
+def peer(start):
     """Trains with PyTorch and returns the weights before and after."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer, losses
 
     torch.set_num_threads(arguments.threads)
-    model = SentenceTransformer(str(arguments.model), device="cpu")
+    model = SentenceTransformer(str(start), device="cpu")
     model.max_seq_length = 128
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -102,8 +104,10 @@ def peer():
 
 def main():
     with tempfile.TemporaryDirectory() as scratch:
-        found = rust(Path(scratch))
-    before, after = peer()
+        scratch = Path(scratch)
+        start = fresh(arguments.model, scratch) if arguments.fresh else arguments.model
+        found = rust(start, scratch)
+        before, after = peer(start)
     apart = {}
     for name, start in before.items():
         if name.endswith("attention.self.key.bias") or name.startswith("pooler."):

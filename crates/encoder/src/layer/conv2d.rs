@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     pub(super) weight: Tensor,
-    pub(super) bias: Option<Tensor>,
+    bias: Option<Tensor>,
     pub(super) convolution: Convolution,
     /// In a network that never learns: filled by the first pass over few positions.
     packed: Option<Arc<OnceLock<Packed>>>,
@@ -122,10 +122,15 @@ impl Conv2d {
         relu: bool,
     ) -> Result<Self> {
         let mut layer = Self::new(scope, map, outputs, kernel)?;
-        let kind = (Kind::Offset, Storage::Plain);
-        layer.bias = Some(scope.parameter("bias", &[outputs], Init::Constant(0.0), kind)?);
+        layer.bias = Some(Self::bias(scope, outputs)?);
         layer.convolution.relu = relu;
         Ok(layer)
+    }
+
+    /// The bias of a layer, which starts at zero.
+    pub(super) fn bias(scope: &Scope, outputs: usize) -> Result<Tensor> {
+        let kind = (Kind::Offset, Storage::Plain);
+        scope.parameter("bias", &[outputs], Init::Constant(0.0), kind)
     }
 
     /// `[N, H, W, C]` to `[N, H', W', O]`.

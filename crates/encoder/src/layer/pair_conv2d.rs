@@ -2,7 +2,7 @@
 
 use super::{Conv2d, Kernel, Map, Mode};
 use crate::error::Result;
-use crate::op::{self, Convolution};
+use crate::op;
 use crate::parameters::Scope;
 use candle_core::Tensor;
 
@@ -15,7 +15,10 @@ use candle_core::Tensor;
 /// So what a map brings is worked out once for each side, and its pairs only add: a matrix of N × M pairs takes N + M
 /// convolutions. Parameters are those of a [`Conv2d`] of 2·C channels.
 #[derive(Clone, Debug)]
-pub struct PairConv2d(Conv2d);
+pub struct PairConv2d {
+    joined: Conv2d,
+    bias: Tensor,
+}
 
 impl PairConv2d {
     /// Makes the layer for the map of one image, and moves `map` behind it.
@@ -24,8 +27,10 @@ impl PairConv2d {
     /// As [`Conv2d::new`].
     pub fn new(scope: &Scope, map: &mut Map, outputs: usize, kernel: Kernel) -> Result<Self> {
         map.channels *= 2;
-        let joined = Conv2d::biased(scope, map, outputs, kernel, true)?;
-        Ok(Self(joined))
+        Ok(Self {
+            joined: Conv2d::new(scope, map, outputs, kernel)?,
+            bias: Conv2d::bias(scope, outputs)?,
+        })
     }
 
     /// What maps bring as the first of a pair, then as the second: `[N, H, W, C]` to `[N, H', W', 2 · O]`.
@@ -33,12 +38,8 @@ impl PairConv2d {
     /// # Errors
     /// The maps are smaller than the kernel or have other channels.
     pub fn shares(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let kernels = op::kernels_of_parts(&mode.parameter(&self.0.weight), 2)?;
-        let alone = Convolution {
-            relu: false,
-            ..self.0.convolution
-        };
-        Ok(op::conv2d(x, &kernels, None, alone)?)
+        let kernels = op::kernels_of_parts(&mode.parameter(&self.joined.weight), 2)?;
+        Ok(op::conv2d(x, &kernels, None, self.joined.convolution)?)
     }
 
     /// The layer over pairs of these: `[N, H', W', 2 · O]` to `[P, H', W', O]`.
@@ -46,11 +47,7 @@ impl PairConv2d {
     /// # Errors
     /// A number is not below the count of maps.
     pub fn forward(&self, shares: &Tensor, pairs: &[[u32; 2]], mode: Mode) -> Result<Tensor> {
-        let bias = self.0.bias.as_ref().map(|bias| mode.parameter(bias));
-        let bias = match bias {
-            Some(bias) => bias,
-            None => Tensor::zeros(self.0.weight.dim(0)?, shares.dtype(), shares.device())?,
-        };
+        let bias = mode.parameter(&self.bias);
         Ok(op::pair_sum(shares, &bias, &pairs.into())?)
     }
 }
@@ -78,7 +75,12 @@ mod tests {
         for (p, pair) in pairs.iter().enumerate() {
             let sides = pair.map(|i| maps.narrow(0, i as usize, 1).unwrap());
             let joined = Tensor::cat(&sides, 3).unwrap();
-            let want = layer.0.forward(&joined, Mode::Eval).unwrap();
+            let convolved = layer.joined.forward(&joined, Mode::Eval).unwrap();
+            let want = convolved
+                .broadcast_add(&layer.bias)
+                .unwrap()
+                .relu()
+                .unwrap();
             let found = found.narrow(0, p, 1).unwrap().contiguous().unwrap();
             let (found, want) = (Host::new(&found).unwrap(), Host::new(&want).unwrap());
             for (found, want) in found.iter().zip(want.iter()) {

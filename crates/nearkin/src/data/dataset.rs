@@ -1,6 +1,7 @@
 //! The data set in memory: its index, and the way to each item's bytes.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -137,6 +138,13 @@ pub struct Skipped {
 }
 
 impl Dataset {
+    /// A number of the items by their names and classes, in order: other data have another.
+    pub(crate) fn number(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.names, &self.labels).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// A set of one image file, its class unnamed: something to embed or to search for.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! ```text
 //! RUN/recipe.toml               the resolved recipe
 //! RUN/metrics.jsonl             one line a step, one an evaluation
+//! RUN/.lock                     held by the process that trains here
 //! RUN/checkpoints/step-N/       model.safetensors (weights), optimizer.safetensors, loss.safetensors (proxies, memory),
 //!                               averages.safetensors, round.json (batches that earlier weights decided), state.json
 //! RUN/checkpoints/best-N/       weights and loss with the best validation so far

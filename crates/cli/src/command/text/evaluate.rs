@@ -274,15 +274,8 @@ fn pair_cells(scores: &nearkin::text::pairs::PairScores) -> Vec<String> {
 }
 
 fn answer_cells(at: &AnswersAtK) -> Vec<String> {
-    let scores = [
-        at.accuracy,
-        at.precision,
-        at.recall,
-        at.mrr,
-        at.ndcg,
-        at.map,
-    ];
-    let cells = scores.iter().map(percent);
+    let shown = at.shown();
+    let cells = shown.iter().map(percent);
     [at.k.to_string()].into_iter().chain(cells).collect()
 }
 
