@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Whether steps of training move a text model as PyTorch's do: one batch, again and again, without dropout, on both sides.
 
-    same_steps.py MODEL [--steps N] [--fresh]
+    same_steps.py MODEL [--steps N] [--fresh] [--task stsb|nli]
 
-The batch is the first 16 pairs of the STS benchmark, the loss the squared difference of cosine and score, the optimizer AdamW at 2e-5
-without a warm-up. Printed is, over the tensors of the model, how far the change of the weights is from PyTorch's, relative to
-its norm. Biases of keys are left out: they move a softmax by a constant, so that their gradient is rounding alone.
+The batch is the first 16 pairs of the STS benchmark, the loss the squared difference of cosine and score; or 32 pairs of NLI and
+their classes, both sides from the head that the program draws. The optimizer is AdamW at 2e-5 without a warm-up. Printed is,
+over the tensors of the model and its head, how far the change of the weights is from PyTorch's, relative to its norm. Biases of
+keys are left out: they move a softmax by a constant, so that their gradient is rounding alone.
 """
 
 import csv
+import gzip
 import json
 import os
 import tempfile
@@ -20,12 +22,20 @@ from side_by_side import bound_threads, options, program, run_quietly
 parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
 parser.add_argument("--steps", type=int, default=30, help="steps of each side (default: 30)")
+parser.add_argument("--task", choices=["stsb", "nli"], default="stsb", help="regression or classification (default: stsb)")
 parser.add_argument("--fresh", action="store_true", help="begin with all layers of MODEL started anew")
 arguments = parser.parse_args()
 bound_threads(arguments.threads)
 
-TABLE = Path(os.environ["NEARKIN_DATA"]) / "sts-benchmark/train.tsv"
-ROWS = 16
+LABELS = ["contradiction", "entailment", "neutral"]
+TASKS = {
+    "stsb": {"table": "sts-benchmark/train.tsv", "rows": 16, "loss": "cosine_regression", "kind": "scored",
+             "texts": ["sentence1", "sentence2"], "aim": 'score = "score"'},
+    "nli": {"table": "nli/train.tsv.gz", "rows": 32, "loss": "softmax_classification", "kind": "pairs",
+            "texts": ["premise", "hypothesis"], "aim": f'label = "label", classes = {json.dumps(LABELS)}'},
+}
+TASK = TASKS[arguments.task]
+TABLE, ROWS = Path(os.environ["NEARKIN_DATA"]) / TASK["table"], TASK["rows"]
 RATE, DECAY = 2e-5, 0.01
 
 RECIPE = """
@@ -33,7 +43,7 @@ RECIPE = """
 model = {model}
 max_tokens = 128
 dropout = 0.0
-[loss.cosine_regression]
+[loss.{loss}]
 [batches]
 size = {rows}
 [optimizer.adamw]
@@ -50,28 +60,41 @@ select = "last"
 [[data]]
 name = "data"
 table = {{ path = {table}, limit = {rows} }}
-rows.scored = {{ first = "sentence1", second = "sentence2", score = "score" }}
+rows.{kind} = {{ first = "{texts[0]}", second = "{texts[1]}", {aim} }}
 [[evaluate]]
 name = "a few rows of it"
 table = {{ path = {table}, limit = {rows} }}
-rows.scored = {{ first = "sentence1", second = "sentence2", score = "score" }}
+rows.{kind} = {{ first = "{texts[0]}", second = "{texts[1]}", {aim} }}
 """
 
 
-def rust(start, scratch):
-    """Trains with the program and returns the weights."""
+def rust(start, scratch, rate=RATE):
+    """Trains with the program and returns the weights, those of the head among them."""
     from safetensors.torch import load_file
 
-    text = RECIPE.format(model=json.dumps(str(start)), table=json.dumps(str(TABLE)), rows=ROWS, rate=RATE,
-                         decay=DECAY, steps=arguments.steps)
-    recipe, run = scratch / "recipe.toml", scratch / "run"
+    text = RECIPE.format(**TASK | {"model": json.dumps(str(start)), "table": json.dumps(str(TABLE))}, rate=rate, decay=DECAY,
+                         steps=arguments.steps if rate == RATE else 1)
+    recipe, run = scratch / f"{rate}.toml", scratch / f"run-{rate}"
     recipe.write_text(text)
     run_quietly([program(not arguments.no_build), "train", recipe, "--out", run, "--threads", str(arguments.threads)])
-    return load_file(run / "model/model.safetensors")
+    weights, head = load_file(run / "model/model.safetensors"), run / "model/head.safetensors"
+    return weights | ({f"head.{name}": values for name, values in load_file(head).items()} if head.exists() else {})
 
 
-def peer(start):
-    """Trains with PyTorch and returns the weights before and after."""
+def batch(model):
+    """The texts of either side, tokenized, and what the loss wants of them."""
+    import torch
+
+    with (gzip.open(TABLE, "rt") if TABLE.suffix == ".gz" else TABLE.open()) as lines:
+        rows = [row for row, _ in zip(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), range(ROWS))]
+    sides = [model.preprocess([row[side] for row in rows]) for side in TASK["texts"]]
+    if arguments.task == "nli":
+        return sides, torch.tensor([LABELS.index(row["label"]) for row in rows])
+    return sides, torch.tensor([float(row["score"]) / 5 for row in rows])
+
+
+def peer(start, head):
+    """Trains with PyTorch and returns the weights before and after; of the classifier, those of `head` are the first."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer, losses
@@ -82,24 +105,26 @@ def peer(start):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    network = model[0].auto_model
-    before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    with TABLE.open() as lines:
-        rows = [row for row, _ in zip(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), range(ROWS))]
-    sides = [model.preprocess([row[side] for row in rows]) for side in ("sentence1", "sentence2")]
-    scores = torch.tensor([float(row["score"]) / 5 for row in rows])
+    learned = dict(model[0].auto_model.named_parameters())
+    if arguments.task == "nli":
+        loss = losses.SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
+        loss.classifier.load_state_dict(head)
+        learned |= {f"head.{name}": p for name, p in loss.classifier.named_parameters()}
+    else:
+        loss = losses.CosineSimilarityLoss(model)
+    before = {name: p.detach().clone() for name, p in learned.items()}
     decays = {False: [], True: []}
-    for name, parameter in network.named_parameters():
+    for name, parameter in learned.items():
         decays[not ("LayerNorm" in name or name.endswith("bias"))].append(parameter)
     groups = [{"params": decays[True], "weight_decay": DECAY}, {"params": decays[False], "weight_decay": 0.0}]
-    optimizer, loss = torch.optim.AdamW(groups, lr=RATE), losses.CosineSimilarityLoss(model)
+    optimizer, (sides, aims) = torch.optim.AdamW(groups, lr=RATE), batch(model)
     model.train()
     for _ in range(arguments.steps):
         optimizer.zero_grad()
-        loss([dict(side) for side in sides], scores).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss([dict(side) for side in sides], aims).backward()
+        torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
         optimizer.step()
-    return before, dict(network.named_parameters())
+    return before, learned
 
 
 def main():
@@ -107,7 +132,9 @@ def main():
         scratch = Path(scratch)
         start = fresh(arguments.model, scratch) if arguments.fresh else arguments.model
         found = rust(start, scratch)
-        before, after = peer(start)
+        drawn = rust(start, scratch, 1e-30) if arguments.task == "nli" else {}
+        head = {name.removeprefix("head."): values for name, values in drawn.items() if name.startswith("head.")}
+        before, after = peer(start, head)
     apart = {}
     for name, start in before.items():
         if name.endswith("attention.self.key.bias") or name.startswith("pooler."):

@@ -489,3 +489,40 @@ fn an_input_too_small_for_the_network_names_the_layer() {
         "{error}"
     );
 }
+
+#[test]
+fn in_use_a_mirrored_head_cannot_tell_an_image_from_its_mirror_image() {
+    let trial = &networks()[0];
+    let of = |mirrored, normalize| {
+        let head = Head {
+            mirrored,
+            normalize,
+            ..head()
+        };
+        Embedder::new(&trial.network, &head, trial.input, 3).unwrap()
+    };
+    let (mirrored, alone) = (of(true, true), of(false, false));
+    let x = trial.images(4);
+    let columns: Vec<u32> = (0..16).rev().collect();
+    let columns = Tensor::new(columns, &Device::Cpu).unwrap();
+    let flipped = x.index_select(&columns, 2).unwrap();
+    let embed = |of: &Embedder, x: &Tensor| of.forward(x, Mode::Eval).unwrap();
+    let [y, z] = [&x, &flipped].map(|x| embed(&mirrored, x));
+    close("mirrored", (&y, &z), 1e-6, 1e-3);
+    // In the long form: both images through the network alone, added, scaled to unit length.
+    let sum = (embed(&alone, &x) + embed(&alone, &flipped)).unwrap();
+    close("sum", (&y, &op::normalize(&sum).unwrap()), 1e-6, 1e-3);
+    // Training sees the image alone.
+    let train = |of: &Embedder| of.forward(&x, Mode::Train).unwrap();
+    let scaled = op::normalize(&train(&alone)).unwrap();
+    close("training", (&train(&mirrored), &scaled), 1e-6, 1e-3);
+
+    let mlp = Network::Mlp(Mlp { hidden: vec![] });
+    let head = Head {
+        mirrored: true,
+        ..head()
+    };
+    let features = InputShape::Features { dim: 4 };
+    let error = Embedder::new(&mlp, &head, features, 3).unwrap_err();
+    assert!(error.to_string().contains("head.mirrored"), "{error}");
+}

@@ -22,6 +22,11 @@ pub struct Head {
     /// Whether there is a linear layer, `embedding`; without it the network's features are the embedding, and `dim` is
     /// their number.
     pub linear: bool,
+    /// Whether, in use, an image's embedding is the mean of its own and its mirror image's, before it is scaled: two that are each other's mirror then
+    /// have one embedding, as suits faces and what else is seen from either side. Embedding costs twice as much, training
+    /// the same: it had better mirror images at random, `[augment] flip`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
 }
 
 /// What comes behind the linear layer of a head.
@@ -51,6 +56,7 @@ impl Default for Head {
             normalize: true,
             activation: HeadActivation::None,
             linear: true,
+            mirrored: false,
         }
     }
 }
@@ -112,6 +118,13 @@ impl Embedder {
                 found: format!("{height} x {width}"),
             });
         }
+        if head.mirrored && matches!(input, InputShape::Features { .. }) {
+            return Err(Error::Setting {
+                key: "head.mirrored".into(),
+                expected: "false for features, which have no mirror image".into(),
+                found: "true".into(),
+            });
+        }
         let (body, features) = network.build(scope, input)?;
         let linear = if head.linear {
             let place = scope.child("embedding");
@@ -152,16 +165,24 @@ impl Embedder {
                 found: format!("{:?}", x.dims()),
             });
         }
-        let features = self.body.forward(x, mode)?;
-        let embeddings = match &self.linear {
-            Some(linear) => linear.forward(&features, mode)?,
-            None => op::activation(&features, self.head.activation.into())?,
-        };
+        let mut embeddings = self.embed(x, mode)?;
+        if self.head.mirrored && mode == Mode::Eval {
+            embeddings = ((embeddings + self.embed(&mirror(x)?, mode)?)? * 0.5)?;
+        }
         Ok(if self.head.normalize {
             op::normalize(&embeddings)?
         } else {
             embeddings
         })
+    }
+
+    /// Features and their linear layer.
+    fn embed(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let features = self.body.forward(x, mode)?;
+        match &self.linear {
+            Some(linear) => linear.forward(&features, mode),
+            None => Ok(op::activation(&features, self.head.activation.into())?),
+        }
     }
 
     /// The shape of one input.
@@ -178,4 +199,12 @@ impl Embedder {
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
+}
+
+/// Images with their columns in reverse, `[N, H, W, C]`.
+fn mirror(images: &Tensor) -> Result<Tensor> {
+    let (_, _, width, _) = images.dims4()?;
+    let columns: Vec<u32> = (0..width as u32).rev().collect();
+    let columns = Tensor::new(columns, images.device())?;
+    Ok(images.contiguous()?.index_select(&columns, 2)?)
 }

@@ -31,11 +31,11 @@ impl LearnedLoss {
                 stored: vec![name.clone()],
                 name,
                 var: Var::from_tensor(&values)?,
-                // A single row is a bias or a boundary.
-                kind: if parameter.shape[0] > 1 {
-                    Kind::Weight
-                } else {
+                // A single row or column is a bias or a boundary, which weight decay leaves alone.
+                kind: if parameter.shape.contains(&1) {
                     Kind::Offset
+                } else {
+                    Kind::Weight
                 },
                 storage: Storage::Plain,
             })
