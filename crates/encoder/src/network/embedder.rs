@@ -75,6 +75,7 @@ pub struct Embedder {
     head: Head,
     input: InputShape,
     parameters: Parameters,
+    is_batchwise: bool,
 }
 
 impl Embedder {
@@ -132,6 +133,7 @@ impl Embedder {
             head: head.clone(),
             input,
             parameters: scope.parameters(),
+            is_batchwise: scope.is_batchwise(),
         })
     }
 
@@ -162,6 +164,12 @@ impl Embedder {
         } else {
             embeddings
         })
+    }
+
+    /// Whether in training an item's embedding depends on the items beside it: by statistics of a batch norm, or by dropout,
+    /// whose mask is that of the batch.
+    pub fn is_batchwise(&self) -> bool {
+        self.is_batchwise
     }
 
     /// The shape of one input.
