@@ -114,5 +114,8 @@ fn what_is_missing_is_named() {
     let seed = place.run(&["reproduce", "npair", "--set", "seed=3"]);
     seed.fails(2, &["--set seed=3", "--seeds"]);
     let unknown = place.run(&["reproduce", "arcface"]);
-    unknown.fails(2, &["constellation, facenet, quadruplet, npair"]);
+    unknown.fails(
+        2,
+        &["constellation, facenet, facenet-networks, quadruplet, npair"],
+    );
 }
