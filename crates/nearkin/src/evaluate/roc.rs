@@ -113,7 +113,7 @@ impl Roc {
         // Each part of the way has the first of its points.
         let part = |point: &Point| {
             let far = point.different.ln_1p() / self.different.ln_1p();
-            ((point.same / self.same + far) / 2.0 * parts as f64) as usize
+            (far.midpoint(point.same / self.same) * parts as f64) as usize
         };
         let mut before = None;
         let kept = inner.iter().filter(|point| {

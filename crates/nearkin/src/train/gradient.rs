@@ -34,6 +34,9 @@ pub struct Measured {
 /// The loss of all embeddings of a batch, with the number of the loss that was asked.
 pub type LossOf<'a, M> = dyn Fn(&mut Learner<M>, Mat<'_>) -> Result<(usize, Outcome)> + 'a;
 
+/// Embeds some rows of a batch once more, as in [`Mode::Replay`].
+pub type OfRows<'a> = dyn Fn(&[usize]) -> Result<Tensor> + 'a;
+
 /// The parts that a batch is embedded in.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
@@ -42,7 +45,7 @@ pub struct Parts<'a> {
     /// Embeds a part by its number.
     pub forward: &'a dyn Fn(usize, Mode) -> Result<Tensor>,
     /// Embeds any rows once more, where the network embeds each by itself; otherwise a part is passed again as it was.
-    pub again: Option<&'a dyn Fn(&[usize]) -> Result<Tensor>>,
+    pub again: Option<&'a OfRows<'a>>,
 }
 
 /// Embeds a batch, takes the loss over all of it, and carries its gradient back to the weights.
@@ -205,7 +208,7 @@ mod tests {
             let input = batch.tensor_of(&model.config.input, rows)?;
             Ok(model.embedder.forward(&input, mode)?)
         };
-        let again: &dyn Fn(&[usize]) -> Result<Tensor> = &|rows| embed(rows, Mode::Replay);
+        let again: &OfRows = &|rows| embed(rows, Mode::Replay);
         let parts = Parts {
             rows: &rows,
             forward: &|part, mode| embed(&rows[part], mode),

@@ -1,7 +1,9 @@
 //! The task of labeled items: images or features, measured by retrieval.
 
 use super::task::{Costs, Course, Kept, Task, Trained, Watched};
-use super::{Event, LearnedLoss, Learner, Measured, Parts, Setup, gradient_of_parts, harmonic};
+use super::{
+    Event, LearnedLoss, Learner, Measured, OfRows, Parts, Setup, gradient_of_parts, harmonic,
+};
 use crate::card;
 use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
@@ -10,7 +12,7 @@ use crate::feed::{Batch, Changes, TURNS};
 use crate::recipe::Pretrained;
 use crate::sampler::Round;
 use nearkin_encoder::parameters::Parameters;
-use nearkin_encoder::{Mode, Model, Tensor};
+use nearkin_encoder::{Mode, Model};
 use nearkin_kernels::Mat;
 use nearkin_losses::Targets;
 use nearkin_losses::loss::Shape;
@@ -182,7 +184,7 @@ impl Task for Setup {
             let input = batch.tensor(&model.config.input, rows)?;
             Ok(model.embedder.forward(&input, mode)?)
         };
-        let again: &dyn Fn(&[usize]) -> Result<Tensor> = &|rows| {
+        let again: &OfRows = &|rows| {
             let input = batch.tensor_of(&model.config.input, rows)?;
             Ok(model.embedder.forward(&input, Mode::Replay)?)
         };
