@@ -184,6 +184,14 @@ fn options_that_do_not_go_with_the_method_are_refused() {
             &["--method", "communities", "--distance", "euclidean"],
             "not by --distance euclidean",
         ),
+        (
+            &["--clusters", "32"],
+            "--clusters 32: there are only 31 items to cluster",
+        ),
+        (
+            &["--method", "k-means", "--clusters", "32"],
+            "there are only 31 items to cluster",
+        ),
         (&["--within", "2.5"], "a number from 0 to 2"),
         (&["--clusters", "2", "-o", "c.xls"], "jsonl, tsv or csv"),
     ] {

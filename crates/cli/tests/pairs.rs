@@ -157,7 +157,7 @@ fn two_images_are_compared_and_nothing_is_embedded() {
     let evaluate = ["evaluate", "run/model"];
     place.run(&evaluate).fails(
         2,
-        &["no vectors to measure otherwise; measure it with --protocol reid"],
+        &["no vectors to measure otherwise; measure it with --protocol reid or verification"],
     );
     let ranking = ["--protocol", "reid", "--ranking", "k-reciprocal"];
     place
@@ -172,11 +172,64 @@ fn two_images_are_compared_and_nothing_is_embedded() {
     ];
     train(&place, "one", &one_output).succeeds();
     let verify = ["verify", "one/model", one, other];
-    place
-        .run(&verify)
-        .fails(2, &["may be any numbers", "--threshold"]);
+    place.run(&verify).fails(
+        2,
+        &["may be any numbers", "no threshold is kept", "--threshold"],
+    );
     let given = place.run(&[&verify[..], &["--threshold", "1e9"]].concat());
     holds(&given, &["same: score"]);
+}
+
+#[test]
+fn a_threshold_on_scores_is_kept_and_answers() {
+    let place = place();
+    let one_output = [
+        "--set",
+        "pair_network.alexnet.output=one",
+        "--set",
+        "loss.pair_quadruplet.softmax_weight=0.0",
+    ];
+    let mut pairs = "first,second,same,fold\n".to_owned();
+    for class in 0..8 {
+        let (other, fold) = ((class + 4) % 8, class % 2);
+        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
+        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
+    }
+    place.write("pairs.csv", pairs.as_bytes());
+    for (run, sets) in [("softmax", &[][..]), ("one", &one_output)] {
+        train(&place, run, sets).succeeds();
+        let model = format!("{run}/model");
+        let evaluate = |more: &[&str]| {
+            let command = ["evaluate", &model, "--data", "photos", "--protocol"];
+            let pairs = ["verification", "--pairs", "pairs.csv", "--far", "0.5"];
+            place.run(&[&command[..], &pairs, more].concat())
+        };
+        let parts = [
+            "8 pairs of the same, 8 of different",
+            "of the model on its scores, chosen on the other folds",
+        ];
+        holds(&evaluate(&[]), &parts);
+        let found = json(&evaluate(&["--keep", "--json"]));
+        let threshold = found["model"]["accepted"][0]["threshold"].as_f64().unwrap();
+        assert!(found["model"]["roc"].as_array().unwrap().len() > 2);
+        // The kept threshold answers as it was measured: the share of pairs of the same.
+        let mut accepted = 0;
+        for class in 0..8 {
+            let files = [0, 1].map(|item| format!("photos/c{class}/{item}.png"));
+            let said = json(&place.run(&["verify", &model, &files[0], &files[1], "--json"]));
+            assert_eq!(said["threshold"], threshold);
+            assert_eq!(said["calibration"]["data"], "pairs.csv");
+            accepted += i32::from(said["same"] == true);
+        }
+        let tar = found["model"]["accepted"][0]["tar"]["value"].as_f64();
+        assert_eq!(Some(f64::from(accepted) / 8.0), tar, "{run}");
+        let [one, other] = ["photos/c0/0.png", "photos/c5/1.png"];
+        let said = place.run(&["verify", &model, one, other]);
+        let last = said.succeeds().stdout.lines().last().unwrap();
+        assert!(last.contains(": score "), "the answer comes last: {last}");
+        holds(&said, &["of 8 different pairs for the same"]);
+        evaluate(&["--frames", "2"]).fails(2, &["--frames goes with a model that embeds"]);
+    }
 }
 
 #[test]

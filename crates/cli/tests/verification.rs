@@ -91,6 +91,12 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
             "{distance} {threshold}"
         );
     }
+    let said = place.run(&["verify", "run/model", "photos/c0/0.png", "photos/c0/1.png"]);
+    let lines: Vec<&str> = said.succeeds().stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("the threshold ") && lines[1].contains(": distance "),
+        "{lines:?}"
+    );
     let said = place.run(&[
         "verify",
         "run/model",
@@ -101,7 +107,7 @@ fn pairs_are_measured_and_a_kept_threshold_answers() {
     ]);
     let text = &said.succeeds().stdout;
     assert!(
-        text.starts_with("different: distance") && !text.contains("this threshold"),
+        text.starts_with("different: distance") && !text.contains("the threshold"),
         "{text}"
     );
 }
@@ -196,6 +202,15 @@ fn a_gallery_of_an_old_model_is_measured_beside_both() {
     let distance = |key: &str| found[key]["mean_distance"][0].as_f64().unwrap();
     // Both know the same from others a little; of each other they know nothing.
     assert!(distance("mixed") > distance("gallery").max(distance("model")));
+    // A curve each: new to new, old to old, new to old.
+    let curves = ["model", "gallery", "mixed"].map(|key| {
+        let curve = found[key]["roc"].as_array().unwrap().clone();
+        let (first, last) = (&curve[0], &curve[curve.len() - 1]);
+        assert_eq!((&first["far"], &first["tar"]), (&0.0.into(), &0.0.into()));
+        assert_eq!((&last["far"], &last["tar"]), (&1.0.into(), &1.0.into()));
+        curve
+    });
+    assert!(curves[2] != curves[0] && curves[2] != curves[1]);
     let same = evaluate("run/model", &["--json"]).succeeds().stdout.clone();
     let same: serde_json::Value = serde_json::from_str(&same).unwrap();
     assert_eq!(same["mixed"], same["model"]);

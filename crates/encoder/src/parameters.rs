@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// The most numbers of one parameter, 4 GiB: more is a slip in the settings.
@@ -151,6 +151,8 @@ pub struct Scope {
     dtype: DType,
     device: Device,
     made: Rc<RefCell<Vec<Parameter>>>,
+    /// Whether what one item becomes depends on those beside it, in training.
+    is_batchwise: Rc<Cell<bool>>,
 }
 
 impl Scope {
@@ -169,6 +171,7 @@ impl Scope {
             dtype,
             device: device.clone(),
             made: Rc::default(),
+            is_batchwise: Rc::default(),
         }
     }
 
@@ -368,6 +371,17 @@ impl Scope {
 
     fn is_frozen(&self, name: &str) -> bool {
         self.frozen.iter().any(|start| begins(name, start))
+    }
+
+    /// Notes a layer that makes of an item in training what depends on those beside it: a batch norm, or dropout, whose mask
+    /// is that of the batch.
+    pub(crate) fn note_batchwise(&self) {
+        self.is_batchwise.set(true);
+    }
+
+    /// Whether a layer made under the root is such a one.
+    pub(crate) fn is_batchwise(&self) -> bool {
+        self.is_batchwise.get()
     }
 
     /// The stored weights, of which layers may read tensors that are no parameters.

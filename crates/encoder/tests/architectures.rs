@@ -341,6 +341,10 @@ fn whole_networks_have_the_parameters_of_their_origins() {
         (r#"{"mobilenet_v3": {}}"#.into(), 2_542_856),
         // Caffe's AlexNet, whose images have 227 pixels a side.
         (r#"{"alexnet": {}}"#.into(), 60_965_224),
+        (
+            r#"{"alexnet": {"layout": "torchvision"}}"#.into(),
+            61_100_840,
+        ),
         (r#"{"vit": {}}"#.into(), 22_050_664),
     ] {
         let network: Network = serde_json::from_str(&network).unwrap();
@@ -356,6 +360,25 @@ fn whole_networks_have_the_parameters_of_their_origins() {
         let embedder = Embedder::on(&network, &head, input, &Scope::blank()).unwrap();
         assert_eq!(embedder.parameters().count(), parameters, "{network:?}");
     }
+}
+
+#[test]
+fn torchvisions_alexnet_has_the_weights_of_its_features() {
+    let network: Network =
+        serde_json::from_str(r#"{"alexnet": {"layout": "torchvision"}}"#).unwrap();
+    let input = InputShape::Image {
+        height: 224,
+        width: 224,
+        channels: 3,
+    };
+    let embedder = Embedder::on(&network, &Head::default(), input, &Scope::blank()).unwrap();
+    let of = |start: &str| -> usize {
+        let parameters = embedder.parameters().iter();
+        let found = parameters.filter(|p| p.name.starts_with(start));
+        found.map(|p| p.var.elem_count()).sum()
+    };
+    assert_eq!(of("features."), 2_469_696);
+    assert_eq!(of("classifier."), 4096 * (9216 + 1) + 4096 * (4096 + 1));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use candle_core::Var;
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    Alexnet, AlexnetStem, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1, InceptionV3,
-    InputShape, Mlp, MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce,
+    Alexnet, AlexnetLayout, AlexnetStem, Casia, Convnet, Facenet, Googlenet, InceptionResnetV1,
+    InceptionV3, InputShape, Mlp, MobilenetV3, Network, Resnet, Stem, Vit, Width, convnet::Reduce,
     facenet::Variant,
 };
 use nearkin_encoder::parameters::Scope;
@@ -73,11 +73,16 @@ fn networks() -> Vec<Trial> {
                 })
             })
             .into(),
-        Network::Alexnet(_) => vec![Network::Alexnet(Alexnet {
-            stem: AlexnetStem::Small,
-            width: narrow(0.0625),
-            ..Alexnet::default()
-        })],
+        Network::Alexnet(_) => [AlexnetLayout::Caffe, AlexnetLayout::Torchvision]
+            .map(|layout| {
+                Network::Alexnet(Alexnet {
+                    layout,
+                    stem: AlexnetStem::Small,
+                    width: narrow(0.0625),
+                    ..Alexnet::default()
+                })
+            })
+            .into(),
         Network::MobilenetV3(_) => vec![Network::MobilenetV3(MobilenetV3 {
             stem: Stem::Small,
             width: narrow(0.25),

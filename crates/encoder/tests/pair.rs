@@ -2,10 +2,12 @@
 
 use nearkin_encoder::host::tensor;
 use nearkin_encoder::network::{
-    AlexnetStem, InputShape, PairAlexnet, PairNetwork, PairOutput, PairScorer, Width,
+    Alexnet, AlexnetLayout, AlexnetStem, InputShape, PairAlexnet, PairNetwork, PairOutput,
+    PairScorer, Width,
 };
-use nearkin_encoder::parameters::Scope;
-use nearkin_encoder::{DType, Device, Mode, Tensor, tape, weights};
+use nearkin_encoder::parameters::{Parameters, Scope};
+use nearkin_encoder::stored::Stored;
+use nearkin_encoder::{DType, Device, Embedder, Head, Mode, Network, Tensor, tape, weights};
 
 const INPUT: InputShape = InputShape::Image {
     height: 12,
@@ -219,4 +221,45 @@ fn stems_are_for_images_of_their_size() {
         error.contains("pool5: the feature map is 4x1 here"),
         "{error}"
     );
+}
+
+/// Layers of one image and those behind the pair are AlexNet's own; the third convolution sees two images.
+#[test]
+fn it_begins_with_weights_of_torchvisions_alexnet() {
+    let settings = PairAlexnet {
+        layout: AlexnetLayout::Torchvision,
+        ..settings(PairOutput::Softmax)
+    };
+    let single = Network::Alexnet(Alexnet {
+        layout: settings.layout,
+        stem: settings.stem,
+        width: settings.width,
+        hidden: settings.hidden,
+        dropout: settings.dropout,
+    });
+    let single = Embedder::new(&single, &Head::default(), INPUT, 3).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alexnet.safetensors");
+    weights::save(single.parameters(), &path).unwrap();
+    let settings = PairNetwork::Alexnet(settings);
+    let scorer = |fresh: &[&str]| {
+        let fresh = fresh.iter().map(ToString::to_string).collect();
+        let stored = Stored::open(&path).unwrap().fresh(fresh);
+        PairScorer::on(&settings, INPUT, &Scope::stored(stored, 5))
+    };
+    let error = scorer(&["fc8"]).unwrap_err().to_string();
+    assert!(error.contains("\"features.6.weight\" has shape"), "{error}");
+    let scorer = scorer(&["features.6", "fc8"]).unwrap();
+    let numbers = |parameters: &Parameters, name: &str| {
+        let found = parameters.iter().find(|p| p.name == name).unwrap();
+        flat(found.var.as_tensor())
+    };
+    for name in [
+        "features.0.weight",
+        "features.10.bias",
+        "classifier.1.weight",
+    ] {
+        let [one, other] = [scorer.parameters(), single.parameters()].map(|of| numbers(of, name));
+        assert_eq!(one, other, "{name}");
+    }
 }

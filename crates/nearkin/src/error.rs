@@ -43,7 +43,10 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// More images are damaged than the recipe allows.
-    #[error("{found} damaged images, data.damaged allows {allowed}; the last: {last}")]
+    #[error(
+        "{found} damaged image{}, data.damaged allows {allowed}; the last: {last}",
+        if *found == 1 { "" } else { "s" }
+    )]
     Damaged {
         /// Damaged items found.
         found: usize,

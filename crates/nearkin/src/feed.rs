@@ -275,10 +275,19 @@ impl Batch {
     /// # Errors
     /// The device is out of memory.
     pub fn tensor(&self, input: &Input, part: std::ops::Range<usize>) -> Result<Tensor> {
+        self.tensor_of(input, &part.collect::<Vec<_>>())
+    }
+
+    /// Some rows of the batch as the network's input.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn tensor_of(&self, input: &Input, rows: &[usize]) -> Result<Tensor> {
         let shape = input.shape();
         let size = shape.numbers();
-        let numbers = self.numbers[part.start * size..part.end * size].to_vec();
-        let tensor = Tensor::from_vec(numbers, shape.batch(part.len()), &Device::Cpu);
+        let of_row = |row: &usize| &self.numbers[row * size..][..size];
+        let numbers: Vec<&[f32]> = rows.iter().map(of_row).collect();
+        let tensor = Tensor::from_vec(numbers.concat(), shape.batch(rows.len()), &Device::Cpu);
         Ok(tensor.map_err(nearkin_encoder::Error::from)?)
     }
 }
@@ -432,7 +441,7 @@ mod tests {
         let strict = Feed::new(feed.dataset.clone(), feed.input.clone(), 0.2).unwrap();
         let error = strict.batch(&[0, 1, 2], None).unwrap_err().to_string();
         assert!(
-            error.contains("1 damaged images, data.damaged allows 0"),
+            error.contains("1 damaged image, data.damaged allows 0"),
             "{error}"
         );
         assert!(error.contains(&feed.dataset().names[1]), "{error}");

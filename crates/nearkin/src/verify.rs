@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Pairs of items with the squared distances of their unit vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Paired {
-    /// From 0 to 4, one for each pair.
+    /// One for each pair, from 0 to 4; scores of a network of pairs likewise, see [`of_scores`](Self::of_scores).
     pub distances: Vec<f32>,
     /// Whether each is of one class.
     pub same: Vec<bool>,
@@ -144,11 +144,12 @@ fn file(model: &Path) -> PathBuf {
     model.join("verification.json")
 }
 
-/// The threshold that a model folder keeps, if it keeps one.
+/// The threshold that a model folder keeps, if it keeps one; no distance of the model is beyond `farthest`
+/// ([`FARTHEST`](crate::evaluate::FARTHEST) of unit vectors).
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or has numbers that no calibration gives.
-pub fn kept_threshold(model: &Path) -> Result<Option<Calibration>> {
+pub fn kept_threshold(model: &Path, farthest: f64) -> Result<Option<Calibration>> {
     let path = file(model);
     if !path.exists() {
         return Ok(None);
@@ -156,16 +157,16 @@ pub fn kept_threshold(model: &Path) -> Result<Option<Calibration>> {
     let text = fs_err::read_to_string(&path)?;
     let damaged = |reason| Error::Run { path, reason };
     let read = serde_json::from_str(&text).map_err(|error| error.to_string());
-    let checked = read.and_then(|kept: Calibration| check_ranges(&kept).map(|()| kept));
+    let checked = read.and_then(|kept: Calibration| check_ranges(&kept, farthest).map(|()| kept));
     checked.map(Some).map_err(damaged)
 }
 
 /// Says which number cannot be.
-fn check_ranges(kept: &Calibration) -> std::result::Result<(), String> {
+fn check_ranges(kept: &Calibration, farthest: f64) -> std::result::Result<(), String> {
     // Squared distances of opposite unit vectors may be rounded to a little more than 4.
     const ROUNDING: f64 = 1e-4;
     for (name, value, most, rounding) in [
-        ("threshold", kept.threshold, 4.0, ROUNDING),
+        ("threshold", kept.threshold, farthest, ROUNDING),
         ("far", kept.far, 1.0, 0.0),
         ("tar", kept.tar, 1.0, 0.0),
     ] {
@@ -202,6 +203,7 @@ pub fn keep_threshold(model: &Path, calibration: &Calibration) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::FARTHEST;
 
     #[test]
     fn pairs_with_a_damaged_item_are_left_out_and_counted() {
@@ -297,7 +299,7 @@ mod tests {
     #[test]
     fn a_threshold_is_kept_and_a_damaged_one_named() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(kept_threshold(folder.path()).unwrap(), None);
+        assert_eq!(kept_threshold(folder.path(), FARTHEST).unwrap(), None);
         let calibration = Calibration {
             threshold: 1.1,
             far: 0.001,
@@ -307,9 +309,14 @@ mod tests {
             data: "pairs.txt".into(),
         };
         keep_threshold(folder.path(), &calibration).unwrap();
-        assert_eq!(kept_threshold(folder.path()).unwrap(), Some(calibration));
+        assert_eq!(
+            kept_threshold(folder.path(), FARTHEST).unwrap(),
+            Some(calibration)
+        );
         fs_err::write(folder.path().join("verification.json"), "{").unwrap();
-        let error = kept_threshold(folder.path()).unwrap_err().to_string();
+        let error = kept_threshold(folder.path(), FARTHEST)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("verification.json"), "{error}");
     }
 
@@ -325,7 +332,7 @@ mod tests {
             data: String::new(),
         };
         keep_threshold(folder.path(), &whole).unwrap();
-        assert!(kept_threshold(folder.path()).unwrap().is_some());
+        assert!(kept_threshold(folder.path(), FARTHEST).unwrap().is_some());
         for (name, value, words) in [
             (
                 "threshold",
@@ -345,7 +352,9 @@ mod tests {
             let mut json = serde_json::to_value(&whole).unwrap();
             json[name] = serde_json::from_str(value).unwrap();
             fs_err::write(file(folder.path()), json.to_string()).unwrap();
-            let error = kept_threshold(folder.path()).unwrap_err().to_string();
+            let error = kept_threshold(folder.path(), FARTHEST)
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains("verification.json") && error.contains(words),
                 "{error}"

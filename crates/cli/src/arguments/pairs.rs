@@ -57,8 +57,8 @@ pub struct Verify {
     /// Another image.
     #[arg(value_name = "SECOND")]
     pub second: PathBuf,
-    /// The largest distance that counts as the same; where absent, the one that the model folder keeps, or even odds of a
-    /// network of pairs.
+    /// The largest distance that counts as the same; where absent, the one that the model folder keeps; without one,
+    /// even odds of a network of pairs.
     #[arg(long, value_name = "DISTANCE", allow_hyphen_values = true, value_parser = score)]
     pub threshold: Option<f64>,
     /// What may be damaged.

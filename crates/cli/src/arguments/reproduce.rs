@@ -37,6 +37,8 @@ pub enum PaperName {
     Constellation,
     /// FaceNet: which negatives, how many dimensions.
     Facenet,
+    /// FaceNet: which of its networks.
+    FacenetNetworks,
     /// Quadruplet network: people by another camera.
     Quadruplet,
     /// Multi-class N-pair loss: many classes at once.
@@ -48,6 +50,7 @@ impl From<PaperName> for Paper {
         match name {
             PaperName::Constellation => Self::Constellation,
             PaperName::Facenet => Self::FaceNet,
+            PaperName::FacenetNetworks => Self::FaceNetNetworks,
             PaperName::Quadruplet => Self::Quadruplet,
             PaperName::Npair => Self::NPair,
         }

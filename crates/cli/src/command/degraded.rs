@@ -40,7 +40,7 @@ pub fn run(
             verification::measure(&paired, &options)
         };
         return table.of(one, |rows: &[(&str, &Verification)]| {
-            verification::show(rows)
+            verification::show(rows, verification::UNIT_VECTORS)
         });
     }
     let one = |feed: &Feed| {

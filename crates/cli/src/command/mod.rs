@@ -16,6 +16,7 @@ mod kept;
 pub mod list;
 pub mod mine;
 mod opened;
+mod pair_verification;
 mod pairs;
 pub mod quickstart;
 pub mod recipe;

@@ -1,27 +1,32 @@
 //! `nearkin evaluate` and `nearkin verify` of a network of pairs.
 
 use super::evaluate::Data;
-use super::items;
 use super::subject::ModelFolder;
+use super::verify::Answer;
+use super::{items, pair_verification};
 use crate::arguments::{Evaluate, Protocol, Ranked, Verify};
 use crate::failure::Failure;
-use crate::output;
 use nearkin::data::Dataset;
+use nearkin::verify::kept_threshold;
 use nearkin::{Input, PairModel, PairOutput};
 use std::path::Path;
 
 /// A score up to which two images are the same, where it is a probability of being different.
 const EVEN: f64 = 0.5;
 
-/// Measures by scores of pairs, which is what re-identification can be measured by.
+/// Measures by scores of pairs, which is what re-identification and verification can be measured by.
 pub fn evaluate(arguments: &Evaluate, folder: &Path, json: bool) -> Result<(), Failure> {
     let refused = |what: &str, remedy: &str| {
         let folder = folder.display();
         let text = format!("{folder}: a network of pairs has no vectors to {what}; {remedy}");
         Err(Failure::usage(text))
     };
-    if arguments.protocol != Some(Protocol::Reid) {
-        return refused("measure otherwise", "measure it with --protocol reid");
+    let (protocol, verification) = (arguments.protocol, Some(Protocol::Verification));
+    if protocol != Some(Protocol::Reid) && protocol != verification {
+        return refused(
+            "measure otherwise",
+            "measure it with --protocol reid or verification",
+        );
     }
     if arguments
         .items
@@ -31,18 +36,27 @@ pub fn evaluate(arguments: &Evaluate, folder: &Path, json: bool) -> Result<(), F
         return refused("rank by", "leave --ranking out: it ranks by its scores");
     }
     let model = PairModel::load(folder)?;
-    let folder = ModelFolder::new(folder, &arguments.tolerance);
     let input = Input::Image(model.config.input.clone());
-    items::run_pairs(&model, &Data::of(arguments, &folder, &input)?, json)
+    let opened = ModelFolder::new(folder, &arguments.tolerance);
+    let data = Data::of(arguments, &opened, &input)?;
+    if protocol == verification {
+        return pair_verification::run(arguments, (&model, folder), &data, json);
+    }
+    items::run_pairs(&model, &data, json)
 }
 
 /// Says whether two images are of the same class, by their score.
 pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failure> {
     let model = PairModel::load(folder)?;
-    let even = (model.config.pair_network.output() == PairOutput::Softmax).then_some(EVEN);
-    let Some(threshold) = arguments.threshold.or(even) else {
+    let output = model.config.pair_network.output();
+    let kept = kept_threshold(folder, output.farthest())?;
+    let even = (output == PairOutput::Softmax).then_some(EVEN);
+    let chosen = arguments
+        .threshold
+        .or(kept.as_ref().map(|kept| kept.threshold));
+    let Some(threshold) = chosen.or(even) else {
         return Err(Failure::usage(format!(
-            "{}: its scores may be any numbers: name with --threshold up to which one two images are the same",
+            "{}: its scores may be any numbers, and no threshold is kept there; choose one with `nearkin evaluate MODEL --protocol verification --pairs FILE --keep`, or name it with --threshold",
             folder.display()
         )));
     };
@@ -58,23 +72,15 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
         Ok(batch.tensor(&input, 0..1)?)
     };
     let (first, second) = (image(&arguments.first)?, image(&arguments.second)?);
-    let one = |first, second| -> Result<f64, Failure> {
-        Ok(f64::from(model.scorer.matrix(first, second, 1)?[0]))
-    };
+    let one =
+        |first, second| -> Result<f32, Failure> { Ok(model.scorer.matrix(first, second, 1)?[0]) };
     // The network sees a first and a second image; which is which is no part of the question.
     let score = one(&first, &second)?.midpoint(one(&second, &first)?);
-    let same = score <= threshold;
-    if json {
-        return output::json(&serde_json::json!({
-            "same": same, "distance": score, "threshold": threshold, "calibration": null
-        }));
-    }
-    let (answer, sign) = if same {
-        ("same", "≤")
-    } else {
-        ("different", ">")
+    let answer = Answer {
+        measure: "score",
+        distance: f64::from(score),
+        threshold,
+        kept,
     };
-    output::line(format_args!(
-        "{answer}: score {score:.4} {sign} {threshold:.4}"
-    ))
+    answer.print(json)
 }

@@ -144,7 +144,7 @@ impl Subject {
 pub fn refuse_pairs(folder: &Path) -> Result<(), Failure> {
     if PairModel::is_in(folder) {
         return Err(Failure::usage(format!(
-            "{}: a network of pairs scores two images together and has no vector of one; measure it with `nearkin evaluate --protocol reid`, or compare two images with `nearkin verify`",
+            "{}: a network of pairs scores two images together and has no vector of one; measure it with `nearkin evaluate --protocol reid` or `--protocol verification`, or compare two images with `nearkin verify`",
             folder.display()
         )));
     }
@@ -174,10 +174,11 @@ pub fn left_out(damaged: &[String]) -> Option<String> {
     };
     let named = &damaged[..damaged.len().min(NAMED)];
     let names = named.join(", ");
-    Some(format!(
-        "{} damaged images were left out: {names}{more}",
-        damaged.len()
-    ))
+    let images = match damaged.len() {
+        1 => "1 damaged image was".to_owned(),
+        count => format!("{count} damaged images were"),
+    };
+    Some(format!("{images} left out: {names}{more}"))
 }
 
 #[cfg(test)]
@@ -189,6 +190,8 @@ mod tests {
         let names: Vec<String> = (0..12).map(|i| i.to_string()).collect();
         let text = "12 damaged images were left out: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more";
         assert_eq!(left_out(&names).as_deref(), Some(text));
+        let text = "1 damaged image was left out: 0";
+        assert_eq!(left_out(&names[..1]).as_deref(), Some(text));
         assert_eq!(left_out(&[]), None);
     }
 }

@@ -1,9 +1,11 @@
 //! `nearkin sweep`: one recipe with every combination of some values, each with several seeds.
 
+use super::opened::look;
 use super::seeds::{Spread, trained};
 use super::stages;
 use crate::arguments::Sweep;
 use crate::failure::Failure;
+use crate::progress::items;
 use crate::{output, table};
 use nearkin::recipe::{Document, combinations};
 use serde::Serialize;
@@ -28,6 +30,7 @@ pub fn run(arguments: &Sweep, json: bool) -> Result<(), Failure> {
     let points: Vec<Point> = combined
         .map(|changes| point(arguments, changes))
         .collect::<Result<_, Failure>>()?;
+    check(&points)?;
     let mut default = stages::default_folder(&arguments.recipe).into_os_string();
     default.push("-sweep");
     let folder = arguments.out.clone().unwrap_or_else(|| default.into());
@@ -55,6 +58,17 @@ fn point(arguments: &Sweep, changes: Vec<String>) -> Result<Point, Failure> {
     stages::placed(documents.clone(), &arguments.recipe)
         .map_err(|error| error.about(&changes.join(", ")))?;
     Ok(Point { changes, documents })
+}
+
+/// Opens what every combination names, as training would: data, weights, networks for their images, samplers for their items.
+fn check(points: &[Point]) -> Result<(), Failure> {
+    let bar = items(points.len(), "checking recipes");
+    for Point { changes, documents } in points {
+        look(documents, |_, _| Ok(())).map_err(|error| error.about(&changes.join(", ")))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// A line for each combination, with the first score of every evaluation.

@@ -50,7 +50,7 @@ pub fn run(arguments: &Evaluate, protocol: Protocol, json: bool) -> Result<(), F
                 return output::json(&serde_json::json!({ "data": what, NAME: found }));
             }
             output::line(format_args!("{what}, in percent:"))?;
-            verification::show(&[(NAME, &found)])?;
+            verification::show(&[(NAME, &found)], verification::UNIT_VECTORS)?;
             verification::show_thresholds(&[(NAME, &best)])
         }
         Protocol::Reid => {

@@ -44,7 +44,10 @@ pub fn run(
     bar.finish_and_clear();
     let paired = &compared[MODEL].paired;
     if wanted.keep {
-        keep(paired, &asked.path, &options, subject.folder.path())?;
+        let threshold = keep(paired, &asked.path, &options, subject.folder.path())?;
+        output::note(format_args!(
+            "kept: squared distances up to {threshold:.4} are the same"
+        ));
     }
     if json {
         let mut value = serde_json::json!({
@@ -58,7 +61,7 @@ pub fn run(
     }
     output::line(format_args!("{}, in percent:", asked.path.display()))?;
     let names = || compared.iter().map(|compared| compared.name);
-    show(&names().zip(&found).collect::<Vec<_>>())?;
+    show(&names().zip(&found).collect::<Vec<_>>(), UNIT_VECTORS)?;
     show_thresholds(&names().zip(&best).collect::<Vec<_>>())?;
     output::line(in_bytes(&found, subject.model.embedder.dim()))?;
     if let Some(most) = wanted.frames {
@@ -74,6 +77,9 @@ pub fn run(
     }
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
+
+/// What a threshold is on, for those that read.
+pub const UNIT_VECTORS: &str = "‖u − v‖² of unit vectors";
 
 /// The places of the model and of its bytes among what is compared.
 const MODEL: usize = 1;
@@ -151,8 +157,9 @@ struct Compared {
 /// Pairs, and the items that they need.
 pub struct Asked {
     /// Where they are listed.
-    path: PathBuf,
-    pairs: Vec<ItemPair>,
+    pub path: PathBuf,
+    /// The pairs.
+    pub pairs: Vec<ItemPair>,
     videos: Option<Videos>,
     /// The items to embed.
     pub items: Vec<usize>,
@@ -269,12 +276,13 @@ fn in_bytes(found: &[Verification], dim: usize) -> String {
     )
 }
 
-fn keep(
+/// Keeps the threshold of the first rate in a model folder, and says it.
+pub fn keep(
     paired: &Paired,
     path: &Path,
     options: &VerificationOptions,
     model: &Path,
-) -> Result<(), Failure> {
+) -> Result<f64, Failure> {
     let far = options.fars[0];
     let data = path
         .file_name()
@@ -286,15 +294,11 @@ fn keep(
         )));
     };
     keep_threshold(model, &found)?;
-    output::note(format_args!(
-        "kept: squared distances up to {:.4} are the same",
-        found.threshold
-    ));
-    Ok(())
+    Ok(found.threshold)
 }
 
-/// Prints what was found, with the conventions.
-pub fn show(rows: &[(&str, &Verification)]) -> Result<(), Failure> {
+/// Prints what was found, with the conventions; thresholds are on `distance`.
+pub fn show(rows: &[(&str, &Verification)], distance: &str) -> Result<(), Failure> {
     let Some((_, model)) = rows.last() else {
         return Ok(());
     };
@@ -328,7 +332,7 @@ pub fn show(rows: &[(&str, &Verification)]) -> Result<(), Failure> {
     table::numbers_right(&mut shown);
     output::line(shown)?;
     output::line(format_args!(
-        "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on ‖u − v‖² of unit vectors chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval; FNMR@FMR is 100 − TAR@FAR",
+        "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on {distance} chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval; FNMR@FMR is 100 − TAR@FAR",
         model.same, model.different, model.folds.folds
     ))
 }

@@ -6,7 +6,7 @@ use crate::arguments::Verify;
 use crate::failure::Failure;
 use crate::output;
 use nearkin::data::Dataset;
-use nearkin::evaluate::squared_distances;
+use nearkin::evaluate::{Calibration, FARTHEST, squared_distances};
 use nearkin::verify::kept_threshold;
 use nearkin::{Mat, PairModel};
 use std::path::Path;
@@ -22,13 +22,16 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
     if PairModel::is_in(&model) {
         return super::pairs::verify(arguments, &model, json);
     }
-    if let Some(threshold) = arguments.threshold.filter(|t| !(0.0..=4.0).contains(t)) {
+    if let Some(threshold) = arguments
+        .threshold
+        .filter(|t| !(0.0..=FARTHEST).contains(t))
+    {
         return Err(Failure::usage(format!(
             "--threshold {threshold}: squared distances of unit vectors are from 0 to 4"
         )));
     }
     let subject = Subject::load(&model, &arguments.tolerance)?;
-    let kept = kept_threshold(&model)?;
+    let kept = kept_threshold(&model, FARTHEST)?;
     let Some(threshold) = arguments
         .threshold
         .or(kept.as_ref().map(|kept| kept.threshold))
@@ -53,32 +56,61 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
     let width = first.len();
     let distances = squared_distances(Mat::new(&first, 1, width), Mat::new(&second, 1, width))?;
     let distance = f64::from(distances[0]);
-    let same = distance <= threshold;
-    // What the kept threshold was worth says nothing about another one.
-    let worth = kept.filter(|kept| kept.threshold.to_bits() == threshold.to_bits());
-    if json {
-        output::json(&serde_json::json!({
-            "same": same, "distance": distance, "threshold": threshold, "calibration": worth
-        }))?;
-        return Ok(());
-    }
-    let (answer, sign) = if same {
-        ("same", "≤")
-    } else {
-        ("different", ">")
+    let answer = Answer {
+        measure: "distance",
+        distance,
+        threshold,
+        kept,
     };
-    output::line(format_args!(
-        "{answer}: distance {distance:.4} {sign} {threshold:.4}"
-    ))?;
-    if let Some(worth) = worth {
+    answer.print(json)
+}
+
+/// How far apart two images are, and the threshold on that.
+pub struct Answer {
+    /// What the distance is called.
+    pub measure: &'static str,
+    /// Smaller for closer.
+    pub distance: f64,
+    /// Up to which they are the same.
+    pub threshold: f64,
+    /// What the model folder keeps.
+    pub kept: Option<Calibration>,
+}
+
+impl Answer {
+    /// Prints the answer, below what its threshold was worth where that is known.
+    pub fn print(self, json: bool) -> Result<(), Failure> {
+        let Self {
+            measure,
+            distance,
+            threshold,
+            kept,
+        } = self;
+        let same = distance <= threshold;
+        // What the kept threshold was worth says nothing about another one.
+        let worth = kept.filter(|kept| kept.threshold.to_bits() == threshold.to_bits());
+        if json {
+            return output::json(&serde_json::json!({
+                "same": same, "distance": distance, "threshold": threshold, "calibration": worth
+            }));
+        }
+        if let Some(worth) = worth {
+            output::line(format_args!(
+                "the threshold {threshold:.4} takes {:.2} % of {} different pairs for the same, and {:.2} % of {} pairs of the same for different ({})",
+                100.0 * worth.far,
+                worth.different,
+                100.0 * (1.0 - worth.tar),
+                worth.same,
+                worth.data
+            ))?;
+        }
+        let (answer, sign) = if same {
+            ("same", "≤")
+        } else {
+            ("different", ">")
+        };
         output::line(format_args!(
-            "this threshold takes {:.2} % of {} different pairs for the same, and {:.2} % of {} pairs of the same for different ({})",
-            100.0 * worth.far,
-            worth.different,
-            100.0 * (1.0 - worth.tar),
-            worth.same,
-            worth.data
-        ))?;
+            "{answer}: {measure} {distance:.4} {sign} {threshold:.4}"
+        ))
     }
-    Ok(())
 }

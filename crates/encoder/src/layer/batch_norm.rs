@@ -41,6 +41,10 @@ impl BatchNorm {
                 (kind, Storage::Plain),
             )
         };
+        let held = scope.holds_statistics();
+        if !held {
+            scope.note_batchwise();
+        }
         Ok(Self {
             gamma: make("weight", 1.0, Kind::Offset)?,
             beta: make("bias", 0.0, Kind::Offset)?,
@@ -48,7 +52,7 @@ impl BatchNorm {
             running_variance: make("running_var", 1.0, Kind::Buffer)?,
             epsilon: EPSILON,
             momentum: MOMENTUM,
-            held: scope.holds_statistics(),
+            held,
         })
     }
 

@@ -23,6 +23,9 @@ pub struct Dropout {
 impl Dropout {
     /// Makes the layer.
     pub fn new(scope: &Scope, rate: f32) -> Self {
+        if rate > 0.0 {
+            scope.note_batchwise();
+        }
         Self {
             place: fnv(scope.name().bytes()),
             rate,

@@ -10,24 +10,30 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
-/// AlexNet in Caffe's layout, up to the features before its last layer.
+/// AlexNet up to the features before its last layer, in the layout of Caffe or of `torchvision`.
 ///
 /// ```text
-/// image → conv 11×11 → norm → pool → conv 5×5 → norm → pool → three conv 3×3 → pool → two linear layers
+/// caffe:        image → conv 11×11 → norm → pool → conv 5×5 → norm → pool → three conv 3×3 → pool → two linear layers
+/// torchvision:  the same without norms and groups, with 64, 192, 384, 256 and 256 channels for 96, 256, 384, 384 and 256
 /// ```
 ///
 /// With `[head] dim = 512` it is the tower of the quadruplet paper's Euclidean baseline (figure 2a). Tensor names are
-/// Caffe's: `conv1.weight`, …, `conv5.bias`, `fc6.weight`, …, `fc7.bias`.
+/// those of the layout: `conv1.weight`, …, `conv5.bias`, `fc6.weight`, …, `fc7.bias`, or `features.0.weight`, …,
+/// `classifier.4.bias`. Weights of `torchvision` load unchanged; its last layer, `classifier.6`, is not read, and where its
+/// adaptive average would not be of 6 × 6 places already (224 × 224 pixels are), `classifier.1` has another shape here.
 ///
 /// # Shapes
-/// - input: `[N, H, W, C]`, in the paper 227 × 227
+/// - input: `[N, H, W, C]`, in the paper 227 × 227, of `torchvision` 224 × 224
 /// - output: `[N, hidden]`
 ///
 /// # Reference
-/// Krizhevsky, Sutskever and Hinton 2012, section 3.5; Chen et al. 2017, figure 2.
+/// Krizhevsky, Sutskever and Hinton 2012, section 3.5; Chen et al. 2017, figure 2; for `torchvision`'s layout Krizhevsky
+/// 2014 (*One weird trick*), as `torchvision` reads it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alexnet {
+    /// Whose layers and tensor names.
+    pub layout: AlexnetLayout,
     /// What comes before the second convolution.
     pub stem: AlexnetStem,
     /// Factor on the channels of all layers.
@@ -35,8 +41,74 @@ pub struct Alexnet {
     /// Outputs of either linear layer; 4096 · width where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<NonZeroUsize>,
-    /// Share of the features that training drops behind each linear layer.
+    /// Share of the features that training drops behind each linear layer, in `torchvision`'s layout before each.
     pub dropout: f32,
+}
+
+/// Whose layers and tensor names an [`Alexnet`] has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlexnetLayout {
+    /// The paper's, as Caffe has it: two groups, response norms.
+    #[default]
+    Caffe,
+    /// `torchvision`'s, whose weights it takes.
+    Torchvision,
+}
+
+/// A layout as data.
+struct Plan {
+    /// Names and outputs of the convolutions.
+    convs: [(&'static str, usize); 5],
+    pools: [&'static str; 3],
+    linears: [&'static str; 2],
+    pool: Pool,
+    /// Groups of the second, fourth and fifth convolution.
+    groups: usize,
+    /// Around the image, where the first convolution is 11×11.
+    padding: usize,
+    has_norms: bool,
+}
+
+const CAFFE: Plan = Plan {
+    convs: [
+        ("conv1", 96),
+        ("conv2", 256),
+        ("conv3", 384),
+        ("conv4", 384),
+        ("conv5", 256),
+    ],
+    pools: ["pool1", "pool2", "pool5"],
+    linears: ["fc6", "fc7"],
+    pool: Pool::square(Pooling::Max, 3, 2, 0).ceil(),
+    groups: 2,
+    padding: 0,
+    has_norms: true,
+};
+
+const TORCHVISION: Plan = Plan {
+    convs: [
+        ("features.0", 64),
+        ("features.3", 192),
+        ("features.6", 384),
+        ("features.8", 256),
+        ("features.10", 256),
+    ],
+    pools: ["features.2", "features.5", "features.12"],
+    linears: ["classifier.1", "classifier.4"],
+    pool: Pool::square(Pooling::Max, 3, 2, 0),
+    groups: 1,
+    padding: 2,
+    has_norms: false,
+};
+
+impl AlexnetLayout {
+    fn plan(self) -> &'static Plan {
+        match self {
+            Self::Caffe => &CAFFE,
+            Self::Torchvision => &TORCHVISION,
+        }
+    }
 }
 
 /// The first convolution of an [`Alexnet`], and what comes behind it.
@@ -54,6 +126,7 @@ pub enum AlexnetStem {
 impl Default for Alexnet {
     fn default() -> Self {
         Self {
+            layout: AlexnetLayout::default(),
             stem: AlexnetStem::Large,
             width: Width::PAPER,
             hidden: None,
@@ -73,6 +146,7 @@ pub struct Body {
 /// The layers behind the third convolution.
 #[derive(Clone, Debug)]
 pub(super) struct High {
+    layout: AlexnetLayout,
     layers: Layers,
     linears: [(Linear, Dropout); 2],
 }
@@ -83,8 +157,6 @@ const NORM: ResponseNorm = ResponseNorm {
     beta: 0.75,
     bias: 1.0,
 };
-
-const POOL: Pool = Pool::square(Pooling::Max, 3, 2, 0).ceil();
 
 impl Alexnet {
     pub(super) fn build(&self, scope: &Scope, input: InputShape) -> Result<(Body, usize)> {
@@ -99,34 +171,46 @@ impl Alexnet {
 
     /// The first two convolutions, which see one image.
     pub(super) fn low(&self, scope: &Scope, map: &mut Map) -> Result<Layers> {
+        let plan = self.layout.plan();
         let (first, is_pooled) = match self.stem {
             AlexnetStem::Small => (Kernel::same(3, 3), false),
             AlexnetStem::Medium => (Kernel::square(5, 2, 2), true),
-            AlexnetStem::Large => (Kernel::square(11, 4, 0), true),
+            AlexnetStem::Large => (Kernel::square(11, 4, plan.padding), true),
         };
-        let mut table = vec![Layer::Conv("conv1", 96, first), Layer::ResponseNorm(NORM)];
-        if is_pooled {
-            table.push(Layer::Pool("pool1", POOL));
+        let kernels = [first, Kernel::same(5, 5).in_groups(plan.groups)];
+        let mut table = Vec::new();
+        for (place, kernel) in kernels.into_iter().enumerate() {
+            let (name, outputs) = plan.convs[place];
+            table.push(Layer::Conv(name, outputs, kernel));
+            if plan.has_norms {
+                table.push(Layer::ResponseNorm(NORM));
+            }
+            if place > 0 || is_pooled {
+                table.push(Layer::Pool(plan.pools[place], plan.pool));
+            }
         }
-        table.extend([
-            Layer::Conv("conv2", 256, Kernel::same(5, 5).in_groups(2)),
-            Layer::ResponseNorm(NORM),
-            Layer::Pool("pool2", POOL),
-        ]);
         Layers::new(scope, map, table, (Unit::Bias, self.width))
     }
 
     /// Place, outputs and kernel of the third convolution, which sees the map of one image or those of a pair.
     pub(super) fn third(&self, scope: &Scope) -> (Scope, usize, Kernel) {
-        (scope.child("conv3"), self.width.of(384), Kernel::same(3, 3))
+        let (name, outputs) = self.layout.plan().convs[2];
+        (
+            scope.child(name),
+            self.width.of(outputs),
+            Kernel::same(3, 3),
+        )
     }
 
     /// The rest, and the count of its outputs.
     pub(super) fn high(&self, scope: &Scope, mut map: Map) -> Result<(High, usize)> {
+        let plan = self.layout.plan();
+        let kernel = Kernel::same(3, 3).in_groups(plan.groups);
+        let [.., fourth, fifth] = plan.convs;
         let table = vec![
-            Layer::Conv("conv4", 384, Kernel::same(3, 3).in_groups(2)),
-            Layer::Conv("conv5", 256, Kernel::same(3, 3).in_groups(2)),
-            Layer::Pool("pool5", POOL),
+            Layer::Conv(fourth.0, fourth.1, kernel),
+            Layer::Conv(fifth.0, fifth.1, kernel),
+            Layer::Pool(plan.pools[2], plan.pool),
         ];
         let layers = Layers::new(scope, &mut map, table, (Unit::Bias, self.width))?;
         let features = self
@@ -137,17 +221,32 @@ impl Alexnet {
             let linear = Linear::new(&place, inputs, features, Activation::Relu)?;
             Ok::<_, crate::Error>((linear, Dropout::new(&place, self.dropout)))
         };
-        let linears = [linear("fc6", map.numbers())?, linear("fc7", features)?];
-        Ok((High { layers, linears }, features))
+        let [sixth, seventh] = plan.linears;
+        let linears = [linear(sixth, map.numbers())?, linear(seventh, features)?];
+        let high = High {
+            layout: self.layout,
+            layers,
+            linears,
+        };
+        Ok((high, features))
     }
 }
 
 impl High {
     /// Features of maps; `batch` decides the dropout.
     pub(super) fn forward(&self, maps: &Tensor, batch: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut x = op::flatten(&self.layers.forward(maps, mode)?)?;
+        let maps = self.layers.forward(maps, mode)?;
+        let mut x = match self.layout {
+            AlexnetLayout::Caffe => op::flatten(&maps)?,
+            AlexnetLayout::Torchvision => op::flatten_by_channel(&maps)?,
+        };
         for (linear, dropout) in &self.linears {
-            x = dropout.forward(&linear.forward(&x, mode)?, batch, mode)?;
+            x = match self.layout {
+                AlexnetLayout::Caffe => dropout.forward(&linear.forward(&x, mode)?, batch, mode)?,
+                AlexnetLayout::Torchvision => {
+                    linear.forward(&dropout.forward(&x, batch, mode)?, mode)?
+                }
+            };
         }
         Ok(x)
     }

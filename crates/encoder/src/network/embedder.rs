@@ -81,6 +81,7 @@ pub struct Embedder {
     head: Head,
     input: InputShape,
     parameters: Parameters,
+    is_batchwise: bool,
 }
 
 impl Embedder {
@@ -145,6 +146,7 @@ impl Embedder {
             head: head.clone(),
             input,
             parameters: scope.parameters(),
+            is_batchwise: scope.is_batchwise(),
         })
     }
 
@@ -183,6 +185,12 @@ impl Embedder {
             Some(linear) => linear.forward(&features, mode),
             None => Ok(op::activation(&features, self.head.activation.into())?),
         }
+    }
+
+    /// Whether in training an item's embedding depends on the items beside it: by statistics of a batch norm, or by dropout,
+    /// whose mask is that of the batch.
+    pub fn is_batchwise(&self) -> bool {
+        self.is_batchwise
     }
 
     /// The shape of one input.

@@ -23,7 +23,7 @@ pub mod vit;
 mod vit_positions;
 mod width;
 
-pub use alexnet::{Alexnet, AlexnetStem};
+pub use alexnet::{Alexnet, AlexnetLayout, AlexnetStem};
 pub use casia::Casia;
 pub use convnet::Convnet;
 pub use embedder::{Embedder, Head, HeadActivation};

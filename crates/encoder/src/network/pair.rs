@@ -2,7 +2,7 @@
 
 use super::alexnet::High;
 use super::layers::Layers;
-use super::{Alexnet, AlexnetStem, InputShape, Width};
+use super::{Alexnet, AlexnetLayout, AlexnetStem, InputShape, Width};
 use crate::error::{Error, Result};
 use crate::host::{Host, tensor};
 use crate::layer::{Linear, Mode, PairConv2d};
@@ -28,13 +28,17 @@ pub enum PairNetwork {
 ///
 /// What an image brings to conv3 as the first of a pair and as the second is worked out once, however many its pairs are.
 ///
-/// The defaults are the paper's; `stem`, `width` and `hidden` make it as small as a smaller image allows.
+/// The defaults are the paper's; `stem`, `width` and `hidden` make it as small as a smaller image allows. With
+/// `layout = "torchvision"` it begins with the weights of `torchvision`'s AlexNet, of which conv3 (`features.6`) sees one
+/// image and starts anew, as `fc8` does: `[pretrained] fresh = ["features.6", "fc8"]`.
 ///
 /// # Reference
 /// Chen, Chen, Zhang and Huang 2017, figures 2 and 3; that the maps lie beside each other over channels is our reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PairAlexnet {
+    /// Whose layers and tensor names.
+    pub layout: AlexnetLayout,
     /// What comes before the second convolution.
     pub stem: AlexnetStem,
     /// Factor on the channels of all layers.
@@ -51,12 +55,14 @@ pub struct PairAlexnet {
 impl Default for PairAlexnet {
     fn default() -> Self {
         let Alexnet {
+            layout,
             stem,
             width,
             hidden,
             dropout,
         } = Alexnet::default();
         Self {
+            layout,
             stem,
             width,
             hidden,
@@ -87,6 +93,7 @@ impl PairNetwork {
     fn tower(&self) -> Alexnet {
         let Self::Alexnet(settings) = self;
         Alexnet {
+            layout: settings.layout,
             stem: settings.stem,
             width: settings.width,
             hidden: settings.hidden,
@@ -112,6 +119,14 @@ impl PairOutput {
         match self {
             Self::One => 1,
             Self::Softmax => 2,
+        }
+    }
+
+    /// The largest distance of two images that there can be.
+    pub fn farthest(self) -> f64 {
+        match self {
+            Self::One => f64::INFINITY,
+            Self::Softmax => 1.0,
         }
     }
 }

@@ -42,7 +42,7 @@ pub use nearkin_kernels::{Activation, Dropout, ResponseNorm, TokenPooling};
 pub use normalize::normalize;
 pub use pair_sum::pair_sum;
 pub use pool::{Pool, Pooling, global_average, pool2d};
-pub use shape::{flatten, kernels_of_parts, pair, reshape, scale, sum};
+pub use shape::{flatten, flatten_by_channel, kernels_of_parts, pair, reshape, scale, sum};
 pub use softmax_cross_entropy::softmax_cross_entropy;
 pub use token_pool::token_pool;
 pub use update::{Rule, State, ema, update};

@@ -23,6 +23,19 @@ pub fn flatten(x: &Tensor) -> Result<Tensor> {
     reshape(x, &[rows, x.elem_count() / rows.max(1)])
 }
 
+/// Maps `[N, H, W, C]` as rows `[N, C·H·W]`, channel by channel: what a linear layer sees that was trained on maps that lie so.
+///
+/// # Errors
+/// `x` has not four dimensions.
+pub fn flatten_by_channel(x: &Tensor) -> Result<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    let y = x.permute((0, 3, 1, 2))?.reshape((n, c * h * w))?;
+    push("flatten_by_channel", [x.clone()], y, move |_, _, dy| {
+        let dx = dy.reshape((n, c, h, w))?.permute((0, 2, 3, 1))?;
+        Ok(vec![Some(dx.contiguous()?)])
+    })
+}
+
 /// Two tensors of one shape as one, `[2, …]`: a tape node takes three inputs.
 ///
 /// # Errors

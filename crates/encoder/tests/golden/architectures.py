@@ -132,6 +132,17 @@ def mobilenet():
     return model
 
 
+def alexnet(side):
+    """torchvision's with fewer features, for a map that its adaptive average would otherwise stretch."""
+    model = torchvision.models.alexnet()
+    model.avgpool = nn.Identity()
+    with torch.no_grad():
+        places = model.features(torch.zeros(1, 3, side, side)).numel()
+    for place, (inputs, outputs) in {1: (places, 48), 4: (48, 48), 6: (48, OUTPUTS)}.items():
+        model.classifier[place] = nn.Linear(inputs, outputs)
+    return model
+
+
 def constellation():
     """Inception-v3 with the dense layer and the sigmoid of the constellation paper."""
     model = torchvision.models.inception_v3(num_classes=OUTPUTS, aux_logits=False, init_weights=False)
@@ -179,6 +190,13 @@ def main():
             {"facenet": {"layers": "nn4", "width": 0.25, "batch_norm": True}},
             Inceptions(NN4, 0.25, True),
             side=64,
+        ),
+        case(
+            "alexnet",
+            {"alexnet": {"layout": "torchvision", "hidden": 48, "dropout": 0.0}},
+            alexnet(127),
+            head="classifier.6",
+            side=127,
         ),
         case("casia", {"casia": {"dropout": 0.0}}, Casia(), side=36),
     ]

@@ -3,12 +3,12 @@
 use super::EvaluateError;
 use serde::Serialize;
 
-/// Steps of the thresholds that accuracy is sought at, on squared distances from 0 to 4.
-const ACCURACY_STEP: f64 = 0.01;
+/// Steps of the thresholds that accuracy is sought at, as shares of the farthest: 0.01 on squared distances from 0 to 4.
+const ACCURACY_STEP: f64 = 0.0025;
 /// The same for a rate of false accepts.
-const RATE_STEP: f64 = 0.001;
+const RATE_STEP: f64 = 0.000_25;
 /// The largest squared distance of two unit vectors.
-const FARTHEST: f64 = 4.0;
+pub const FARTHEST: f64 = 4.0;
 
 /// A mean over folds with its standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -26,7 +26,7 @@ pub struct FoldScores {
     pub folds: usize,
     /// The share of pairs on the right side of the threshold.
     pub accuracy: OverFolds,
-    /// The threshold of accuracy in each fold, on squared distances of unit vectors.
+    /// The threshold of accuracy in each fold, on squared distances of unit vectors or on scores of pairs.
     pub thresholds: Vec<f64>,
     /// VAL: the share of the same that is accepted at the false accepts asked for.
     pub accepted: OverFolds,
@@ -36,12 +36,15 @@ pub struct FoldScores {
     pub far: f64,
 }
 
-/// LFW's protocol on squared distances of unit vectors; a pair is accepted where `distance < threshold`.
+/// LFW's protocol on squared distances of unit vectors, or on others up to `farthest`, 4 for those; a pair is accepted where
+/// `distance < threshold`.
 ///
 /// ```text
 /// accuracy:  thresholds 0, 0.01, … 3.99; the first of the best on the other folds
 /// VAL:       thresholds 0, 0.001, … 3.999; FAR = far on the other folds, by linear interpolation; 0 where never reached
 /// ```
+///
+/// With another `farthest` these are as many thresholds, from 0 to that.
 ///
 /// `fold_of` says the fold of each pair, from 0.
 ///
@@ -55,9 +58,9 @@ pub fn over_folds(
     distances: &[f32],
     same: &[bool],
     fold_of: &[usize],
-    far: f64,
+    (far, farthest): (f64, f64),
 ) -> Result<FoldScores, EvaluateError> {
-    let pairs = Counted::new(distances, same, fold_of)?;
+    let pairs = Counted::new(distances, same, fold_of, farthest)?;
     let (mut accuracies, mut thresholds) = (Vec::new(), Vec::new());
     let (mut accepted, mut mistaken) = (Vec::new(), Vec::new());
     for fold in 0..pairs.folds {
@@ -94,12 +97,18 @@ impl OverFolds {
 /// Distances of each fold, of the same and of different ones, rising.
 struct Counted {
     folds: usize,
+    farthest: f64,
     same: Vec<Vec<f64>>,
     different: Vec<Vec<f64>>,
 }
 
 impl Counted {
-    fn new(distances: &[f32], same: &[bool], fold_of: &[usize]) -> Result<Self, EvaluateError> {
+    fn new(
+        distances: &[f32],
+        same: &[bool],
+        fold_of: &[usize],
+        farthest: f64,
+    ) -> Result<Self, EvaluateError> {
         super::roc::order(distances, same)?;
         if fold_of.len() != same.len() {
             return Err(EvaluateError::Labels {
@@ -118,6 +127,7 @@ impl Counted {
         let folds = last + 1;
         let mut counted = Self {
             folds,
+            farthest,
             same: vec![Vec::new(); folds],
             different: vec![Vec::new(); folds],
         };
@@ -168,7 +178,7 @@ impl Counted {
     /// The first of the thresholds that are most accurate without this fold.
     fn most_accurate(&self, fold: usize) -> f64 {
         let mut best = (0.0, f64::NEG_INFINITY);
-        for threshold in grid(ACCURACY_STEP) {
+        for threshold in self.grid(ACCURACY_STEP) {
             let accuracy = self.accuracy(threshold, |of| of != fold);
             if accuracy > best.1 {
                 best = (threshold, accuracy);
@@ -180,7 +190,7 @@ impl Counted {
     /// The threshold that accepts `far` of the different ones without this fold.
     fn at_rate(&self, fold: usize, far: f64) -> f64 {
         let mut before = None;
-        for threshold in grid(RATE_STEP) {
+        for threshold in self.grid(RATE_STEP) {
             let (_, rate) = self.rates(threshold, |of| of != fold);
             if rate >= far {
                 return match before {
@@ -194,11 +204,12 @@ impl Counted {
         }
         0.0
     }
-}
 
-fn grid(step: f64) -> impl Iterator<Item = f64> {
-    let count = (FARTHEST / step).round() as usize;
-    (0..count).map(move |i| i as f64 * step)
+    /// Thresholds from 0 on below the farthest.
+    fn grid(&self, share: f64) -> impl Iterator<Item = f64> {
+        let (count, step) = (share.recip().round() as usize, share * self.farthest);
+        (0..count).map(move |i| i as f64 * step)
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +227,7 @@ mod tests {
         // In fold 0 the kinds are told apart at 1.0, in fold 1 at 2.0.
         let distances = [0.905, 1.1, 1.905, 2.1];
         let same = [true, false, true, false];
-        let found = over_folds(&distances, &same, &[0, 0, 1, 1], 0.5).unwrap();
+        let found = over_folds(&distances, &same, &[0, 0, 1, 1], (0.5, FARTHEST)).unwrap();
         assert_close(&found.thresholds, &[1.91, 0.91]);
         // At 1.91 both pairs of fold 0 are accepted, at 0.91 none of fold 1.
         assert_eq!(
@@ -238,13 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn thresholds_reach_as_far_as_the_distances_do() {
+        let of = |factor: f32| {
+            let distances = [0.226, 0.275, 0.476, 0.525].map(|d: f32| d * factor);
+            let same = [true, false, true, false];
+            let reach = (0.5, f64::from(factor));
+            over_folds(&distances, &same, &[0, 0, 1, 1], reach).unwrap()
+        };
+        let (one, eight) = (of(1.0), of(8.0));
+        assert_close(&one.thresholds, &[0.4775, 0.2275]);
+        assert_close(&eight.thresholds, &[8.0 * 0.4775, 8.0 * 0.2275]);
+        assert_eq!(
+            (one.accuracy, one.accepted),
+            (eight.accuracy, eight.accepted)
+        );
+    }
+
+    #[test]
     fn kinds_far_apart_are_told_without_mistakes() {
         let distances: Vec<f32> = (0..40)
             .map(|i| if i % 2 == 0 { 0.3 } else { 1.7 })
             .collect();
         let same: Vec<bool> = (0..40).map(|i| i % 2 == 0).collect();
         let fold_of: Vec<usize> = (0..40).map(|i| i / 4).collect();
-        let found = over_folds(&distances, &same, &fold_of, 1e-3).unwrap();
+        let found = over_folds(&distances, &same, &fold_of, (1e-3, FARTHEST)).unwrap();
         assert_eq!(
             (found.folds, found.accuracy.mean, found.accepted.mean),
             (10, 1.0, 1.0)
@@ -254,11 +282,21 @@ mod tests {
 
     #[test]
     fn folds_of_one_kind_are_refused() {
-        let error = over_folds(&[0.1, 0.2, 0.3], &[true, false, true], &[0, 0, 1], 0.1);
+        let error = over_folds(
+            &[0.1, 0.2, 0.3],
+            &[true, false, true],
+            &[0, 0, 1],
+            (0.1, FARTHEST),
+        );
         assert!(error.unwrap_err().to_string().contains("fold 1"));
-        let error = over_folds(&[0.1, 0.2], &[true, false], &[0, usize::MAX], 0.1);
+        let error = over_folds(
+            &[0.1, 0.2],
+            &[true, false],
+            &[0, usize::MAX],
+            (0.1, FARTHEST),
+        );
         assert!(error.unwrap_err().to_string().contains("two folds"));
-        let error = over_folds(&[0.1, 0.2], &[true, false], &[0, 0], 0.1);
+        let error = over_folds(&[0.1, 0.2], &[true, false], &[0, 0], (0.1, FARTHEST));
         assert!(error.unwrap_err().to_string().contains("two folds"));
     }
 }

@@ -1,6 +1,7 @@
 //! What a threshold on a distance can tell: same or different.
 
 use super::EvaluateError;
+use serde::Serialize;
 
 /// Pairs that are accepted as the threshold on their distance rises: the curve behind ROC and DET.
 ///
@@ -39,6 +40,17 @@ pub struct At {
     pub rate: f64,
     /// The threshold; −∞ where nothing can be accepted.
     pub threshold: f64,
+}
+
+/// What a threshold accepts, as shares: a point of the curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    /// FAR: the share of different pairs that is accepted.
+    pub far: f64,
+    /// TAR: the share of pairs of the same that is accepted.
+    pub tar: f64,
+    /// The largest distance that is accepted; none where nothing is.
+    pub threshold: Option<f64>,
 }
 
 impl Roc {
@@ -90,6 +102,38 @@ impl Roc {
     /// The points of the curve, one for each distinct distance, rising.
     pub fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// Points of the curve, from where nothing is accepted to where everything is: all of them where they are at most `most`
+    /// (3 or more), otherwise so many, spread evenly along TAR and the logarithm of FAR. Each is exact, none lies between two.
+    pub fn thinned(&self, most: usize) -> Vec<Rates> {
+        let parts = most.max(3) - 2;
+        let ends = self.points.split_last();
+        let (last, inner) = ends.map_or((None, &[][..]), |(last, inner)| (Some(last), inner));
+        // Each part of the way has the first of its points.
+        let part = |point: &Point| {
+            let far = point.different.ln_1p() / self.different.ln_1p();
+            (far.midpoint(point.same / self.same) * parts as f64) as usize
+        };
+        let mut before = None;
+        let kept = inner.iter().filter(|point| {
+            let part = Some(part(point).min(parts - 1));
+            let is_first = inner.len() <= parts || part != before;
+            before = part;
+            is_first
+        });
+        let rates = |point: &Point| Rates {
+            far: point.different / self.different,
+            tar: point.same / self.same,
+            threshold: Some(f64::from(point.threshold)),
+        };
+        let nothing = Rates {
+            far: 0.0,
+            tar: 0.0,
+            threshold: None,
+        };
+        let some = kept.chain(last).map(rates);
+        std::iter::once(nothing).chain(some).collect()
     }
 
     /// The area under the curve of true over false accepts: the chance that a pair of the same is nearer than one of
@@ -254,6 +298,39 @@ mod tests {
                 assert!(mistaken <= far && accepted == best);
             }
         }
+    }
+
+    #[test]
+    fn a_thinned_curve_has_its_ends_and_points_of_the_whole_one() {
+        let roc = Roc::new(&[1.0, 2.0, 2.0, 3.0], &[true, true, false, false]).unwrap();
+        let rates = |far, tar, threshold| Rates {
+            far,
+            tar,
+            threshold,
+        };
+        let whole = [
+            rates(0.0, 0.0, None),
+            rates(0.0, 0.5, Some(1.0)),
+            rates(0.5, 1.0, Some(2.0)),
+            rates(1.0, 1.0, Some(3.0)),
+        ];
+        assert_eq!(roc.thinned(4), whole);
+        // Different pairs begin late: the first of ten thousand are told apart, where even steps of FAR would miss them.
+        let distances: Vec<f32> = (0..20_000u16).map(f32::from).collect();
+        let same: Vec<bool> = (0..20_000).map(|i| i < 8_000 || i % 6 == 0).collect();
+        let roc = Roc::new(&distances, &same).unwrap();
+        let points = roc.thinned(200);
+        assert!((150..=200).contains(&points.len()), "{}", points.len());
+        assert_eq!((points[0].far, points[0].tar), (0.0, 0.0));
+        assert_eq!(points.last(), Some(&rates(1.0, 1.0, Some(19_999.0))));
+        for pair in points.windows(2) {
+            let threshold = pair[1].threshold.unwrap();
+            assert_eq!(roc.rates(threshold), (pair[1].far, pair[1].tar));
+            assert!(pair[0].far <= pair[1].far && pair[0].tar <= pair[1].tar);
+            assert!(pair[1].tar - pair[0].tar < 0.02, "{pair:?}");
+        }
+        let few = points.iter().filter(|at| at.far > 0.0 && at.far < 0.01);
+        assert!(few.count() > 20);
     }
 
     #[test]

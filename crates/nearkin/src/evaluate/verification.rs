@@ -1,8 +1,8 @@
 //! Verification: are two items of the same class?
 
 use super::bootstrap::Estimate;
-use super::lfw::{FoldScores, over_folds};
-use super::roc::{Roc, order};
+use super::lfw::{FARTHEST, FoldScores, over_folds};
+use super::roc::{Rates, Roc, order};
 use super::{EvaluateError, check_finite};
 use nearkin_encoder::parameters::named_rng;
 use nearkin_kernels::{Mat, normalize_rows};
@@ -10,11 +10,16 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+/// The most points of a curve that are told.
+const CURVE: usize = 200;
+
 /// How verification is measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VerificationOptions {
     /// The rates of false accepts at which true accepts are told, the first for the folds.
     pub fars: Vec<f64>,
+    /// The largest distance there can be, up to which the folds seek their thresholds: 4 for squared ones of unit vectors.
+    pub farthest: f64,
     /// Bootstrap resamples of pairs behind an interval; 0 for none.
     pub resamples: usize,
     /// Decides resamples.
@@ -25,6 +30,7 @@ impl Default for VerificationOptions {
     fn default() -> Self {
         Self {
             fars: vec![1e-3, 1e-2, 1e-1],
+            farthest: FARTHEST,
             resamples: 1000,
             seed: 0,
         }
@@ -44,9 +50,11 @@ pub struct Verification {
     pub equal_error: Estimate,
     /// TAR@FAR over all pairs.
     pub accepted: Vec<Accepted>,
+    /// The ROC curve: at most 200 of its points, both ends among them.
+    pub roc: Vec<Rates>,
     /// Thresholds chosen on other folds, LFW's protocol.
     pub folds: FoldScores,
-    /// The mean squared distance of the same and of different ones.
+    /// The mean distance of the same and of different ones: squared ones of unit vectors, or scores of pairs.
     pub mean_distance: [f64; 2],
 }
 
@@ -59,7 +67,7 @@ pub struct Accepted {
     pub tar: Estimate,
     /// FNMR@FMR, the share of the same that is not: 1 − `tar`.
     pub fnmr: Estimate,
-    /// The threshold on the squared distance of unit vectors; none where not even the nearest pair may be accepted.
+    /// The threshold on the distance; none where not even the nearest pair may be accepted.
     pub threshold: Option<f64>,
 }
 
@@ -67,7 +75,7 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Accepted are squared distances of unit vectors up to this.
+    /// Accepted are squared distances of unit vectors up to this, or scores of a network of pairs.
     pub threshold: f64,
     /// The share of different pairs that it accepted.
     pub far: f64,
@@ -138,7 +146,7 @@ pub fn verification(
 ) -> Result<Verification, EvaluateError> {
     let order = order(distances, same)?;
     let far = options.fars.first().copied().unwrap_or(1e-3);
-    let folds = over_folds(distances, same, fold_of, far)?;
+    let folds = over_folds(distances, same, fold_of, (far, options.farthest))?;
     let whole = Roc::weighted(&order, distances, same, |_| 1.0);
     let numbers = |roc: &Roc| {
         let rates = options.fars.iter().map(|&far| roc.accepted_at(far).rate);
@@ -179,6 +187,7 @@ pub fn verification(
         auc: estimate(0),
         equal_error: estimate(1),
         accepted: accepted.collect(),
+        roc: whole.thinned(CURVE),
         folds,
         mean_distance: [true, false].map(|kind| mean(distances, same, kind)),
     })

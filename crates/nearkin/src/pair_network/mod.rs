@@ -23,6 +23,7 @@ mod setup;
 mod task;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use measure::{PairReid, measure};
 pub use probes::{Probes, cameras_of};

@@ -105,6 +105,32 @@ impl<'a> PairSearch<'a> {
         Ok(())
     }
 
+    /// The score of each pair of rows, the mean over both orders: the network sees a first and a second image, and which is
+    /// which is no part of the question. `progress` is told how many pairs are done.
+    ///
+    /// # Errors
+    /// An image can no longer be read.
+    pub fn of_pairs(
+        &self,
+        pairs: &[[u32; 2]],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>> {
+        let scorer = &self.model.scorer;
+        let mut scores = Vec::with_capacity(pairs.len());
+        for pairs in pairs.chunks(PAIRS / 2) {
+            let (rows, mut both) = apart(pairs);
+            let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
+            let turned: Vec<_> = both.iter().map(|&[one, other]| [other, one]).collect();
+            both.extend(turned);
+            let outputs = scorer.outputs(&self.maps(&rows)?, &both, Mode::Eval)?;
+            let distances = scorer.distances(&outputs)?;
+            let (ahead, turned) = distances.split_at(pairs.len());
+            scores.extend(ahead.iter().zip(turned).map(|(a, b)| a.midpoint(*b)));
+            progress(scores.len());
+        }
+        Ok(scores)
+    }
+
     /// Distances of the first `queries` maps with each of the others, row by row.
     fn block(&self, maps: &Tensor, queries: usize) -> Result<Vec<f32>> {
         let (scorer, all) = (&self.model.scorer, maps.dim(0).map_err(EncoderError::from)?);
@@ -159,4 +185,14 @@ impl<'a> PairSearch<'a> {
             .for_each(|block| block.maps = None);
         self
     }
+}
+
+/// The images of some pairs, each once, and the pairs by their places among these.
+pub(super) fn apart(pairs: &[[u32; 2]]) -> (Vec<u32>, Vec<[u32; 2]>) {
+    let mut images: Vec<u32> = pairs.iter().flatten().copied().collect();
+    images.sort_unstable();
+    images.dedup();
+    let place = |image: u32| images.partition_point(|&known| known < image) as u32;
+    let pairs = pairs.iter().map(|pair| pair.map(place)).collect();
+    (images, pairs)
 }

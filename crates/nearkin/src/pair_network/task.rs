@@ -1,6 +1,7 @@
 //! The task of a network of pairs: what the training loop asks of it.
 
 use super::measure::{measure_pixels, measure_probes};
+use super::search::apart;
 use super::{PairBatch, PairReport, PairRow, PairSetup, Probes, card, samples};
 use crate::error::{Error, Result};
 use crate::evaluate::ReidOptions;
@@ -222,14 +223,4 @@ impl Task for PairSetup {
     fn recall(&self, damaged: &BTreeSet<String>) {
         self.feed.recall(damaged);
     }
-}
-
-/// The images of some pairs, each once, and the pairs by their places among these.
-fn apart(pairs: &[[u32; 2]]) -> (Vec<u32>, Vec<[u32; 2]>) {
-    let mut images: Vec<u32> = pairs.iter().flatten().copied().collect();
-    images.sort_unstable();
-    images.dedup();
-    let place = |image: u32| images.partition_point(|&known| known < image) as u32;
-    let pairs = pairs.iter().map(|pair| pair.map(place)).collect();
-    (images, pairs)
 }

@@ -24,6 +24,8 @@ pub struct Train {
     /// Items of one forward pass. A batch above it is embedded in such chunks, the loss is taken
     /// over all of it, and each chunk is passed again for its gradient (gradient caching, Gao et al.
     /// 2021): memory follows the chunk, the gradient is the full batch's. Batch norms see chunks.
+    /// Of images and features what has no part in the loss is not passed again, item by item where the
+    /// network has neither batch norms nor dropout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk: Option<NonZeroUsize>,
     /// Largest Euclidean norm of the gradient of all weights; a larger one is scaled down.

@@ -46,7 +46,7 @@ pub use tsne::tsne;
 pub use watch::Watch;
 
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateError, Evaluation, Options, class_distances, evaluate};
+use crate::evaluate::{EvaluateError, Evaluation, FARTHEST, Options, class_distances, evaluate};
 use crate::recipe::{AnyRecipe, Document};
 use crate::train::Setup;
 use crate::verify::kept_threshold;
@@ -151,7 +151,7 @@ impl Report {
         let held = items.as_ref().filter(|items| items.len() > 0);
         match held {
             Some(items) => {
-                let kept = kept_threshold(&model)?.map(|kept| kept.threshold);
+                let kept = kept_threshold(&model, FARTHEST)?.map(|kept| kept.threshold);
                 draft.measure(items, kept, options, progress)?;
             }
             None => draft.notes.push(unmeasured(done, items.is_some()).into()),
@@ -356,13 +356,26 @@ impl Draft {
     }
 
     fn remark(&mut self, items: &Items, pictures: &Pictures) {
-        let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let count = |count: usize, [one, several]: [&str; 2], what: &str| {
+            let noun = if count == 1 { one } else { several };
+            (count > 0).then(|| format!("{count} {noun} {what}"))
+        };
+        let pictures_were = ["picture was", "pictures were"];
         let remarks = [
-            count(items.damaged.len(), "damaged items were left out"),
-            count(pictures.unreadable, "pictures could not be read"),
+            count(
+                items.damaged.len(),
+                ["damaged item was", "damaged items were"],
+                "left out",
+            ),
+            count(
+                pictures.unreadable,
+                ["picture", "pictures"],
+                "could not be read",
+            ),
             count(
                 pictures.without_room,
-                "pictures were left out: the page has no room for more",
+                pictures_were,
+                "left out: the page has no room for more",
             ),
         ];
         self.notes.extend(remarks.into_iter().flatten());

@@ -15,6 +15,8 @@ pub enum Paper {
     Constellation,
     /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015.
     FaceNet,
+    /// The same, its networks.
+    FaceNetNetworks,
     /// W. Chen, X. Chen, J. Zhang, K. Huang, Beyond Triplet Loss, CVPR 2017.
     Quadruplet,
     /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016.
@@ -23,9 +25,10 @@ pub enum Paper {
 
 impl Paper {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Constellation,
         Self::FaceNet,
+        Self::FaceNetNetworks,
         Self::Quadruplet,
         Self::NPair,
     ];
@@ -35,6 +38,10 @@ impl Paper {
         match self {
             Self::Constellation => ("constellation", include_str!("studies/constellation.toml")),
             Self::FaceNet => ("facenet", include_str!("studies/facenet.toml")),
+            Self::FaceNetNetworks => (
+                "facenet-networks",
+                include_str!("studies/facenet-networks.toml"),
+            ),
             Self::Quadruplet => ("quadruplet", include_str!("studies/quadruplet.toml")),
             Self::NPair => ("npair", include_str!("studies/npair.toml")),
         }
@@ -86,6 +93,9 @@ pub struct Scale {
     /// Changes of the recipe, as `--set` takes them.
     #[serde(default)]
     set: Vec<String>,
+    /// Changes of single arms beyond their own, by their names: what is of another size at another scale.
+    #[serde(default)]
+    arms: BTreeMap<String, Vec<String>>,
 }
 
 /// One side of a comparison.
@@ -98,6 +108,7 @@ pub struct Arm {
     #[serde(default)]
     base: Option<String>,
     /// Changes of the recipe, as `--set` takes them.
+    #[serde(default)]
     set: Vec<String>,
     /// Whether it trains for half of the steps.
     #[serde(default)]
@@ -165,7 +176,8 @@ impl Study {
         for change in common.filter(|change| self.is_of(change, arm)) {
             document.set(change)?;
         }
-        for change in &arm.set {
+        let at_scale = scale.arms.get(&arm.name).into_iter().flatten();
+        for change in arm.set.iter().chain(at_scale) {
             document.set(change)?;
         }
         if arm.half {
@@ -246,6 +258,12 @@ mod tests {
                     assert!(place(arm).is_some(), "{}: no arm {arm}", paper.name());
                 }
                 assert!(study.measures.contains(&claim.by), "{claim:?}");
+            }
+            for name in [&study.small, &study.paper]
+                .iter()
+                .flat_map(|s| s.arms.keys())
+            {
+                assert!(place(name).is_some(), "{}: no arm {name}", paper.name());
             }
             for (at, arm) in study.arms.iter().enumerate() {
                 assert!(arm.figures.keys().all(|m| study.measures.contains(m)));

@@ -23,7 +23,8 @@ documented! {
     /// ```
     ///
     /// Ties go to the class drawn first. Memory is that of the 2C embeddings. With `every = 1` the weights of each step decide its
-    /// batch. A class whose two items are damaged is no candidate.
+    /// batch. A class whose two items are damaged is no candidate. An item is twice in one batch only where its class has fewer
+    /// than K; classes with a single item are left out.
     ///
     /// # Reference
     /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016, §3.2.1, "hard negative class

@@ -21,8 +21,10 @@ documented! {
     /// out, of any. No item is twice in a batch.
     ///
     /// All anchor–positive pairs and the negatives of every anchor are then found within the batch, by the loss and its miner.
-    /// FaceNet first passes the batch without gradient to select triplets and trains on these in small parts: `train.chunk` does
-    /// both, since a chunk is embedded, the miner sees the whole batch, and the chunk is passed again with its gradient.
+    /// FaceNet first passes the batch without gradient to select triplets and trains on these in small parts: so does
+    /// `train.chunk`. Chunks are embedded, the miner sees the whole batch, and the items of the triplets it keeps are passed
+    /// again in chunks for their gradient. Under batch norms or dropout what an item becomes depends on its chunk: there each
+    /// chunk with such an item is passed again whole.
     ///
     /// # Reference
     /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "around 40 faces are selected per identity per

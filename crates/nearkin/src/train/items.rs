@@ -1,7 +1,9 @@
 //! The task of labeled items: images or features, measured by retrieval.
 
 use super::task::{Costs, Course, Kept, Task, Trained, Watched};
-use super::{Event, LearnedLoss, Learner, Measured, Setup, gradient, harmonic};
+use super::{
+    Event, LearnedLoss, Learner, Measured, OfRows, Parts, Setup, gradient_of_parts, harmonic,
+};
 use crate::card;
 use crate::embed::{embed, pixels};
 use crate::error::{Error, Result};
@@ -182,7 +184,16 @@ impl Task for Setup {
             let input = batch.tensor(&model.config.input, rows)?;
             Ok(model.embedder.forward(&input, mode)?)
         };
-        gradient(learner, &parts, &forward, &|learner, embeddings| {
+        let again: &OfRows = &|rows| {
+            let input = batch.tensor_of(&model.config.input, rows)?;
+            Ok(model.embedder.forward(&input, Mode::Replay)?)
+        };
+        let parts = Parts {
+            rows: &parts,
+            forward: &forward,
+            again: (!model.embedder.is_batchwise()).then_some(again),
+        };
+        gradient_of_parts(learner, parts, &|learner, embeddings| {
             let loss = &mut learner.losses[0];
             if let Some(old) = old {
                 let both = (old.as_slice(), embeddings);

@@ -67,6 +67,16 @@ impl<M: Trained> Learner<M> {
         Ok(taken.collect::<std::result::Result<_, _>>()?)
     }
 
+    /// The gradients of a batch that moves no weight of the model.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn nothing(&self) -> Result<Gradients> {
+        let zeros = self.of_model.iter().map(|p| p.var.zeros_like());
+        let zeros = zeros.collect::<std::result::Result<_, _>>();
+        Ok(zeros.map_err(EncoderError::from)?)
+    }
+
     /// Appends the gradients of the losses' parameters to those of the model's: of one loss those it found, of the others none.
     ///
     /// # Errors

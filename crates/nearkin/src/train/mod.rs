@@ -15,7 +15,7 @@ mod setup;
 mod task;
 
 pub use budget::plan_steps;
-pub use gradient::{Measured, gradient};
+pub use gradient::{Measured, OfRows, Parts, gradient, gradient_of_parts};
 pub(crate) use items::begun;
 pub use items::{ItemBatch, Report, Row, measure};
 pub use journal::{EvaluationRecord, StepRecord};

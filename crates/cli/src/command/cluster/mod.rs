@@ -27,6 +27,7 @@ pub fn run(arguments: &Cluster, json: bool) -> Result<(), Failure> {
     check_output(&arguments.items.out)?;
     let plan = Plan::of(arguments)?;
     let Input { corpus, noun } = load(&arguments.items, &arguments.items.input)?;
+    plan.check_count(corpus.mat().rows, noun)?;
     let Found {
         clusters,
         note,

@@ -10,6 +10,7 @@ use nearkin::Mat;
 use nearkin::cluster::{
     self, Agglomerative, CutScore, Dbscan, Finite, Hdbscan, KMeans, NonNegative,
 };
+use nearkin::evaluate::FARTHEST;
 use nearkin::vectors::{self, Parts};
 use nearkin::verify::kept_threshold;
 use serde_json::Value;
@@ -67,6 +68,21 @@ impl Plan {
             }),
             Method::Communities => Self::Communities(communities(arguments)?),
         })
+    }
+
+    /// More clusters than items would be fewer than asked for.
+    pub fn check_count(&self, items: usize, noun: &str) -> Result<(), Failure> {
+        let count = match self {
+            Self::KMeans(kmeans) => kmeans.clusters.get(),
+            Self::Agglomerative(_, Cut::Count(count)) => *count,
+            _ => return Ok(()),
+        };
+        if count > items {
+            return Err(Failure::usage(format!(
+                "--clusters {count}: there are only {items} {noun}s to cluster"
+            )));
+        }
+        Ok(())
     }
 
     pub fn cluster(&self, embeddings: Mat) -> Result<Found, Failure> {
@@ -216,7 +232,7 @@ fn within(arguments: &Cluster) -> Result<Option<f64>, Failure> {
     };
     let model = resolve(model)?;
     refuse_pairs(&model)?;
-    let kept = kept_threshold(&model)?.map(|kept| kept.threshold / 2.0);
+    let kept = kept_threshold(&model, FARTHEST)?.map(|kept| kept.threshold / 2.0);
     if let Some(within) = kept {
         output::note(format_args!(
             "near is up to a distance of {within:.4}, by the threshold that the model keeps"

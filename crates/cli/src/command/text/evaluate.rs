@@ -181,6 +181,7 @@ fn report(measured: &Measured, arguments: &Evaluate, json: bool) -> Result<(), F
     let data = arguments.data.as_deref().unwrap_or(Path::new("")).display();
     let damaged = match measured.damaged {
         0 => String::new(),
+        1 => ", a damaged one left out".to_owned(),
         damaged => format!(", {damaged} damaged ones left out"),
     };
     let ranked = match &measured.scores {
