@@ -23,7 +23,8 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 /// Fails only if memory or the device fails.
 ///
 /// # Reference
-/// GELU and SiLU: Hendrycks and Gimpel 2016, sections 2 and 4. ELU: Clevert, Unterthiner and Hochreiter 2015, section 3. Hard functions: Howard et al. 2019 (MobileNetV3), section 5.2.
+/// GELU and `SiLU`: Hendrycks and Gimpel 2016, sections 2 and 4. ELU: Clevert, Unterthiner and Hochreiter 2015, section 3.
+/// Hard functions: Howard et al. 2019 (MobileNetV3), section 5.2.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if kind == Activation::None {
         return Ok(x.clone());

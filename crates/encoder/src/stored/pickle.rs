@@ -413,7 +413,7 @@ mod tests {
             doubling.extend(b"h\x00h\x00\x86q\x00");
         }
         assert!(read(&[&doubling[..], b"."].concat()).is_ok());
-        let nested = [&b"K\x01"[..], &[0x85; 1_000_000], b"."].concat();
+        let nested = [&b"K\x01"[..], &vec![0x85; 1_000_000], b"."].concat();
         assert!(read(&nested).is_ok());
     }
 }

@@ -30,7 +30,7 @@ pub fn tensors(path: &Path) -> Result<HashMap<String, Place>, String> {
     let mut start = Vec::new();
     let mut head = (&mut file).take(2 + MAGIC.len() as u64);
     read(head.read_to_end(&mut start))?;
-    let (table, storages) = if start.starts_with(ARCHIVE) {
+    let (views, storages) = if start.starts_with(ARCHIVE) {
         of_archive(file)?
     } else if start.get(2..) == Some(MAGIC) {
         of_pickles(file)?
@@ -42,7 +42,7 @@ pub fn tensors(path: &Path) -> Result<HashMap<String, Place>, String> {
         let place = place.map_err(|reason| format!("tensor \"{name}\": {reason}"))?;
         Ok((name, place))
     };
-    views(&table)?.into_iter().map(place).collect()
+    views.into_iter().map(place).collect()
 }
 
 fn read<T>(result: std::io::Result<T>) -> Result<T, String> {
@@ -57,8 +57,11 @@ struct Extent {
 
 type Extents = HashMap<String, Extent>;
 
-/// The table of an archive, and where its storages are.
-fn of_archive(file: BufReader<fs_err::File>) -> Result<(Pickle, Extents), String> {
+/// Tensors by name.
+type Views = Vec<(String, View)>;
+
+/// The tensors of an archive, and where its storages are.
+fn of_archive(file: BufReader<fs_err::File>) -> Result<(Views, Extents), String> {
     let size = read(file.get_ref().metadata())?.len();
     let wrong = |e: zip::result::ZipError| e.to_string();
     let mut archive = ZipArchive::new(file).map_err(wrong)?;
@@ -69,7 +72,7 @@ fn of_archive(file: BufReader<fs_err::File>) -> Result<(Pickle, Extents), String
     let name = names.iter().find(is_table);
     let name = name.ok_or("a zip archive without data.pkl")?;
     let entry = archive.by_name(name).map_err(wrong)?;
-    let table = Pickle::read(&mut BufReader::new(entry))?;
+    let views = views(&Pickle::read(&mut BufReader::new(entry))?)?;
     let folder = name.replace("data.pkl", "data/");
     let mut extents = Extents::new();
     for (index, name) in names.iter().enumerate() {
@@ -89,16 +92,17 @@ fn of_archive(file: BufReader<fs_err::File>) -> Result<(Pickle, Extents), String
         }
         extents.insert(key.into(), Extent { start, bytes });
     }
-    Ok((table, extents))
+    Ok((views, extents))
 }
 
-/// The table of a file of pickles that stands behind its magic number, and where its storages are.
-fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Pickle, Extents), String> {
+/// The tensors of a file of pickles that stands behind its magic number, and where its storages are.
+fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Views, Extents), String> {
     let size = read(file.get_ref().metadata())?.len();
     for _ in ["protocol", "system"] {
         Pickle::read(&mut file)?;
     }
     let table = Pickle::read(&mut file)?;
+    let views = views(&table)?;
     let keys = Pickle::read(&mut file)?;
     let listed = keys.sequence(keys.root).unwrap_or_default();
     let listed = listed.iter().map(|&key| keys.text(key).unwrap_or_default());
@@ -128,7 +132,7 @@ fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Pickle, Extents), St
         read(file.seek(SeekFrom::Start(end)))?;
         extents.insert(key.into(), Extent { start, bytes });
     }
-    Ok((table, extents))
+    Ok((views, extents))
 }
 
 /// Numbers that tensors share.
@@ -194,7 +198,7 @@ struct View {
 }
 
 /// The tensors of a table; what else it holds is passed over.
-fn views(table: &Pickle) -> Result<Vec<(String, View)>, String> {
+fn views(table: &Pickle) -> Result<Views, String> {
     let Value::Table(entries) = table.value(table.root) else {
         return Err("it holds no table of tensors (a state_dict)".into());
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 /// Pickled values, put together by hand.
 fn text(text: &str) -> Vec<u8> {
     [
-        &[b'X'],
+        b"X",
         &(text.len() as u32).to_le_bytes()[..],
         text.as_bytes(),
     ]
@@ -13,7 +13,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 fn int(n: usize) -> Vec<u8> {
-    [&[b'J'], &(n as i32).to_le_bytes()[..]].concat()
+    [b"J", &(n as i32).to_le_bytes()[..]].concat()
 }
 
 fn class(module: &str, name: &str) -> Vec<u8> {
@@ -86,7 +86,9 @@ fn old(table: &[u8], storages: &[(&str, u64, Vec<u8>)]) -> Vec<u8> {
     file.extend(b"\x80\x02M\xe9\x03.");
     let system = [&b"\x80\x02}"[..], &text("little_endian"), b"\x88s."].concat();
     file.extend([&system, table, b"\x80\x02]("].concat());
-    storages.iter().for_each(|(key, ..)| file.extend(text(key)));
+    for (key, ..) in storages {
+        file.extend(text(key));
+    }
     file.extend(b"e.");
     for (_, count, bytes) in storages {
         file.extend(count.to_le_bytes());
