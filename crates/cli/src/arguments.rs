@@ -199,7 +199,7 @@ pub struct Tolerance {
 /// `nearkin embed`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line\n  nearkin embed all-MiniLM-L6-v2/ texts.txt -o texts.npy   one text a line; the texts beside it\n  nearkin embed all-MiniLM-L6-v2/ quora.tsv --column question1 --quantize int8 -o quora.parquet\n\nA run over texts that was stopped goes on where it was when it is started again."
+    after_help = "Examples:\n  nearkin embed runs/recipe/model photos/ -o vectors.npy   ids and classes beside it, one a line\n  nearkin embed runs/recipe/model new.jpg -o new.jsonl     ids and classes on each line\n  nearkin embed all-MiniLM-L6-v2/ texts.txt -o texts.npy   one text a line; the texts beside it\n  nearkin embed all-MiniLM-L6-v2/ quora.tsv --column question1 --quantize int8 -o quora.parquet\n  nearkin embed all-MiniLM-L6-v2/ new.txt --quantize int8 --calibration texts.npy -o new.npy\n\nA run over texts that was stopped goes on where it was when it is started again."
 )]
 pub struct Embed {
     /// A model folder: of nearkin, or of a sentence encoder; or a text file of word vectors.
@@ -222,9 +222,18 @@ pub struct Embed {
     #[command(flatten)]
     pub vectors: TextVectors,
     /// Text: bytes or packed bits in place of floats, as sentence-transformers makes them; the ranges of bytes are those of
-    /// all the vectors written.
+    /// all the vectors written, or of --calibration.
     #[arg(long, value_enum, value_name = "TO", help_heading = "Text")]
     pub quantize: Option<Quantize>,
+    /// Text: a file of vectors whose smallest and largest numbers are the ranges of bytes, so that bytes of several files can be
+    /// compared; two rows can be the ranges themselves.
+    #[arg(
+        long,
+        value_name = "VECTORS",
+        requires = "quantize",
+        help_heading = "Text"
+    )]
+    pub calibration: Option<PathBuf>,
 }
 
 /// `nearkin search`

@@ -110,6 +110,31 @@ fn vectors_are_cut_normalized_prompted_and_quantized_as_asked() {
     );
     let embed =
         |more: &[&str]| place.run(&[&["embed", "model", "t.csv", "-o", "v.npy"], more].concat());
+    embed(&["--dim", "4"]).succeeds();
+    let calibration = ["--quantize", "int8", "--calibration", "v.npy"];
+    let error = ["the ranges are of 4 dimensions, the embeddings of 16"];
+    place
+        .run(
+            &[
+                &["embed", "model", "t.csv", "-o", "w.npy"],
+                &calibration[..],
+            ]
+            .concat(),
+        )
+        .fails(1, &error);
+    // The ranges of other vectors, given as two rows; what is beyond them is the last byte on its side.
+    let given = [[-0.01; 16], [0.02; 16]].concat();
+    let two = nearkin::vectors::Vectors::new(2, 16, given.clone());
+    nearkin::vectors::write(&place.path("ranges.npy"), &two).unwrap();
+    let ranges = nearkin::quantize::Ranges::of(nearkin::Mat::new(&given, 2, 16)).unwrap();
+    let expected = nearkin::quantize::int8(mat, &ranges).unwrap();
+    let bytes = read(&["--quantize", "int8", "--calibration", "ranges.npy"]);
+    let expected: Vec<f32> = expected.iter().map(|&b| f32::from(b)).collect();
+    assert_eq!(bytes.data, expected);
+    assert!(expected.contains(&-128.0) && expected.contains(&127.0));
+    embed(&["--calibration", "ranges.npy"]).fails(2, &["--quantize"]);
+    embed(&["--quantize", "binary", "--calibration", "ranges.npy"])
+        .fails(2, &["bits have no ranges"]);
     embed(&["--prompt", "query"]).fails(2, &["--prompt: prompt \"query\" is none of"]);
     embed(&["--dim", "17"]).fails(2, &["--dim 17", "16 numbers"]);
     embed(&["--column", "txet"])
@@ -133,7 +158,11 @@ fn a_killed_run_goes_on_and_writes_the_same_bytes() {
     place
         .run(&["embed", "model", "many.txt", "-o", "whole.npy"])
         .succeeds();
-    embed_and_kill(&place, &["embed", "model", "many.txt", "-o", "cut.npy"]);
+    embed_and_stop(
+        &place,
+        &["embed", "model", "many.txt", "-o", "cut.npy"],
+        "-KILL",
+    );
     assert!(!place.path("cut.npy").exists());
     // What is there is of this model and of these texts.
     tiny::sentence_encoder(&place.path("other"), 2);
@@ -153,10 +182,10 @@ fn a_killed_run_goes_on_and_writes_the_same_bytes() {
     assert!(!place.path("cut.npy.partial").exists());
 }
 
-/// Kills a run that writes cut.npy, once vectors are kept.
-fn embed_and_kill(place: &Workplace, arguments: &[&str]) {
-    let mut child: Command = place.command(arguments);
-    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+/// Sends a signal to a run that writes cut.npy, once vectors are kept.
+fn embed_and_stop(place: &Workplace, arguments: &[&str], signal: &str) -> Said {
+    let mut command: Command = place.command(arguments);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while !place.path("cut.npy.partial.json").exists() {
         assert!(
@@ -165,8 +194,10 @@ fn embed_and_kill(place: &Workplace, arguments: &[&str]) {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut kill = Command::new("kill");
+    kill.args([signal, &child.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+    child.wait_with_output().unwrap().into()
 }
 
 #[test]
@@ -182,7 +213,15 @@ fn a_run_does_not_go_on_over_other_texts_of_the_same_names() {
     place.write("one.tsv", rows("cat").as_bytes());
     place.write("other.tsv", rows("dog").as_bytes());
     let embed = |table| ["embed", "model", table, "--id", "id", "-o", "cut.npy"];
-    embed_and_kill(&place, &embed("one.tsv"));
+    let said = embed_and_stop(&place, &embed("one.tsv"), "-INT");
+    assert_eq!(said.code, Some(130), "{}", said.stderr);
+    for part in [
+        "the vectors of ",
+        " texts are kept in cut.npy.partial",
+        "the same command goes on",
+    ] {
+        assert!(said.stderr.contains(part), "{}", said.stderr);
+    }
     place.run(&embed("other.tsv")).fails(
         1,
         &["cut.npy.partial", "of another text among the first ones"],
@@ -239,6 +278,18 @@ fn bad_texts_and_outputs_are_named() {
     place
         .run(&["embed", "model", "absent.txt", "-o", "v.npy"])
         .fails(1, &["absent.txt"]);
+}
+
+#[test]
+fn a_table_of_several_texts_asks_which_is_meant() {
+    let place = workplace();
+    let embed =
+        |more: &[&str]| place.run(&[&["embed", "model", "t.tsv", "-o", "v.npy"], more].concat());
+    place.write("t.tsv", b"score\tsentence1\tsentence2\n1\tcat\tdog\n");
+    embed(&[]).fails(2, &["--column, one of score, sentence1, sentence2"]);
+    embed(&["--column", "sentence2"]).succeeds();
+    place.write("t.tsv", b"title\ttext\ncats\ta cat\n");
+    embed(&[]).succeeds();
 }
 
 #[test]

@@ -84,7 +84,16 @@ fn an_option_of_another_protocol_is_refused_with_the_one_it_goes_with() {
     let place = Workplace::new();
     let folded = "goes with --protocol pairs and senteval";
     for (protocol, options, said) in [
-        ("sts", &["--topics", "year"][..], folded),
+        (
+            "sts",
+            &["--topics", "year"][..],
+            "pairs and senteval; sts has the mean over topics by --aggregate mean --by COLUMN",
+        ),
+        (
+            "sts",
+            &["--at", "1"],
+            "--at goes with --protocol retrieval and ir",
+        ),
         ("sts", &["--folds", "3"], folded),
         ("triplets", &["--folds", "3"], folded),
         ("classification", &["--folds", "3"], folded),
@@ -254,6 +263,27 @@ fn every_protocol_is_measured_with_intervals() {
         "{}",
         wrong.stdout
     );
+}
+
+#[test]
+fn answers_are_counted_at_the_cut_offs_that_are_asked_for() {
+    let place = workplace();
+    place.write("pairs.tsv", PAIRS);
+    let command = [
+        "evaluate",
+        "model",
+        "--data",
+        "pairs.tsv",
+        "--protocol",
+        "ir",
+    ];
+    let found = json(&place.run(&[&command[..], &["--at", "2,1,2", "--json"]].concat()));
+    let at = found["scores"]["retrieval"]["at"].as_array().unwrap();
+    let ks: Vec<_> = at.iter().map(|at| at["k"].as_u64()).collect();
+    assert_eq!(ks, [Some(1), Some(2)]);
+    place
+        .run(&[&command[..], &["--at", "0"]].concat())
+        .fails(2, &["--at"]);
 }
 
 #[test]

@@ -117,6 +117,28 @@ fn a_recipe_with_an_encoder_is_checked_shown_and_trained() {
 }
 
 #[test]
+fn damaged_rows_of_what_is_measured_are_named_or_refused() {
+    let place = place();
+    let table = place.read("pairs.tsv") + "9\tcat\tdog\n";
+    place.write("measured.tsv", table.as_bytes());
+    let measured = "evaluate.0.table.path=\"measured.tsv\"";
+    let check = ["recipe", "check", "text.toml", "--set", measured];
+    let words = ["line 14: the score 9 is not from 0 to 5", "damaged = 0"];
+    place.run(&check).fails(1, &words);
+    let allowed = ["--set", "evaluate.0.table.damaged=0.1"];
+    let named = "same animals: left out 1 damaged row: line 14: the score 9";
+    let checked = place.run(&[&check[..], &allowed].concat());
+    let said = &checked.succeeds().stdout;
+    assert!(said.contains(named), "{said}");
+    let train = ["train", "text.toml", "--set", measured];
+    let trained = place.run(&[&train[..], &allowed].concat());
+    let said = &trained.succeeds().stdout;
+    assert!(said.contains(named), "{said}");
+    let card = place.read("runs/text/model/README.md");
+    assert!(card.contains("same animals: 1 rows left out"), "{card}");
+}
+
+#[test]
 fn several_seeds_give_a_mean_and_a_deviation_and_go_on() {
     let place = place();
     let seeds = ["train", "text.toml", "--seeds", "3", "--json"];

@@ -56,6 +56,14 @@ pub struct Parameter {
     pub stored: Vec<String>,
 }
 
+impl Parameter {
+    /// Says that a name is only that of a part of the parameter.
+    pub fn not_by(&self, name: &str) -> String {
+        let parts = self.stored.join(", ");
+        format!("\"{name}\", which is no weight of its own here: {parts} are one")
+    }
+}
+
 impl Storage {
     /// The names of the parts that it lies in, where it lies in parts.
     fn names(self) -> &'static [&'static str] {
@@ -105,6 +113,13 @@ impl Parameters {
         self.0
             .iter()
             .filter(|p| matches!(p.kind, Kind::Weight | Kind::Offset))
+    }
+
+    /// The parameter of which a tensor in files is called so at its beginning, but not the parameter itself: that tensor cannot be
+    /// learned or held without the others, such as a query without key and value.
+    pub fn around(&self, beginning: &str) -> Option<&Parameter> {
+        let is_part = |p: &&Parameter| p.stored.iter().any(|name| begins(name, beginning));
+        self.0.iter().find(is_part)
     }
 
     /// The count of learned numbers.

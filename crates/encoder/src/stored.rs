@@ -3,16 +3,17 @@
 use crate::error::{Error, Result};
 use crate::host::tensor;
 use crate::parameters::{Storage, begins};
-use candle_core::DType;
-use candle_core::pickle::PthTensors;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use place::Place;
+use safetensors::tensor::Metadata;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are turned into numbers at a time.
-const PIECE: usize = 1 << 16;
+mod pickle;
+mod place;
+mod pytorch;
+
 /// The most bytes of a safetensors header.
 const LONGEST_HEADER: u64 = 100 << 20;
 
@@ -26,26 +27,14 @@ pub struct Stored {
     fresh: Vec<String>,
 }
 
-/// Where a tensor is.
-enum Place {
-    /// In a safetensors file, from this byte on.
-    Safetensors {
-        file: PathBuf,
-        start: u64,
-        info: TensorInfo,
-    },
-    /// In a PyTorch archive.
-    Archive,
-}
-
 #[derive(Deserialize)]
 struct Index {
     weight_map: HashMap<String, String>,
 }
 
 impl Stored {
-    /// The tensors of a `.safetensors` file, of the shards that a `.safetensors.index.json` names, or of a PyTorch archive
-    /// (`.bin`, `.pt`, `.pth`).
+    /// The tensors of a `.safetensors` file, of a table that PyTorch of any version wrote (`.bin`, `.pt`, `.pth`), or of the shards
+    /// of either that an `.index.json` names.
     ///
     /// # Errors
     /// A file cannot be read, is damaged or cut short.
@@ -56,14 +45,10 @@ impl Stored {
             prefix: String::new(),
             fresh: Vec::new(),
         };
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("json") => stored.add_shards(path)?,
-            Some("bin" | "pt" | "pth") => {
-                let archive = archive(path)?;
-                let names = archive.tensor_infos().keys();
-                stored.tensors = names.map(|name| (name.clone(), Place::Archive)).collect();
-            }
-            _ => stored.add_safetensors(path)?,
+        if path.extension().is_some_and(|e| e == "json") {
+            stored.add_shards(path)?;
+        } else {
+            stored.add(path)?;
         }
         Ok(stored)
     }
@@ -165,22 +150,13 @@ impl Stored {
     /// As [`read`](Self::read).
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let full = self.full(name);
-        match self.tensors.get(&full) {
-            Some(Place::Safetensors { file, start, info }) => {
-                let numbers = read_numbers(file, *start, info).map_err(|reason| Error::File {
-                    path: file.clone(),
-                    reason: format!("tensor \"{full}\": {reason}"),
-                })?;
-                Ok((info.shape.clone(), numbers))
-            }
-            Some(Place::Archive) => {
-                let found = archive(&self.path)?.get(&full)?;
-                let values = found.ok_or_else(|| self.missing(&full))?;
-                let numbers = values.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-                Ok((values.dims().to_vec(), numbers))
-            }
-            None => Err(self.missing(name)),
-        }
+        let place = self.tensors.get(&full);
+        let place = place.ok_or_else(|| self.missing(name))?;
+        let numbers = place.read().map_err(|reason| Error::File {
+            path: place.file.clone(),
+            reason: format!("tensor \"{full}\": {reason}"),
+        })?;
+        Ok((place.shape.clone(), numbers))
     }
 
     fn missing(&self, name: &str) -> Error {
@@ -200,13 +176,26 @@ impl Stored {
         shards.sort();
         shards.dedup();
         for shard in shards {
-            self.add_safetensors(&path.with_file_name(shard))?;
+            self.add(&path.with_file_name(shard))?;
         }
         let absent = index
             .weight_map
             .keys()
             .find(|name| !self.tensors.contains_key(*name));
         absent.map_or(Ok(()), |name| Err(self.missing(name)))
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let extension = path.extension().and_then(|e| e.to_str());
+        if !matches!(extension, Some("bin" | "pt" | "pth")) {
+            return self.add_safetensors(path);
+        }
+        let tensors = pytorch::tensors(path).map_err(|reason| Error::File {
+            path: path.into(),
+            reason: format!("not a PyTorch file that can be read ({reason})"),
+        })?;
+        self.tensors.extend(tensors);
+        Ok(())
     }
 
     fn add_safetensors(&mut self, path: &Path) -> Result<()> {
@@ -234,10 +223,12 @@ impl Stored {
             if info.data_offsets.1 as u64 + 8 + length > size {
                 return Err(damaged(format!("tensor \"{name}\" ends beyond the file")));
             }
-            let place = Place::Safetensors {
+            let place = Place {
                 file: path.into(),
                 start: 8 + length + info.data_offsets.0 as u64,
-                info: info.clone(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                strides: None,
             };
             self.tensors.insert(name, place);
         }
@@ -245,85 +236,10 @@ impl Stored {
     }
 }
 
-fn archive(path: &Path) -> Result<PthTensors> {
-    PthTensors::new(path, None).map_err(|e| Error::File {
-        path: path.into(),
-        reason: format!("not a PyTorch archive that can be read ({e})"),
-    })
-}
-
-fn read_numbers(
-    path: &Path,
-    start: u64,
-    info: &TensorInfo,
-) -> std::result::Result<Vec<f32>, String> {
-    let bytes = info.data_offsets.1 - info.data_offsets.0;
-    let convert: fn(&[u8], &mut Vec<f32>) = match info.dtype {
-        Dtype::F32 => |bytes, numbers| {
-            numbers.extend(
-                bytes
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .map(|word| f32::from_le_bytes(*word)),
-            );
-        },
-        Dtype::F64 => |bytes, numbers| {
-            let words = bytes.as_chunks::<8>().0;
-            numbers.extend(words.iter().map(|word| f64::from_le_bytes(*word) as f32));
-        },
-        Dtype::BF16 => |bytes, numbers| {
-            let words = bytes.as_chunks::<2>().0;
-            let wide = |word: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16);
-            numbers.extend(words.iter().map(wide));
-        },
-        Dtype::F16 => |bytes, numbers| {
-            let words = bytes.as_chunks::<2>().0;
-            numbers.extend(words.iter().map(|word| half(u16::from_le_bytes(*word))));
-        },
-        // Tables of numbers of rows, all small enough to be exact.
-        Dtype::I64 => |bytes, numbers| {
-            let words = bytes.as_chunks::<8>().0;
-            numbers.extend(words.iter().map(|word| i64::from_le_bytes(*word) as f32));
-        },
-        Dtype::I32 => |bytes, numbers| {
-            let words = bytes.as_chunks::<4>().0;
-            numbers.extend(words.iter().map(|word| i32::from_le_bytes(*word) as f32));
-        },
-        other => return Err(format!("holds {other:?}, expected F32, F16, BF16 or F64")),
-    };
-    let mut file = fs_err::File::open(path).map_err(|e| e.to_string())?;
-    file.seek(SeekFrom::Start(start))
-        .map_err(|e| e.to_string())?;
-    let mut numbers = Vec::with_capacity(info.shape.iter().product());
-    let mut piece = vec![0; PIECE.min(bytes)];
-    let mut left = bytes;
-    while left > 0 {
-        let now = left.min(PIECE);
-        file.read_exact(&mut piece[..now])
-            .map_err(|e| e.to_string())?;
-        convert(&piece[..now], &mut numbers);
-        left -= now;
-    }
-    Ok(numbers)
-}
-
-/// An IEEE half as `f32`.
-fn half(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let (exponent, fraction) = (u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
-    match exponent {
-        // 2⁻²⁴ is the smallest step below the normal numbers.
-        0 => f32::from_bits(sign | (fraction as f32 / 16_777_216.0).to_bits()),
-        0x1f => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (fraction << 13)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safetensors::tensor::TensorView;
+    use safetensors::tensor::{Dtype, TensorView};
 
     fn write(path: &Path, tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) {
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {

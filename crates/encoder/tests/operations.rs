@@ -5,7 +5,7 @@ use nearkin_encoder::op::{
     Window, activation, attention, batch_norm, batch_norm_inference, batch_norm_inference_over,
     batch_norm_pool, batch_norm_pool_inference, concat, conv2d, dropout, gather, global_average,
     image_tokens, kernels_of_parts, layer_norm, linear, maxout, normalize, pair_sum, pool2d,
-    response_norm, scale, scale_channels, softmax_cross_entropy, sum, token_pool,
+    response_norm, scale, scale_channels, softmax, softmax_cross_entropy, sum, token_pool,
 };
 use nearkin_encoder::{DType, Device, Tensor};
 
@@ -85,6 +85,12 @@ fn layers() -> Vec<Case> {
         case("hard swish", &[&[5, 7]], |x| {
             activation(&scale(&x[0], 3.0)?, Activation::HardSwish)
         }),
+        case("silu", &[&[5, 7]], |x| activation(&x[0], Activation::Silu)),
+        case("leaky relu", &[&[5, 7]], |x| {
+            activation(&x[0], Activation::LeakyRelu)
+        }),
+        case("elu", &[&[5, 7]], |x| activation(&x[0], Activation::Elu)),
+        case("softmax", &[&[5, 7]], |x| softmax(&scale(&x[0], 3.0)?)),
         case("maxout", &[&[5, 12]], |x| maxout(&x[0], 3)),
         case("scale channels", &[&[2, 3, 4, 5], &[2, 5]], |x| {
             scale_channels(&x[0], &x[1])

@@ -654,6 +654,15 @@ fn a_text_file_of_word_vectors_is_an_encoder_and_survives_saving() {
     one.save(saved.path()).unwrap();
     let other = SentenceEncoder::load(saved.path()).unwrap();
     assert_eq!(encode(&other, &["the cat"]), [0., 1.]);
+    // Words beyond the folder's limit do not count.
+    let config = saved.path().join("wordembedding_config.json");
+    let text = fs_err::read_to_string(&config).unwrap();
+    fs_err::write(&config, text.replace("1000000", "1")).unwrap();
+    let cut = SentenceEncoder::load(saved.path()).unwrap();
+    assert_eq!(encode(&cut, &["the cat"]), [1., 2.]);
+    cut.save(saved.path()).unwrap();
+    let again = SentenceEncoder::load(saved.path()).unwrap();
+    assert_eq!(again.tokenizer.limit(), 1);
     assert_eq!(other.parameters().learned().count(), 0);
     for (text, expected) in [
         ("nothing here\n", "no line holds a word and its vector"),

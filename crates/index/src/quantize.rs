@@ -94,7 +94,10 @@ impl Ranges {
     }
 
     /// Whether the ranges are of so many dimensions.
-    fn check(&self, found: usize) -> Result<(), QuantizeError> {
+    ///
+    /// # Errors
+    /// They are of another count.
+    pub fn check(&self, found: usize) -> Result<(), QuantizeError> {
         let ends = [self.low.len(), self.high.len()];
         match ends.into_iter().find(|&ranges| ranges != found) {
             Some(ranges) => Err(QuantizeError::Width { ranges, found }),

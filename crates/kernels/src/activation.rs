@@ -22,7 +22,16 @@ pub enum Activation {
     HardSigmoid,
     /// x min(max(x + 3, 0), 6) / 6 (Howard et al., *Searching for MobileNetV3*, 2019, section 5.2)
     HardSwish,
+    /// x / (1 + exp(−x)), also called swish
+    Silu,
+    /// max(x, 0) + 0.01 min(x, 0)
+    LeakyRelu,
+    /// max(x, 0) + exp(min(x, 0)) − 1
+    Elu,
 }
+
+/// The slope of [`Activation::LeakyRelu`] below zero, `PyTorch`'s default.
+const LEAK: f32 = 0.01;
 
 /// yᵢ = act(xᵢ); GELU, tanh and the sigmoid within 1e-6.
 ///
@@ -44,6 +53,9 @@ pub fn activate(act: Activation, x: &[f32], y: &mut [f32]) {
         Activation::Sigmoid => sigmoid(x, y),
         Activation::HardSigmoid => hard_sigmoid(x, y),
         Activation::HardSwish => hard_swish(x, y),
+        Activation::Silu => silu(x, y),
+        Activation::LeakyRelu => leaky_relu(x, y),
+        Activation::Elu => elu(x, y),
     });
 }
 
@@ -57,11 +69,14 @@ pub fn activate_in_place(act: Activation, y: &mut [f32]) {
         Activation::Sigmoid => for_pieces_in_place(y, GRAIN, sigmoid_in_place),
         Activation::HardSigmoid => for_pieces_in_place(y, GRAIN, hard_sigmoid_in_place),
         Activation::HardSwish => for_pieces_in_place(y, GRAIN, hard_swish_in_place),
+        Activation::Silu => for_pieces_in_place(y, GRAIN, silu_in_place),
+        Activation::LeakyRelu => for_pieces_in_place(y, GRAIN, leaky_relu_in_place),
+        Activation::Elu => for_pieces_in_place(y, GRAIN, elu_in_place),
     }
 }
 
-/// dxᵢ = dyᵢ act′(xᵢ), from the input `x` of [`activate`]; the derivative of ReLU at 0 is 0, that of the hard functions at ±3 as
-/// PyTorch has it.
+/// dxᵢ = dyᵢ act′(xᵢ), from the input `x` of [`activate`]; the derivative of ReLU at 0 is 0, those of the leaky ReLU at 0 and of
+/// the hard functions at ±3 as PyTorch has them.
 ///
 /// For ReLU the output serves as well as the input.
 ///
@@ -81,6 +96,9 @@ pub fn activate_backward(act: Activation, x: &[f32], dy: &[f32], dx: &mut [f32])
         Activation::Sigmoid => sigmoid_backward(x, dy, dx),
         Activation::HardSigmoid => hard_sigmoid_backward(x, dy, dx),
         Activation::HardSwish => hard_swish_backward(x, dy, dx),
+        Activation::Silu => silu_backward(x, dy, dx),
+        Activation::LeakyRelu => leaky_relu_backward(x, dy, dx),
+        Activation::Elu => elu_backward(x, dy, dx),
     };
     if dx.len() <= GRAIN {
         piece(x, dy, dx);
@@ -111,6 +129,15 @@ dispatch! {
     fn hard_swish(x: &[f32], y: &mut [f32]) = hard_swish_body;
     fn hard_swish_in_place(y: &mut [f32]) = hard_swish_in_place_body;
     fn hard_swish_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = hard_swish_backward_body;
+    fn silu(x: &[f32], y: &mut [f32]) = silu_body;
+    fn silu_in_place(y: &mut [f32]) = silu_in_place_body;
+    fn silu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = silu_backward_body;
+    fn leaky_relu(x: &[f32], y: &mut [f32]) = leaky_relu_body;
+    fn leaky_relu_in_place(y: &mut [f32]) = leaky_relu_in_place_body;
+    fn leaky_relu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = leaky_relu_backward_body;
+    fn elu(x: &[f32], y: &mut [f32]) = elu_body;
+    fn elu_in_place(y: &mut [f32]) = elu_in_place_body;
+    fn elu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) = elu_backward_body;
 }
 
 /// The activation over a short piece, inside a kernel that is compiled for the same instructions.
@@ -124,6 +151,9 @@ pub(crate) fn activate_piece<const FMA: bool>(act: Activation, y: &mut [f32]) {
         Activation::Sigmoid => sigmoid_in_place_body::<FMA>(y),
         Activation::HardSigmoid => hard_sigmoid_in_place_body::<FMA>(y),
         Activation::HardSwish => hard_swish_in_place_body::<FMA>(y),
+        Activation::Silu => silu_in_place_body::<FMA>(y),
+        Activation::LeakyRelu => leaky_relu_in_place_body::<FMA>(y),
+        Activation::Elu => elu_in_place_body::<FMA>(y),
     }
 }
 
@@ -316,6 +346,95 @@ fn hard_swish_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f3
     }
 }
 
+/// −∞ · 0 is NaN; the limit is 0.
+#[inline(always)]
+fn silu_scalar<const FMA: bool>(x: f32) -> f32 {
+    x.max(-1e30) * sigmoid_scalar::<FMA>(x)
+}
+
+#[inline(always)]
+fn silu_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = silu_scalar::<FMA>(x);
+    }
+}
+
+#[inline(always)]
+fn silu_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = silu_scalar::<FMA>(*y);
+    }
+}
+
+#[inline(always)]
+fn silu_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        let y = sigmoid_scalar::<FMA>(x);
+        *dx = dy * fma::<FMA>(x * (1.0 - y), y, y);
+    }
+}
+
+#[inline(always)]
+fn leaky_relu_scalar(x: f32) -> f32 {
+    if x < 0.0 { LEAK * x } else { x }
+}
+
+#[inline(always)]
+fn leaky_relu_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = leaky_relu_scalar(x);
+    }
+}
+
+#[inline(always)]
+fn leaky_relu_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = leaky_relu_scalar(*y);
+    }
+}
+
+#[inline(always)]
+fn leaky_relu_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        *dx = if x > 0.0 { dy } else { LEAK * dy };
+    }
+}
+
+#[inline(always)]
+fn elu_scalar<const FMA: bool>(x: f32) -> f32 {
+    // NaN is no number below zero, and kept.
+    if x < 0.0 {
+        exp_scalar::<FMA>(x) - 1.0
+    } else {
+        x
+    }
+}
+
+#[inline(always)]
+fn elu_body<const FMA: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = elu_scalar::<FMA>(x);
+    }
+}
+
+#[inline(always)]
+fn elu_in_place_body<const FMA: bool>(y: &mut [f32]) {
+    for y in y {
+        *y = elu_scalar::<FMA>(*y);
+    }
+}
+
+#[inline(always)]
+fn elu_backward_body<const FMA: bool>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+        *dx = if x > 0.0 {
+            dy
+        } else {
+            dy * exp_scalar::<FMA>(x)
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,10 +460,13 @@ mod tests {
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
             Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::LeakyRelu => x.max(0.01 * x),
+            Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
         }
     }
 
-    const ALL: [Activation; 7] = [
+    const ALL: [Activation; 10] = [
         Activation::None,
         Activation::Relu,
         Activation::Gelu,
@@ -352,6 +474,9 @@ mod tests {
         Activation::Sigmoid,
         Activation::HardSigmoid,
         Activation::HardSwish,
+        Activation::Silu,
+        Activation::LeakyRelu,
+        Activation::Elu,
     ];
 
     #[test]
@@ -398,7 +523,12 @@ mod tests {
     #[test]
     fn extremes_have_their_limits() {
         let x = [f32::NEG_INFINITY, -200.0, 200.0, f32::INFINITY, f32::NAN];
-        for act in [Activation::Relu, Activation::Gelu, Activation::HardSwish] {
+        for act in [
+            Activation::Relu,
+            Activation::Gelu,
+            Activation::HardSwish,
+            Activation::Silu,
+        ] {
             let mut y = [9.0; 5];
             activate(act, &x, &mut y);
             assert_eq!(y[..4], [0.0, 0.0, 200.0, f32::INFINITY], "{act:?}");

@@ -110,7 +110,7 @@ pub use pool::{Pool2d, global_average, global_average_backward};
 pub use quantized_linear::QuantizedLinear;
 pub use response_norm::ResponseNorm;
 pub use root::{reciprocals, square_roots};
-pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows};
+pub use softmax::{log_sum_exp_rows, softmax_cross_entropy, softmax_rows, softmax_rows_backward};
 pub use token_pool::{TokenPool, TokenPooling};
 pub use top_k::{Neighbor, TopK};
 pub use view::{Mat, MatMut};

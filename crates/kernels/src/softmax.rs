@@ -22,6 +22,29 @@ pub fn softmax_rows(x: &[f32], rows: usize, cols: usize, y: &mut [f32]) {
     }
 }
 
+/// dxᵢⱼ = yᵢⱼ (dyᵢⱼ − Σₖ dyᵢₖ yᵢₖ), from the output `y` of [`softmax_rows`], overwriting `dx`.
+///
+/// # Shapes
+/// - `y`, `dy`, `dx`: `[rows, cols]`
+///
+/// # Panics
+/// When the lengths differ.
+pub fn softmax_rows_backward(y: &[f32], dy: &[f32], cols: usize, dx: &mut [f32]) {
+    assert_eq!(
+        (y.len(), dy.len()),
+        (dx.len(), dx.len()),
+        "y, dy and dx differ in length"
+    );
+    let cols = cols.max(1);
+    let rows = y.chunks_exact(cols).zip(dy.chunks_exact(cols));
+    for ((y, dy), dx) in rows.zip(dx.chunks_exact_mut(cols)) {
+        let mean: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+        for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = y * (dy - mean);
+        }
+    }
+}
+
 /// outᵢ = log Σⱼ exp(xᵢⱼ), overwriting `out`; −∞ for rows of −∞ and for empty rows.
 ///
 /// # Shapes

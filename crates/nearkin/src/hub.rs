@@ -17,10 +17,11 @@ const FOREIGN: [&str; 9] = [
     "onnx", "h5", "msgpack", "ot", "gguf", "tflite", "mlmodel", "xml", "png",
 ];
 /// Files that hold weights, the preferred one first.
-const WEIGHTS: [&str; 3] = [
+const WEIGHTS: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 ];
 /// Fetched last: a folder with one of them has all files.
 const LAST: [&str; 2] = ["config.json", "modules.json"];
@@ -279,5 +280,28 @@ mod tests {
             "modules.json",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn shards_of_pytorch_are_fetched_where_there_are_no_safetensors() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("hub/models--owner--old/snapshots/0123");
+        fs_err::create_dir_all(&snapshot).unwrap();
+        let refs = folder.path().join("hub/models--owner--old/refs");
+        fs_err::create_dir_all(&refs).unwrap();
+        fs_err::write(refs.join("main"), "0123").unwrap();
+        let mut files = vec![
+            "config.json",
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00002-of-00002.bin",
+            "pytorch_model.bin.index.json",
+        ];
+        let found = wanted(files.iter().map(|&file| file.to_owned()).collect());
+        files.rotate_left(1);
+        assert_eq!(found, files);
+        for file in files {
+            fs_err::write(snapshot.join(file), "{}").unwrap();
+        }
+        assert_eq!(hub(folder.path()).folder("owner/old").unwrap(), snapshot);
     }
 }

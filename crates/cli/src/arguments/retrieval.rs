@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Retrieval")]
 pub struct RetrievalOptions {
-    /// Cut-offs K; with this option precision, coverage, MRR, nDCG and MAP at each are shown too.
+    /// Cut-offs K; with this option precision, coverage, MRR, nDCG and MAP at each are shown too. Also those of `ir`.
     #[arg(
         long,
         value_name = "K,…",
@@ -60,7 +60,10 @@ impl RetrievalOptions {
             return None;
         }
         let given = [
-            (!self.at.is_empty(), "--at"),
+            (
+                !self.at.is_empty() && protocol != Some(Protocol::Ir),
+                "--at",
+            ),
             (self.resample.is_some(), "--resample"),
             (self.worst_classes.is_some(), "--worst-classes"),
             (self.against.is_some(), "--against"),
@@ -85,6 +88,14 @@ impl RetrievalOptions {
         given.iter().find(|(is, _)| *is).map(|(_, name)| *name)
     }
 
+    /// The cut-offs that were given, in order.
+    pub fn cutoffs(&self) -> Option<Vec<usize>> {
+        let mut cutoffs: Vec<usize> = self.at.iter().map(|k| k.get()).collect();
+        cutoffs.sort_unstable();
+        cutoffs.dedup();
+        (!cutoffs.is_empty()).then_some(cutoffs)
+    }
+
     /// The library's options.
     pub fn options(&self) -> Options {
         // As many runs of k-means as the papers average over.
@@ -92,10 +103,8 @@ impl RetrievalOptions {
             cluster_seeds: 10,
             ..Options::default()
         };
-        if !self.at.is_empty() {
-            options.ks = self.at.iter().map(|k| k.get()).collect();
-            options.ks.sort_unstable();
-            options.ks.dedup();
+        if let Some(cutoffs) = self.cutoffs() {
+            options.ks = cutoffs;
         }
         if self.resample == Some(Resampled::Classes) {
             options.unit = Unit::Class;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Text")]
 pub struct TextInput {
-    /// The column of a table that holds the texts; where absent, the one that is called text or sentence.
+    /// The column of a table that holds the texts; where absent, the only one that is called text, sentence or question.
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
     /// The column that names the rows in what is written or shown; the text itself where absent.
@@ -232,7 +232,15 @@ impl TextEvaluate {
             (self.validation.is_some(), "--validation", senteval),
         ];
         let misplaced = given.iter().find(|(is, _, (fits, _))| *is && !fits);
-        misplaced.map(|(_, option, (_, of))| format!("{option} goes with --protocol {of}"))
+        misplaced.map(|(_, option, (_, of))| {
+            let instead = match *option {
+                "--topics" if sts.0 => {
+                    "; sts has the mean over topics by --aggregate mean --by COLUMN"
+                }
+                _ => "",
+            };
+            format!("{option} goes with --protocol {of}{instead}")
+        })
     }
 }
 

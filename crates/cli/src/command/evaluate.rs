@@ -82,8 +82,9 @@ fn refuse_misplaced(arguments: &Evaluate) -> Result<(), Failure> {
         return Err(Failure::usage(text));
     }
     if let Some(option) = arguments.retrieval.misplaced(protocol) {
+        let also = if option == "--at" { " and ir" } else { "" };
         return Err(Failure::usage(format!(
-            "{option} goes with --protocol retrieval"
+            "{option} goes with --protocol retrieval{also}"
         )));
     }
     Ok(())

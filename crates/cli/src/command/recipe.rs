@@ -110,6 +110,8 @@ fn of_text(summary: &Summary) -> Result<(Value, String), Failure> {
             counted(&summary.evaluate)
         ));
     }
+    let damaged = summary.damaged.iter();
+    lines.extend(damaged.map(|(name, damage)| format!("  {name}: left out {damage}")));
     let (steps, weights) = (summary.steps, summary.weights);
     lines.push(format!("  {steps} steps; {weights} weights learn"));
     Ok((serde_json::to_value(summary)?, lines.join("\n")))

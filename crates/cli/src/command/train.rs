@@ -179,7 +179,8 @@ fn print_text_report(report: &TextReport, json: bool) -> Result<(), Failure> {
         output::line("In percent, with half the 95% bootstrap interval:")?;
         output::line(table::text_report(report))?;
     }
-    for source in report.data.iter().filter(|source| source.damaged.rows > 0) {
+    let sources = report.data.iter().chain(&report.evaluate);
+    for source in sources.filter(|source| source.damaged.rows > 0) {
         output::line(format_args!("{}: left out {}", source.name, source.damaged))?;
     }
     print_model(&report.model, (report.selected, report.step))

@@ -1,4 +1,4 @@
-//! ReLU, GELU, tanh, and the sigmoid with its piecewise linear forms.
+//! ReLU and its smooth and leaky forms, tanh, and the sigmoid with its piecewise linear forms.
 
 use crate::host::{Host, contiguous, is_fused, output, tensor};
 use crate::profile::span;
@@ -12,6 +12,8 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 /// Relu: y = max(x, 0)        Gelu: y = x · Φ(x)  (Φ the normal distribution function, exact form)
 /// Tanh: y = tanh(x)              Sigmoid: y = 1 / (1 + exp(−x))
 /// HardSigmoid: y = min(max(x + 3, 0), 6) / 6        HardSwish: y = x · HardSigmoid(x)
+/// Silu: y = x · Sigmoid(x)        LeakyRelu: y = max(x, 0) + min(x, 0) / 100
+/// Elu: y = max(x, 0) + exp(min(x, 0)) − 1
 /// ```
 ///
 /// # Shapes
@@ -21,7 +23,8 @@ use nearkin_kernels::{Activation, activate, activate_backward};
 /// Fails only if memory or the device fails.
 ///
 /// # Reference
-/// GELU: Hendrycks and Gimpel 2016, section 2. Hard functions: Howard et al. 2019 (MobileNetV3), section 5.2.
+/// GELU and `SiLU`: Hendrycks and Gimpel 2016, sections 2 and 4. ELU: Clevert, Unterthiner and Hochreiter 2015, section 3.
+/// Hard functions: Howard et al. 2019 (MobileNetV3), section 5.2.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     if kind == Activation::None {
         return Ok(x.clone());
@@ -39,11 +42,23 @@ pub(crate) fn composed(x: &Tensor, kind: Activation) -> Result<Tensor> {
         Activation::Relu => x.relu(),
         // candle's own GELU has a derivative that is exact to seven digits only.
         Activation::Tanh => x.tanh(),
-        Activation::Sigmoid => ((x.neg()?.exp()? + 1.0)?).recip(),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Silu => x * sigmoid(x)?,
+        Activation::LeakyRelu => x.relu()? - (below(x)? * 0.01)?,
+        Activation::Elu => x.relu()? + (below(x)?.neg()?.exp()? - 1.0)?,
         Activation::HardSigmoid => hard_sigmoid(x),
         Activation::HardSwish => x * hard_sigmoid(x)?,
         Activation::Gelu => (x * 0.5)? * ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?,
     }
+}
+
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
+}
+
+/// −min(x, 0)
+fn below(x: &Tensor) -> Result<Tensor> {
+    x.neg()?.relu()
 }
 
 fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {

@@ -38,12 +38,15 @@ const MODULES: &str = "modules.json";
 pub(super) const CONFIG: &str = "config.json";
 /// The settings of word vectors.
 const WORDS: &str = "wordembedding_config.json";
+/// Words of a text that count where nothing else is said, sentence-transformers' default.
+const MOST_WORDS: usize = 1_000_000;
 pub(super) const WEIGHTS: &str = "model.safetensors";
 /// The files that may hold weights, the preferred one first.
-const WEIGHT_FILES: [&str; 4] = [
+const WEIGHT_FILES: [&str; 5] = [
     WEIGHTS,
     "model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "model.pt",
 ];
 /// The files that may hold the limit of tokens; the later ones were written by version 1.
@@ -121,8 +124,14 @@ impl SentenceEncoder {
                 });
             }
         }
-        if let Some(Module::Transformer(t)) = modules.first().map(|placed| &placed.module) {
-            limit(&first, &mut tokenizer, t.architecture())?;
+        match modules.first().map(|placed| &placed.module) {
+            Some(Module::Transformer(t)) => limit(&first, &mut tokenizer, t.architecture())?,
+            Some(Module::Words(_)) => {
+                let most = object(&first.join(WORDS))?;
+                let most = most.get("max_seq_length").and_then(Value::as_u64);
+                tokenizer.set_limit(most.map_or(MOST_WORDS, |most| most as usize))?;
+            }
+            _ => {}
         }
         Self::new(tokenizer, modules, settings)
     }
@@ -164,7 +173,7 @@ impl SentenceEncoder {
                 idx => format!("{idx}_{class}"),
             };
             fs_err::create_dir_all(folder.join(&path))?;
-            save_module(placed, &folder.join(&path))?;
+            save_module(placed, self.tokenizer.limit(), &folder.join(&path))?;
             entries.push(Entry {
                 idx,
                 name: idx.to_string(),
@@ -432,7 +441,7 @@ fn check_names(settings: &Map<String, Value>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
+fn save_module(placed: &Placed, limit: usize, folder: &Path) -> Result<()> {
     let config = match &placed.module {
         Module::Transformer(t) => Some(Value::Object(written_config(t))),
         Module::Pooling(pooling) => Some(pooling.config()),
@@ -443,7 +452,7 @@ fn save_module(placed: &Placed, folder: &Path) -> Result<()> {
         Module::Words(words) => {
             let settings = json!({
                 "tokenizer_class": "sentence_transformers.models.tokenizer.WhitespaceTokenizer",
-                "update_embeddings": words.learned(), "max_seq_length": 1_000_000,
+                "update_embeddings": words.learned(), "max_seq_length": limit.min(MOST_WORDS),
             });
             write_json(&folder.join(WORDS), &settings)?;
             None

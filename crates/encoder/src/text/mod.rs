@@ -5,6 +5,7 @@
 //! inference nor in training.
 
 mod architecture;
+mod beginning;
 mod cross_encoder;
 mod dense;
 mod encode;

@@ -1,11 +1,13 @@
 //! From text to tokens.
 
+use super::beginning::beginning;
 use super::packed::Tokens;
 use super::vocabulary;
 use super::words::WordTokenizer;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokenizers::{
@@ -188,7 +190,7 @@ impl Tokenizer {
     /// The tokenizer refuses a text.
     pub fn encode(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokens>> {
         match &self.inner {
-            Inner::Pieces(inner) => self.run(inner, self.inputs(texts), true),
+            Inner::Pieces(inner) => self.run(inner, self.inputs(inner, texts), true),
             Inner::Words(words) => Ok(texts
                 .par_iter()
                 .map(|text| words.encode(&self.input(text.as_ref()), self.limit))
@@ -202,7 +204,7 @@ impl Tokenizer {
     /// The tokenizer refuses a text.
     pub fn encode_plain(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Tokens>> {
         match &self.inner {
-            Inner::Pieces(inner) => self.run(inner, self.inputs(texts), false),
+            Inner::Pieces(inner) => self.run(inner, self.inputs(inner, texts), false),
             Inner::Words(_) => self.encode(texts),
         }
     }
@@ -222,12 +224,24 @@ impl Tokenizer {
         self.run(inner, inputs.collect(), true)
     }
 
-    fn inputs<'t>(&self, texts: &'t [impl AsRef<str>]) -> Vec<EncodeInput<'t>> {
-        let input = |text: &'t str| self.input(text).into();
-        texts.iter().map(|text| input(text.as_ref())).collect()
+    /// As much of each text as its tokens need.
+    fn inputs<'t>(
+        &self,
+        inner: &tokenizers::Tokenizer,
+        texts: &'t [impl AsRef<str> + Sync],
+    ) -> Vec<EncodeInput<'t>> {
+        let input = |text: &'t str| match self.input(text) {
+            Cow::Borrowed(text) => beginning(inner, text).into(),
+            Cow::Owned(mut text) => {
+                text.truncate(beginning(inner, &text).len());
+                text.into()
+            }
+        };
+        let texts = texts.par_iter();
+        texts.map(|text| input(text.as_ref())).collect()
     }
 
-    fn input<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
+    fn input<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.lowercase {
             text.to_lowercase().into()
         } else {
@@ -285,4 +299,71 @@ fn settings(path: &Path) -> Result<Map<String, Value>> {
         path: path.into(),
         reason: e.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tokenizer of a few words, with more settings.
+    fn tokenizer(settings: &str) -> (tempfile::TempDir, Tokenizer) {
+        let folder = tempfile::tempdir().unwrap();
+        let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\n##s\nsat\nend";
+        fs_err::write(folder.path().join("vocab.txt"), words).unwrap();
+        fs_err::write(folder.path().join(SETTINGS), settings).unwrap();
+        let tokenizer = Tokenizer::read(folder.path()).unwrap();
+        (folder, tokenizer)
+    }
+
+    /// The first tokens of a text that is tokenized whole, of which none is cut away.
+    fn whole(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        let mut unlimited = tokenizer.clone();
+        unlimited.set_limit(usize::MAX).unwrap();
+        let ids = unlimited.encode(&[text]).unwrap()[0].ids.clone();
+        let limit = tokenizer.limit();
+        if ids.len() <= limit {
+            return ids;
+        }
+        // The special token at the end stays.
+        [&ids[..limit - 1], &ids[ids.len() - 1..]].concat()
+    }
+
+    #[test]
+    fn a_long_text_is_cut_before_it_is_tokenized_and_has_the_same_tokens() {
+        let (_folder, mut tokenizer) = tokenizer("{}");
+        tokenizer.set_limit(16).unwrap();
+        let texts = [
+            "the cats sat ".repeat(2000),
+            // Too few tokens at first, then no spaces, then one word of no piece.
+            format!("{}{}", " ".repeat(5000), "the cats sat ".repeat(9000)),
+            "thecats".repeat(1000),
+            format!("the {} cats sat", "é".repeat(3000)),
+            format!("{} the cats", "the,cats,".repeat(400)),
+            "é the Σ cats ".repeat(900),
+            "the cats sat".to_owned(),
+        ];
+        for text in &texts {
+            let found = &tokenizer.encode(&[text]).unwrap()[0].ids;
+            assert_eq!(found, &whole(&tokenizer, text), "{}", &text[..12]);
+        }
+        let Inner::Pieces(inner) = &tokenizer.inner else {
+            panic!("a list of words");
+        };
+        let lengths = texts.map(|text| (beginning(inner, &text).len(), text.len()));
+        assert_eq!(lengths[0].0, 1022);
+        assert!(lengths[1].0 < lengths[1].1, "{lengths:?}");
+        assert!(
+            lengths[2..5].iter().all(|(cut, all)| cut == all),
+            "{lengths:?}"
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_cut_on_the_left_keeps_its_end() {
+        let (_folder, mut tokenizer) = tokenizer(r#"{"truncation_side": "left"}"#);
+        tokenizer.set_limit(16).unwrap();
+        let text = "the cats sat ".repeat(2000) + "end";
+        let ids = &tokenizer.encode(&[&text]).unwrap()[0].ids;
+        assert_eq!((ids.len(), ids[14]), (16, 9));
+    }
 }

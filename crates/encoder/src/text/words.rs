@@ -31,7 +31,6 @@ pub(super) struct WordTokenizer {
 #[derive(Serialize, Deserialize)]
 struct Listed {
     vocab: Vec<String>,
-    #[serde(default)]
     stop_words: Vec<String>,
     #[serde(default)]
     do_lower_case: bool,
@@ -66,7 +65,8 @@ impl WordTokenizer {
         let lowered = self.lowercase.then(|| text.to_lowercase());
         let text = lowered.as_deref().unwrap_or(text);
         let ids: Vec<u32> = text
-            .split_whitespace()
+            .split(is_space)
+            .filter(|word| !word.is_empty())
             .filter_map(|word| self.number(word))
             .take(limit)
             .collect();
@@ -89,6 +89,11 @@ impl WordTokenizer {
         }
         None
     }
+}
+
+/// White space as Python has it: separators of data (U+001C to U+001F) too.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 /// A table of word vectors.
@@ -218,5 +223,21 @@ mod tests {
         assert_eq!(words.encode("The (Cat), sat. on n't -", 9).ids, [1, 2, 3]);
         assert_eq!(words.encode("The cat cat", 2).ids, [1, 2]);
         assert_eq!(words.vocabulary(), 5);
+    }
+
+    #[test]
+    fn stop_words_count_in_every_form_and_in_lower_case_where_all_is() {
+        let listed = |lower: bool| {
+            let text = format!(
+                r#"{{"vocab": ["PADDING_TOKEN", "Cat", "cat", "the", "us"], "stop_words": ["the", "us", "Cat"],
+                    "do_lower_case": {lower}}}"#
+            );
+            WordTokenizer::parse(text.as_bytes()).unwrap()
+        };
+        let text = "The (the) CAT Cat cat\u{1c}cat, US! (Cat)";
+        assert_eq!(listed(false).encode(text, 9).ids, [2, 2, 2]);
+        assert_eq!(listed(true).encode(text, 9).ids, [2, 2, 2, 2, 2]);
+        let without = WordTokenizer::parse(br#"{"vocab": ["a"]}"#).unwrap_err();
+        assert!(without.contains("missing field `stop_words`"), "{without}");
     }
 }

@@ -32,7 +32,7 @@ use super::source::Source;
 use super::table::{Damage, RowReader, TextTable};
 use crate::error::{Error, Result};
 use crate::quantize::{self, Precision, QuantizeError, Ranges};
-use crate::vectors::{Element, Numbers, Spool, VectorsError};
+use crate::vectors::{self, Element, Numbers, Spool, VectorsError};
 
 /// Texts that are embedded and kept together.
 const TEXTS: usize = 1 << 12;
@@ -61,8 +61,10 @@ pub struct Job<'a> {
 pub struct Options {
     /// Prompt, length and norm of the vectors.
     pub encoding: text::Options,
-    /// Bytes or bits in place of floats; the ranges of bytes are those of all the vectors written.
+    /// Bytes or bits in place of floats.
     pub precision: Option<Precision>,
+    /// The ranges of bytes, beyond which numbers are the smallest and the largest byte; those of all the vectors written where absent.
+    pub ranges: Option<Ranges>,
 }
 
 /// What was written.
@@ -106,17 +108,20 @@ impl Role {
     }
 }
 
-/// How many texts a table holds that can be used.
+/// How many texts there are that can be used: a look at all of them before the work.
 ///
 /// # Errors
-/// The table cannot be read, or more rows are damaged than it allows.
-pub fn count(texts: &TextTable, column: &str) -> Result<usize> {
-    let mut rows = texts.rows(&[column])?;
-    let (mut fields, mut count) = (Vec::new(), 0);
-    while rows.read_row(&mut fields)? {
+/// The table cannot be read, more rows are damaged than it allows, or the output has no room for the names of all.
+pub fn count(job: Job) -> Result<usize> {
+    let mut texts = Texts::open(job)?;
+    let (mut count, mut bytes) = (0, 0);
+    while let Some((_, name)) = texts.next()? {
         count += 1;
+        // With the quotation marks.
+        bytes += name.len() + 2;
+        vectors::check_ids(job.output, count, bytes)?;
     }
-    rows.finish()?;
+    texts.rows.finish()?;
     Ok(count)
 }
 
@@ -128,13 +133,18 @@ pub fn count(texts: &TextTable, column: &str) -> Result<usize> {
 ///
 /// # Errors
 /// The texts cannot be read, more of them are damaged than allowed, the output cannot be written, or what an earlier run kept
-/// is of other texts or of another model.
+/// is of other texts or of another model; the ranges of bytes are of vectors of another length.
 pub fn embed_file(
     encoder: &SentenceEncoder,
     job: Job,
     options: &Options,
     progress: &mut (dyn FnMut(usize) + Send),
 ) -> Result<Written> {
+    if let Some(ranges) = &options.ranges {
+        // Before the work, not after it.
+        let dim = (options.encoding.truncate_dim).or(encoder.settings.truncate_dim);
+        ranges.check(dim.unwrap_or(encoder.dim()))?;
+    }
     let mut spool = Spool::open(job.output)?;
     let mut texts = Texts::open(job)?;
     let resumed = spool.rows();
@@ -164,7 +174,7 @@ pub fn embed_file(
     }
     let damage = texts.rows.finish()?;
     let rows = spool.rows();
-    let dim = finish(spool, options.precision)?;
+    let dim = finish(spool, options)?;
     Ok(Written {
         rows,
         dim,
@@ -288,17 +298,18 @@ impl<'a> Texts<'a> {
 }
 
 /// Writes the file; the numbers of a row in it.
-fn finish(mut spool: Spool, precision: Option<Precision>) -> Result<usize> {
+fn finish(mut spool: Spool, options: &Options) -> Result<usize> {
     let dim = spool.dim();
-    let Some(precision) = precision else {
+    let Some(precision) = options.precision else {
         let floats = &mut |rows: &[f32]| Ok(Numbers::F32(rows.to_vec().into()));
         spool.finish((dim, Element::F32), floats)?;
         return Ok(dim);
     };
     let output = spool.target().to_owned();
-    let ranges = match precision {
-        Precision::Int8 | Precision::Uint8 => ranges(&mut spool)?,
-        Precision::Binary | Precision::Ubinary => Ranges::none(dim),
+    let ranges = match (precision, &options.ranges) {
+        (Precision::Binary | Precision::Ubinary, _) => Ranges::none(dim),
+        (Precision::Int8 | Precision::Uint8, Some(given)) => given.clone(),
+        (Precision::Int8 | Precision::Uint8, None) => ranges(&mut spool)?,
     };
     let (width, element) = match precision {
         Precision::Int8 => (dim, Element::I8),

@@ -194,15 +194,23 @@ fn super_classes(classes: &[String]) -> Option<Vec<u32>> {
 /// Names the factor and the parameters there are.
 pub fn check_rates(train: &Train, parameters: &Parameters) -> Result<()> {
     for prefix in train.rates.keys() {
-        if !parameters.iter().any(|p| begins(&p.name, prefix)) {
-            let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-            return Err(nearkin_encoder::Error::Setting {
-                key: "train.rates".into(),
-                expected: format!("the start of a parameter's name ({})", names.join(", ")),
-                found: format!("\"{prefix}\""),
-            }
-            .into());
+        if parameters.iter().any(|p| begins(&p.name, prefix)) {
+            continue;
         }
+        let (expected, found) = if let Some(whole) = parameters.around(prefix) {
+            (format!("\"{}\"", whole.name), whole.not_by(prefix))
+        } else {
+            let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let names = names.join(", ");
+            let expected = format!("the start of a parameter's name ({names})");
+            (expected, format!("\"{prefix}\""))
+        };
+        return Err(nearkin_encoder::Error::Setting {
+            key: "train.rates".into(),
+            expected,
+            found,
+        }
+        .into());
     }
     Ok(())
 }

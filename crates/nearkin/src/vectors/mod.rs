@@ -134,6 +134,13 @@ impl Format {
         }
     }
 
+    fn check_ids(self, path: &Path, ids: usize, bytes: usize) -> Result<(), VectorsError> {
+        match self {
+            Self::Safetensors => safetensors::check_ids(path, ids, bytes),
+            Self::Npy | Self::Parquet | Self::Jsonl => Ok(()),
+        }
+    }
+
     fn write(self, path: &Path, source: &mut dyn rows::Rows) -> Result<(), VectorsError> {
         match self {
             Self::Npy => npy::write(path, source),
@@ -150,6 +157,15 @@ impl Format {
 /// The extension is not one of those that are known.
 pub fn check_extension(path: &Path) -> Result<(), VectorsError> {
     Format::of(path).map(drop)
+}
+
+/// Whether a file of this name has room for so many ids, of so many bytes as JSON strings: the header of `.safetensors` has
+/// 100 MB for them.
+///
+/// # Errors
+/// It has not, or the extension is not one of those that are known.
+pub fn check_ids(path: &Path, ids: usize, bytes: usize) -> Result<(), VectorsError> {
+    Format::of(path)?.check_ids(path, ids, bytes)
 }
 
 /// Writes `vectors` to `path` in the format of its extension, replacing the file only once all is written.

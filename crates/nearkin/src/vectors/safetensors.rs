@@ -33,13 +33,7 @@ struct Names {
 
 pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsError> {
     let header = header(source)?.map_err(|error| write_error(path, error.to_string()))?;
-    if header.len() > MAX_HEADER {
-        let reason = format!(
-            "ids and labels take {} bytes, more than the format's {MAX_HEADER}: use .parquet",
-            header.len()
-        );
-        return Err(write_error(path, reason));
-    }
+    check_header(path, header.len())?;
     Staged::write(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
@@ -49,6 +43,23 @@ pub(super) fn write(path: &Path, source: &mut dyn Rows) -> Result<(), VectorsErr
         Ok(())
     })?
     .commit()
+}
+
+/// Refuses a header of more bytes than the format allows.
+fn check_header(path: &Path, bytes: usize) -> Result<(), VectorsError> {
+    if bytes <= MAX_HEADER {
+        return Ok(());
+    }
+    let reason = format!(
+        "ids and labels take {bytes} bytes and more, of which a .safetensors file can have {MAX_HEADER}: write .npy, .parquet or .jsonl"
+    );
+    Err(write_error(path, reason))
+}
+
+/// Refuses more ids than a header has room for: so many, of so many bytes as JSON strings.
+pub(super) fn check_ids(path: &Path, ids: usize, bytes: usize) -> Result<(), VectorsError> {
+    // At least a backslash before either quotation mark, and the comma.
+    check_header(path, bytes + 3 * ids)
 }
 
 /// The JSON header, padded so that the data is aligned to eight bytes.

@@ -83,7 +83,7 @@ impl Spool {
             numbers,
             names,
         };
-        spool.count = spool.read_count()?;
+        spool.count = Count::read(target)?;
         // What came after the last count may be cut short.
         for (file, len) in [
             (&mut spool.numbers, spool.count.bytes()),
@@ -102,15 +102,17 @@ impl Spool {
         Ok(spool)
     }
 
-    fn read_count(&self) -> Result<Count, VectorsError> {
-        let path = beside(&self.target, ".partial.json");
-        if !path.exists() {
-            return Ok(Count::default());
+    /// What a process that ends now leaves for the file `target`: the count of rows that were kept. Where there are none, nothing
+    /// is left.
+    ///
+    /// # Errors
+    /// A file cannot be read or removed.
+    pub fn leave(target: &Path) -> Result<usize, VectorsError> {
+        let kept = Count::read(target)?.rows;
+        if kept == 0 {
+            remove(target)?;
         }
-        serde_json::from_slice(&fs_err::read(&path)?).map_err(|error| VectorsError::Malformed {
-            path,
-            reason: format!("{error}; remove it to start anew"),
-        })
+        Ok(kept)
     }
 
     /// The file that is to be written.
@@ -168,7 +170,7 @@ impl Spool {
     /// Adds rows of `dim` numbers, with a name each.
     ///
     /// # Errors
-    /// The lengths do not agree, a number is not finite, or the disk is full.
+    /// The lengths do not agree, a number is not finite, the names are more than the format has room for, or the disk is full.
     pub fn append<T: AsRef<str>>(
         &mut self,
         names: &[T],
@@ -194,12 +196,15 @@ impl Spool {
                 value: data[at],
             });
         }
-        write_f32s(&mut self.numbers, data)?;
         let mut lines = Vec::new();
         for name in names {
             serde_json::to_writer(&mut lines, name.as_ref()).map_err(std::io::Error::from)?;
             lines.push(b'\n');
         }
+        let rows = self.count.rows + names.len();
+        let bytes = self.count.names as usize + lines.len() - rows;
+        self.format.check_ids(&self.target, rows, bytes)?;
+        write_f32s(&mut self.numbers, data)?;
         self.names.write_all(&lines)?;
         self.count.rows += names.len();
         self.count.dim = dim;
@@ -238,7 +243,7 @@ impl Spool {
     ) -> Result<(), VectorsError> {
         if self.count.rows == 0 || dim == 0 {
             let reason = format!("{} rows of {dim} numbers", self.count.rows);
-            self.remove()?;
+            remove(&self.target)?;
             let path = self.target.clone();
             return Err(VectorsError::Shape { path, reason });
         }
@@ -251,31 +256,44 @@ impl Spool {
             convert,
         };
         format.write(&target, &mut whole)?;
-        self.remove()
+        remove(&self.target)
     }
+}
 
-    fn remove(&self) -> Result<(), VectorsError> {
-        // The count first: without it the rest is nothing.
-        for what in [".partial.json", ".partial.names", ".partial"] {
-            let path = beside(&self.target, what);
-            if path.exists() {
-                fs_err::remove_file(path)?;
-            }
+/// Removes what lies beside a file.
+fn remove(target: &Path) -> Result<(), VectorsError> {
+    // The count first: without it the rest is nothing.
+    for what in [".partial.json", ".partial.names", ".partial"] {
+        let path = beside(target, what);
+        if path.exists() {
+            fs_err::remove_file(path)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
         // Without a count the files are of no use; the error that led here is the one to report.
         if !beside(&self.target, ".partial.json").exists() {
-            let _ = self.remove();
+            let _ = remove(&self.target);
         }
     }
 }
 
 impl Count {
+    /// The count of what was kept for a file.
+    fn read(target: &Path) -> Result<Self, VectorsError> {
+        let path = beside(target, ".partial.json");
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(&fs_err::read(&path)?).map_err(|error| VectorsError::Malformed {
+            path,
+            reason: format!("{error}; remove it to start anew"),
+        })
+    }
+
     fn bytes(&self) -> u64 {
         4 * (self.rows * self.dim) as u64
     }
@@ -377,6 +395,26 @@ mod tests {
             left.into_iter()
                 .all(|path| !path.to_string_lossy().contains("partial"))
         );
+    }
+
+    #[test]
+    fn ids_beyond_the_header_of_safetensors_are_refused_before_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = ["x".repeat(60_000_000)];
+        for (extension, is_enough) in [("safetensors", false), ("parquet", true)] {
+            let path = folder.path().join("v").with_extension(extension);
+            let mut spool = Spool::open(&path).unwrap();
+            spool.append(&long, &[1.0], 1).unwrap();
+            spool.keep("").unwrap();
+            let second = spool.append(&long, &[2.0], 1);
+            assert_eq!(second.is_ok(), is_enough, "{extension}");
+            if let Err(error) = second {
+                let error = error.to_string();
+                assert!(error.contains("write .npy, .parquet or .jsonl"), "{error}");
+                drop(spool);
+                assert_eq!(Spool::leave(&path).unwrap(), 1);
+            }
+        }
     }
 
     #[test]

@@ -119,6 +119,9 @@ fn task(arguments: &Evaluate) -> Result<Task, Failure> {
         (None, Some(column)) => Folds::Topics(column.clone()),
         (None, None) => Folds::Usual,
     };
+    if let Some(cutoffs) = arguments.retrieval.cutoffs() {
+        task.cutoffs = cutoffs;
+    }
     if let Some(corpus) = &text.corpus {
         task.corpus = super::whole_column(corpus)?;
     }

@@ -19,8 +19,8 @@ use nearkin::text::recipe::pooling;
 use nearkin_losses::range::Fraction;
 use std::path::{Path, PathBuf};
 
-/// The columns that hold the texts where nobody says which.
-const COLUMNS: [&str; 4] = ["text", "sentence", "sentence1", "question"];
+/// The names of columns that hold texts, one of which is taken where a table has no other of them.
+const COLUMNS: [&str; 5] = ["text", "sentence", "sentence1", "sentence2", "question"];
 
 /// Whether a model is of texts rather than of images or features: a folder as sentence-transformers has it, or a text file of
 /// word vectors.
@@ -120,12 +120,10 @@ impl TextInput {
         } else {
             table.columns()?
         };
-        let named = COLUMNS
-            .iter()
-            .find(|name| known.iter().any(|column| column == *name));
-        match (named, &known[..]) {
-            (Some(name), _) => Ok((*name).to_owned()),
-            (None, [only]) => Ok(only.clone()),
+        let named = known.iter().filter(|name| COLUMNS.contains(&name.as_str()));
+        let named: Vec<&String> = named.collect();
+        match (&named[..], &known[..]) {
+            (&[only], _) | ([], [only]) => Ok(only.clone()),
             _ => Err(Failure::usage(format!(
                 "{}: name the column that holds the texts with --column, one of {}",
                 table.path.display(),

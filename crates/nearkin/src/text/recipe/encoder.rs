@@ -181,6 +181,10 @@ pub(super) fn check_names(key: &str, names: &[String], parameters: &Parameters) 
     let Some(unknown) = names.iter().find(unknown) else {
         return Ok(());
     };
+    if let Some(whole) = parameters.around(unknown) {
+        let expected = format!("\"{}\"", whole.name);
+        return Err(setting(key, expected, whole.not_by(unknown)));
+    }
     let some = parameters.iter().take(8);
     let some: Vec<&str> = some.map(|p| p.name.as_str()).collect();
     let expected = format!("the start of a weight's name ({}, …)", some.join(", "));

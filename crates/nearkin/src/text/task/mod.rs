@@ -76,6 +76,8 @@ pub struct Task {
     pub folds: Folds,
     /// Further texts among which answers are looked for.
     pub corpus: Vec<String>,
+    /// The cut-offs at which answers are counted.
+    pub cutoffs: Vec<usize>,
     /// Rows that classifiers are fitted to, and chosen on, in place of folds.
     pub train: Option<(TextTable, Option<TextTable>)>,
     /// How intervals are made.
@@ -130,6 +132,7 @@ impl Task {
             aggregation: (Aggregation::All, None),
             folds: Folds::Usual,
             corpus: Vec::new(),
+            cutoffs: information_retrieval::Options::default().ks,
             train: None,
             bootstrap: Bootstrap::default(),
         }
@@ -262,9 +265,9 @@ impl Task {
     /// given beside them.
     fn retrieval(&self, read: &TextRows, judge: Judge, progress: Progress) -> Result<Scores> {
         let options = information_retrieval::Options {
+            ks: self.cutoffs.clone(),
             similarity: judge.similarity()?,
             bootstrap: self.bootstrap,
-            ..information_retrieval::Options::default()
         };
         let [first, second] = texts::<2>(read)?;
         let positive = match &read.target {

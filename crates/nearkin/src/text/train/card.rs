@@ -151,5 +151,13 @@ fn table(report: &TextReport) -> String {
             row.name, row.items, row.metric, row.untrained, row.trained
         );
     }
+    let damaged = report.evaluate.iter().filter(|s| s.damaged.rows > 0);
+    for Source { name, damaged, .. } in damaged {
+        let _ = write!(
+            text,
+            "\n{name}: {} rows left out as damaged\n",
+            damaged.rows
+        );
+    }
     text
 }

@@ -9,7 +9,7 @@ use crate::text::head::Head;
 use crate::text::pairs::binary_pairs;
 use crate::text::recipe::TextRecipe;
 use crate::text::sts::sts;
-use crate::text::table::{Rows, Target};
+use crate::text::table::{Damage, Rows, Target};
 use crate::text::triplets::triplet_accuracy;
 use crate::train::LearnedLoss;
 use nearkin_encoder::text::{Options, SentenceEncoder};
@@ -18,6 +18,8 @@ use nearkin_kernels::Mat;
 /// An evaluation with its texts at hand.
 pub(super) struct Evaluation {
     pub name: String,
+    /// Rows of the table that could not be used.
+    pub damage: Damage,
     columns: Vec<Vec<String>>,
     protocol: Protocol,
 }
@@ -76,6 +78,7 @@ impl Evaluation {
         };
         Ok(Self {
             name: evaluate.name.clone(),
+            damage: rows.damage,
             columns: rows.texts,
             protocol,
         })

@@ -29,7 +29,7 @@ pub use cross_encoder::CrossEncoderSetup;
 pub use report::{Source, TextReport, TextRow};
 
 use super::recipe::{NamedRows, TextRecipe};
-use super::table::TextTable;
+use super::table::{Damage, TextTable};
 use crate::error::Result;
 use crate::hub;
 use crate::recipe::Train;
@@ -70,10 +70,31 @@ pub struct Summary {
     pub data: Vec<(String, usize)>,
     /// What is measured, with its items.
     pub evaluate: Vec<(String, usize)>,
+    /// Rows that were left out, of tables that have such.
+    pub damaged: Vec<(String, Damage)>,
     /// Optimizer steps.
     pub steps: u64,
     /// Numbers that learn.
     pub weights: usize,
+}
+
+impl Summary {
+    fn of([data, evaluate]: [Vec<Source>; 2], steps: u64, weights: usize) -> Self {
+        let items = |sources: &[Source]| {
+            let named = sources.iter();
+            named.map(|s| (s.name.clone(), s.items)).collect()
+        };
+        let damaged = data.iter().chain(&evaluate).filter(|s| s.damaged.rows > 0);
+        Self {
+            data: items(&data),
+            evaluate: items(&evaluate),
+            damaged: damaged
+                .map(|s| (s.name.clone(), s.damaged.clone()))
+                .collect(),
+            steps,
+            weights,
+        }
+    }
 }
 
 impl TextSetup {
@@ -116,14 +137,22 @@ impl TextSetup {
     /// # Errors
     /// The encoder cannot be read.
     pub fn summary(&self) -> Result<Summary> {
+        let weights = Learner::new(self)?.parameters().count();
+        let sources = [self.data_sources(), self.evaluate_sources()];
+        Ok(Summary::of(sources, self.train.steps.get(), weights))
+    }
+
+    fn data_sources(&self) -> Vec<Source> {
         let sets = self.sets.iter();
+        sets.map(|set| Source::new(&set.name, set.len(), &set.damage))
+            .collect()
+    }
+
+    fn evaluate_sources(&self) -> Vec<Source> {
         let evaluations = self.evaluations.iter();
-        Ok(Summary {
-            data: sets.map(|set| (set.name.clone(), set.len())).collect(),
-            evaluate: evaluations.map(|e| (e.name.clone(), e.items())).collect(),
-            steps: self.train.steps.get(),
-            weights: Learner::new(self)?.parameters().count(),
-        })
+        evaluations
+            .map(|e| Source::new(&e.name, e.items(), &e.damage))
+            .collect()
     }
 
     /// Each loss on a first batch of made-up embeddings: what it refuses is better known before training.

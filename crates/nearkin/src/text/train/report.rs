@@ -22,11 +22,13 @@ pub struct TextReport {
     pub selected: &'static str,
     /// What was learned from.
     pub data: Vec<Source>,
+    /// What was measured.
+    pub evaluate: Vec<Source>,
     /// Every score of every evaluation; those of the first chose the weights, where the best were kept.
     pub rows: Vec<TextRow>,
 }
 
-/// A data set that was learned from.
+/// A table of the recipe, as it was read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Source {
     /// Its name.
@@ -52,10 +54,14 @@ pub struct TextRow {
     pub trained: Estimate,
 }
 
-/// What is measured, in a report.
-pub(super) struct Named<'a> {
-    pub name: &'a str,
-    pub items: usize,
+impl Source {
+    pub(super) fn new(name: &str, items: usize, damage: &Damage) -> Self {
+        Self {
+            name: name.to_owned(),
+            items,
+            damaged: damage.clone(),
+        }
+    }
 }
 
 /// Measures the finished encoder and the one that training began with.
@@ -79,47 +85,32 @@ pub(super) fn report(
     };
     observer(Event::Measuring("trained encoder"));
     let trained = measured(kept.model, kept.losses)?;
-    let sets = setup.sets.iter();
-    let evaluations = setup.evaluations.iter();
-    Ok(finished(
-        kept,
-        sets.map(|set| (set.name.as_str(), set.len(), &set.damage)),
-        evaluations.map(|e| Named {
-            name: &e.name,
-            items: e.items(),
-        }),
-        [untrained, trained],
-    ))
+    let sources = (setup.data_sources(), setup.evaluate_sources());
+    Ok(finished(kept, sources, [untrained, trained]))
 }
 
-/// The report of a finished model: data sets with their items and damaged rows, evaluations with their scores before and
-/// after.
-pub(super) fn finished<'a, M>(
+/// The report of a finished model: data sets, evaluations with their scores before and after.
+pub(super) fn finished<M>(
     kept: &Kept<M>,
-    sets: impl Iterator<Item = (&'a str, usize, &'a Damage)>,
-    evaluations: impl Iterator<Item = Named<'a>>,
+    (data, evaluate): (Vec<Source>, Vec<Source>),
     [before, after]: [Vec<Vec<Score>>; 2],
 ) -> TextReport {
     let mut rows = Vec::new();
-    for ((evaluation, before), after) in evaluations.zip(before).zip(after) {
+    for ((evaluation, before), after) in evaluate.iter().zip(before).zip(after) {
         rows.extend(before.iter().zip(after).map(|(before, after)| TextRow {
-            name: evaluation.name.to_owned(),
+            name: evaluation.name.clone(),
             items: evaluation.items,
             metric: after.metric,
             untrained: before.estimate,
             trained: after.estimate,
         }));
     }
-    let source = |(name, items, damaged): (&str, usize, &Damage)| Source {
-        name: name.to_owned(),
-        items,
-        damaged: damaged.clone(),
-    };
     TextReport {
         model: kept.folder.clone(),
         step: kept.step,
         selected: kept.selected,
-        data: sets.map(source).collect(),
+        data,
+        evaluate,
         rows,
     }
 }

@@ -454,6 +454,19 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         SCORED,
+        "freeze = ['encoder.layer.0.attention.self.query']\n[loss.cosent]",
+        "4:10",
+        "expected \"encoder.layer.0.attention.self.weight\", found \"encoder.layer.0.attention.self.query\", which is no \
+         weight of its own here: encoder.layer.0.attention.self.query.weight, encoder.layer.0.attention.self.key.weight",
+    ),
+    (
+        SCORED,
+        "[loss.cosent]\n[train]\nrates = { 'embeddings.LayerNorm.bias' = 2.0 }",
+        "6:9",
+        "found \"embeddings.LayerNorm.bias\", which is no weight of its own",
+    ),
+    (
+        SCORED,
         "max_tokens = 99\n[loss.cosent]",
         "4:14",
         "the model's limit of 24",

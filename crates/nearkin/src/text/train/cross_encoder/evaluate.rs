@@ -6,7 +6,7 @@ use crate::text::classification::class_scores;
 use crate::text::pairs::threshold_scores;
 use crate::text::recipe::{CrossEncoderRecipe, setting};
 use crate::text::sts::{self, Aggregation};
-use crate::text::table::Target;
+use crate::text::table::{Damage, Target};
 use crate::text::train::evaluate::{Score, UNDEFINED, scores};
 use crate::text::train::rooted;
 use nearkin_encoder::text::{CrossEncoder, Outputs};
@@ -14,6 +14,8 @@ use nearkin_encoder::text::{CrossEncoder, Outputs};
 /// An evaluation with its texts at hand.
 pub(super) struct Evaluation {
     pub name: String,
+    /// Rows of the table that could not be used.
+    pub damage: Damage,
     texts: Vec<Vec<String>>,
     protocol: Protocol,
 }
@@ -69,6 +71,7 @@ impl Evaluation {
         };
         Ok(Self {
             name: evaluate.name.clone(),
+            damage: rows.damage,
             texts: rows.texts,
             protocol,
         })

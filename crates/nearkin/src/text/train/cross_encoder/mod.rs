@@ -19,6 +19,7 @@ mod task;
 mod tests;
 
 use super::draw::{Draw, Each, Items, Limit};
+use super::report::Source;
 use super::{Summary, check_drawn, check_names, distinct_texts};
 use crate::error::Result;
 use crate::recipe::Train;
@@ -81,14 +82,22 @@ impl CrossEncoderSetup {
     /// # Errors
     /// What training begins with cannot be read.
     pub fn summary(&self) -> Result<Summary> {
+        let weights = Learner::new(self)?.parameters().count();
+        let sources = [self.data_sources(), self.evaluate_sources()];
+        Ok(Summary::of(sources, self.train.steps.get(), weights))
+    }
+
+    fn data_sources(&self) -> Vec<Source> {
         let sets = self.sets.iter();
+        sets.map(|set| Source::new(&set.name, set.len(), &set.damage))
+            .collect()
+    }
+
+    fn evaluate_sources(&self) -> Vec<Source> {
         let evaluations = self.evaluations.iter();
-        Ok(Summary {
-            data: sets.map(|set| (set.name.clone(), set.len())).collect(),
-            evaluate: evaluations.map(|e| (e.name.clone(), e.pairs())).collect(),
-            steps: self.train.steps.get(),
-            weights: Learner::new(self)?.parameters().count(),
-        })
+        evaluations
+            .map(|e| Source::new(&e.name, e.pairs(), &e.damage))
+            .collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::text::Bootstrap;
 use crate::text::train::batch::parts;
 use crate::text::train::card::{self, Card};
 use crate::text::train::evaluate::Score;
-use crate::text::train::report::{Named, TextReport, finished};
+use crate::text::train::report::{TextReport, finished};
 use crate::text::train::task::{pass, watched};
 use crate::train::{
     Costs, Course, Event, Kept, LearnedLoss, Learner, Measured, Task, Trained, Watched, gradient,
@@ -181,17 +181,8 @@ impl Task for CrossEncoderSetup {
         let untrained = self.measured(&self.model()?)?;
         observer(Event::Measuring("trained cross-encoder"));
         let trained = self.measured(kept.model)?;
-        let sets = self.sets.iter();
-        let evaluations = self.evaluations.iter();
-        Ok(finished(
-            kept,
-            sets.map(|set| (set.name.as_str(), set.len(), &set.damage)),
-            evaluations.map(|e| Named {
-                name: &e.name,
-                items: e.pairs(),
-            }),
-            [untrained, trained],
-        ))
+        let sources = (self.data_sources(), self.evaluate_sources());
+        Ok(finished(kept, sources, [untrained, trained]))
     }
 
     fn card(&self, model: &CrossEncoder, report: &TextReport) -> Result<String> {
