@@ -125,7 +125,7 @@ impl TextInput {
         match (&named[..], &known[..]) {
             (&[only], _) | ([], [only]) => Ok(only.clone()),
             _ => Err(Failure::usage(format!(
-                "{}: name the column that holds the texts with --column, one of {}",
+                "{}: several columns may hold the texts, {}: name one with --column, or call it text",
                 table.path.display(),
                 known.join(", ")
             ))),
