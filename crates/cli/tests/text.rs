@@ -286,9 +286,12 @@ fn a_table_of_several_texts_asks_which_is_meant() {
     let embed =
         |more: &[&str]| place.run(&[&["embed", "model", "t.tsv", "-o", "v.npy"], more].concat());
     place.write("t.tsv", b"score\tsentence1\tsentence2\n1\tcat\tdog\n");
-    embed(&[]).fails(2, &["the texts, score, sentence1, sentence2: name one with --column"]);
+    embed(&[]).fails(
+        2,
+        &["the texts, score, sentence1, sentence2? Name it with --column"],
+    );
     embed(&["--column", "sentence2"]).succeeds();
-    place.write("t.tsv", b"title\ttext\ncats\ta cat\n");
+    place.write("t.tsv", b"sentence\ttext\ncats\ta cat\n");
     embed(&[]).succeeds();
 }
 

@@ -33,7 +33,8 @@ struct Index {
 }
 
 impl Stored {
-    /// The tensors of a `.safetensors` file, of a table that PyTorch of any version wrote (`.bin`, `.pt`, `.pth`), or of the shards
+    /// The tensors of a `.safetensors` file, of a table that PyTorch of any version wrote (`.bin`, `.pt`, `.pth`; pickle protocol 2,
+    /// which is its default), or of the shards
     /// of either that an `.index.json` names.
     ///
     /// # Errors
@@ -229,6 +230,7 @@ impl Stored {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 strides: None,
+                fault: None,
             };
             self.tensors.insert(name, place);
         }

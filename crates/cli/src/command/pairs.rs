@@ -54,6 +54,15 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
     let chosen = arguments
         .threshold
         .or(kept.as_ref().map(|kept| kept.threshold));
+    if let Some(threshold) = arguments.threshold
+        && output.farthest().is_finite()
+        && !(0.0..=output.farthest()).contains(&threshold)
+    {
+        let farthest = output.farthest();
+        let message =
+            format!("--threshold {threshold}: scores of this model are from 0 to {farthest}");
+        return Err(Failure::usage(message));
+    }
     let Some(threshold) = chosen.or(even) else {
         return Err(Failure::usage(format!(
             "{}: its scores may be any numbers, and no threshold is kept there; choose one with `nearkin evaluate MODEL --protocol verification --pairs FILE --keep`, or name it with --threshold",

@@ -28,8 +28,27 @@ pub enum Value {
     Call(Id, Id),
     /// What lies outside of the pickle, by what names it there.
     Outside(Id),
-    /// Anything else: nothing, a truth value, a fraction, a longer number.
+    /// A truth value.
+    Flag(bool),
+    /// Anything else: nothing, a fraction, a longer number.
     Other,
+}
+
+impl Value {
+    /// What it is, in a word: a value itself may fill a page.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::Class(_) => "a class",
+            Self::Sequence(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Call(..) => "a call",
+            Self::Outside(_) => "a name of what lies outside",
+            Self::Flag(_) => "a truth value",
+            Self::Other => "something else",
+        }
+    }
 }
 
 /// The values of a pickle.
@@ -112,10 +131,10 @@ impl Pickle {
 
     /// The counts that a tuple or a list holds.
     pub fn counts(&self, id: Id) -> Option<Vec<usize>> {
-        self.sequence(id)?
-            .iter()
-            .map(|&id| self.count(id))
-            .collect()
+        let ids = self.sequence(id)?;
+        // PyTorch has no tensors of more dimensions; a list that is shared by many would be copied for each.
+        let ids = (ids.len() <= 64).then_some(ids)?;
+        ids.iter().map(|&id| self.count(id)).collect()
     }
 }
 
@@ -159,7 +178,8 @@ impl<R: BufRead> Machine<R> {
     /// The value that an instruction makes.
     fn made(&mut self, code: u8) -> Result<Value, String> {
         Ok(match code {
-            b'N' | 0x88 | 0x89 => Value::Other,
+            b'N' => Value::Other,
+            0x88 | 0x89 => Value::Flag(code == 0x88),
             b'J' => Value::Int(i32::from_le_bytes(self.bytes()?).into()),
             b'K' => Value::Int(u8::from_le_bytes(self.bytes()?).into()),
             b'M' => Value::Int(u16::from_le_bytes(self.bytes()?).into()),
@@ -231,7 +251,7 @@ impl<R: BufRead> Machine<R> {
         let list = self.last()?;
         match &mut self.values[list] {
             Value::Sequence(ids) => ids.extend(added),
-            other => return Err(format!("a list expected, {other:?} found")),
+            other => return Err(format!("a list expected, {} found", other.kind())),
         }
         Ok(())
     }
@@ -241,7 +261,7 @@ impl<R: BufRead> Machine<R> {
         let table = self.last()?;
         match &mut self.values[table] {
             Value::Table(entries) => entries.extend(pairs(&added)?),
-            other => return Err(format!("a table expected, {other:?} found")),
+            other => return Err(format!("a table expected, {} found", other.kind())),
         }
         Ok(())
     }
@@ -391,7 +411,7 @@ mod tests {
             (b"\x80\x02\x87.", "too few values"),
             (b"(0.", "instruction 0x30"),
             (b"K\x01K\x01(\x86t.", "the stack ends before its mark"),
-            (b"}K\x01(K\x02u.", "a table expected, Int(1) found"),
+            (b"}K\x01(K\x02u.", "a table expected, a number found"),
             (b"h\x07.", "nothing was kept at place 7"),
             (b".", "the stack is empty"),
         ];

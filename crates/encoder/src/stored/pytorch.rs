@@ -37,12 +37,25 @@ pub fn tensors(path: &Path) -> Result<HashMap<String, Place>, String> {
     } else {
         return Err("neither a zip archive nor pickles of before PyTorch 1.6".into());
     };
-    let place = |(name, view): (String, View)| {
-        let place = view.place(path, &storages);
-        let place = place.map_err(|reason| format!("tensor \"{name}\": {reason}"))?;
-        Ok((name, place))
+    let place = |(name, view): (String, Option<View>)| {
+        let missing = "not made of a storage of numbers, an offset, a shape and strides";
+        let view = view.ok_or_else(|| missing.to_owned());
+        let place = view.and_then(|view| view.place(path, &storages));
+        (name, place.unwrap_or_else(|fault| faulty(path, fault)))
     };
-    views.into_iter().map(place).collect()
+    Ok(views.into_iter().map(place).collect())
+}
+
+/// A tensor that cannot be read, as who asks for it is told.
+fn faulty(path: &Path, fault: String) -> Place {
+    Place {
+        file: path.into(),
+        start: 0,
+        dtype: Dtype::F32,
+        shape: Vec::new(),
+        strides: None,
+        fault: Some(fault),
+    }
 }
 
 fn read<T>(result: std::io::Result<T>) -> Result<T, String> {
@@ -57,8 +70,8 @@ struct Extent {
 
 type Extents = HashMap<String, Extent>;
 
-/// Tensors by name.
-type Views = Vec<(String, View)>;
+/// Tensors by name; none where one is made of other things than numbers in a storage.
+type Views = Vec<(String, Option<View>)>;
 
 /// The tensors of an archive, and where its storages are.
 fn of_archive(file: BufReader<fs_err::File>) -> Result<(Views, Extents), String> {
@@ -72,8 +85,17 @@ fn of_archive(file: BufReader<fs_err::File>) -> Result<(Views, Extents), String>
     let name = names.iter().find(is_table);
     let name = name.ok_or("a zip archive without data.pkl")?;
     let entry = archive.by_name(name).map_err(wrong)?;
+    if entry.compression() != CompressionMethod::Stored {
+        return Err(format!("{name} in the archive is compressed"));
+    }
     let views = views(&Pickle::read(&mut BufReader::new(entry))?)?;
-    let folder = name.replace("data.pkl", "data/");
+    let base = name.strip_suffix("data.pkl").unwrap_or_default();
+    if let Ok(mut order) = archive.by_name(&format!("{base}byteorder")) {
+        let mut text = String::new();
+        read((&mut order).take(16).read_to_string(&mut text))?;
+        check_order(text == "little")?;
+    }
+    let folder = format!("{base}data/");
     let mut extents = Extents::new();
     for (index, name) in names.iter().enumerate() {
         let Some(key) = name.strip_prefix(&folder) else {
@@ -98,8 +120,14 @@ fn of_archive(file: BufReader<fs_err::File>) -> Result<(Views, Extents), String>
 /// The tensors of a file of pickles that stands behind its magic number, and where its storages are.
 fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Views, Extents), String> {
     let size = read(file.get_ref().metadata())?.len();
-    for _ in ["protocol", "system"] {
-        Pickle::read(&mut file)?;
+    let _protocol = Pickle::read(&mut file)?;
+    let system = Pickle::read(&mut file)?;
+    if let Value::Table(entries) = system.value(system.root) {
+        let is_big = |&(key, value): &(Id, Id)| {
+            system.text(key) == Some("little_endian")
+                && matches!(system.value(value), Value::Flag(false))
+        };
+        check_order(!entries.iter().any(is_big))?;
     }
     let table = Pickle::read(&mut file)?;
     let views = views(&table)?;
@@ -133,6 +161,11 @@ fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Views, Extents), Str
         extents.insert(key.into(), Extent { start, bytes });
     }
     Ok((views, extents))
+}
+
+fn check_order(is_little: bool) -> Result<(), String> {
+    let wrong = "its numbers have their bytes from the highest to the lowest (big-endian); save it with torch.save on another machine";
+    is_little.then_some(()).ok_or_else(|| wrong.into())
 }
 
 /// Numbers that tensors share.
@@ -208,11 +241,14 @@ fn views(table: &Pickle) -> Result<Views, String> {
         let (Some(name), Some(arguments)) = (name, rebuilt(table, value)) else {
             continue;
         };
-        let view = View::of(table, arguments);
-        let view = view.ok_or_else(|| {
-            format!("tensor \"{name}\" is not made of a storage of numbers, an offset, a shape and strides")
-        })?;
-        views.push((name.into(), view));
+        views.push((name.into(), View::of(table, arguments)));
+    }
+    if views.is_empty() {
+        let names = entries.iter().filter_map(|&(key, _)| table.text(key));
+        let names: Vec<&str> = names.take(5).collect();
+        return Err(format!(
+            "its table holds no tensors, but {names:?}: save the table of tensors itself (a state_dict)"
+        ));
     }
     Ok(views)
 }
@@ -285,6 +321,7 @@ impl View {
             start: extent.start + (first * width) as u64,
             dtype: *dtype,
             strides: (!self.is_row_major()).then_some(self.strides),
+            fault: None,
             shape: self.shape,
         })
     }

@@ -187,9 +187,10 @@ impl Counted {
         best.0
     }
 
-    /// The threshold that accepts `far` of the different ones without this fold.
+    /// The threshold that accepts `far` of the different ones without this fold; the last one where none accepts so many, as of
+    /// scores that all but reach the farthest.
     fn at_rate(&self, fold: usize, far: f64) -> f64 {
-        let mut before = None;
+        let mut before: Option<(f64, f64)> = None;
         for threshold in self.grid(RATE_STEP) {
             let (_, rate) = self.rates(threshold, |of| of != fold);
             if rate >= far {
@@ -202,7 +203,7 @@ impl Counted {
             }
             before = Some((rate, threshold));
         }
-        0.0
+        before.map_or(0.0, |(_, threshold)| threshold)
     }
 
     /// Thresholds from 0 on below the farthest.
@@ -246,6 +247,13 @@ mod tests {
             }
         );
         assert_eq!(found.mistaken, 0.5);
+    }
+
+    #[test]
+    fn scores_that_all_but_reach_the_farthest_are_told_apart() {
+        let (distances, same) = ([0.1, 1.0, 0.2, 1.0], [true, false, true, false]);
+        let found = over_folds(&distances, &same, &[0, 0, 1, 1], (0.1, 1.0)).unwrap();
+        assert_eq!((found.accepted.mean, found.mistaken), (1.0, 0.0));
     }
 
     #[test]

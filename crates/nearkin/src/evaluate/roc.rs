@@ -110,18 +110,22 @@ impl Roc {
         let parts = most.max(3) - 2;
         let ends = self.points.split_last();
         let (last, inner) = ends.map_or((None, &[][..]), |(last, inner)| (Some(last), inner));
-        // Each part of the way has the first of its points.
         let part = |point: &Point| {
             let far = point.different.ln_1p() / self.different.ln_1p();
-            (far.midpoint(point.same / self.same) * parts as f64) as usize
+            ((far.midpoint(point.same / self.same) * parts as f64) as usize).min(parts - 1)
         };
-        let mut before = None;
-        let kept = inner.iter().filter(|point| {
-            let part = Some(part(point).min(parts - 1));
-            let is_first = inner.len() <= parts || part != before;
-            before = part;
-            is_first
-        });
+        // Each part of the way has the last of its points with the FAR of the first: what can be had at that FAR.
+        let mut kept: Vec<&Point> = Vec::new();
+        for point in inner {
+            match kept.last_mut() {
+                Some(last) if inner.len() > parts && part(last) == part(point) => {
+                    if last.different == point.different {
+                        *last = point;
+                    }
+                }
+                _ => kept.push(point),
+            }
+        }
         let rates = |point: &Point| Rates {
             far: point.different / self.different,
             tar: point.same / self.same,
@@ -132,7 +136,7 @@ impl Roc {
             tar: 0.0,
             threshold: None,
         };
-        let some = kept.chain(last).map(rates);
+        let some = kept.into_iter().chain(last).map(rates);
         std::iter::once(nothing).chain(some).collect()
     }
 
@@ -329,6 +333,9 @@ mod tests {
             assert!(pair[0].far <= pair[1].far && pair[0].tar <= pair[1].tar);
             assert!(pair[1].tar - pair[0].tar < 0.02, "{pair:?}");
         }
+        // What can be had without a false accept is there.
+        let free = points.iter().take_while(|at| at.far == 0.0).last();
+        assert_eq!(free.map(|at| at.threshold), Some(Some(7_999.0)));
         let few = points.iter().filter(|at| at.far > 0.0 && at.far < 0.01);
         assert!(few.count() > 20);
     }

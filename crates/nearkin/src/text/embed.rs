@@ -117,8 +117,7 @@ pub fn count(job: Job) -> Result<usize> {
     let (mut count, mut bytes) = (0, 0);
     while let Some((_, name)) = texts.next()? {
         count += 1;
-        // With the quotation marks.
-        bytes += name.len() + 2;
+        bytes += vectors::id_bytes(&name);
         vectors::check_ids(job.output, count, bytes)?;
     }
     texts.rows.finish()?;

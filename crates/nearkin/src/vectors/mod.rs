@@ -159,7 +159,18 @@ pub fn check_extension(path: &Path) -> Result<(), VectorsError> {
     Format::of(path).map(drop)
 }
 
-/// Whether a file of this name has room for so many ids, of so many bytes as JSON strings: the header of `.safetensors` has
+/// The bytes of an id as a JSON string within a text that itself is a JSON string, but for what [`check_ids`] counts for each.
+pub fn id_bytes(id: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 4,
+        b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 3,
+        0..0x20 => 7,
+        _ => 1,
+    };
+    2 + id.bytes().map(escaped).sum::<usize>()
+}
+
+/// Whether a file of this name has room for so many ids, of so many bytes ([`id_bytes`]): the header of `.safetensors` has
 /// 100 MB for them.
 ///
 /// # Errors
@@ -322,5 +333,15 @@ mod tests {
             message.contains("v.csv") && message.contains("parquet"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_id_is_as_long_as_a_text_within_a_text() {
+        for id in ["plain", "é \"quoted\" \\", "line\nline\ttab", "\u{1}", ""] {
+            let once = serde_json::to_string(id).unwrap();
+            let twice = serde_json::to_string(&once).unwrap();
+            // But for the outer quotation marks, and the backslashes before the inner ones, counted with the comma.
+            assert_eq!(id_bytes(id), twice.len() - 4, "{id:?}");
+        }
     }
 }

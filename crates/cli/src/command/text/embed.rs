@@ -64,7 +64,9 @@ fn calibration(arguments: &Embed) -> Result<Option<Ranges>, Failure> {
     let of = Mat::new(&vectors.data, vectors.rows, vectors.dim);
     let wrong =
         |reason: String| Failure::usage(format!("--calibration {}: {reason}", path.display()));
-    if of.data.iter().all(|x| x.fract() == 0.0) && of.data.iter().any(|x| x.abs() > 1.0) {
+    // Two rows may be ranges, which are as they are wanted.
+    let is_whole = of.data.iter().all(|x| x.fract() == 0.0);
+    if of.rows > 2 && is_whole && of.data.iter().any(|x| x.abs() > 1.0) {
         return Err(wrong(
             "whole numbers, as --quantize writes them; expected the model's floats".into(),
         ));

@@ -19,7 +19,7 @@ use nearkin::text::recipe::pooling;
 use nearkin_losses::range::Fraction;
 use std::path::{Path, PathBuf};
 
-/// The names of columns that hold texts, one of which is taken where a table has no other of them.
+/// The names of columns that hold texts: the first of them is taken where it is there, another where it is the only one.
 const COLUMNS: [&str; 5] = ["text", "sentence", "sentence1", "sentence2", "question"];
 
 /// Whether a model is of texts rather than of images or features: a folder as sentence-transformers has it, or a text file of
@@ -120,12 +120,15 @@ impl TextInput {
         } else {
             table.columns()?
         };
+        if known.iter().any(|name| name == COLUMNS[0]) {
+            return Ok(COLUMNS[0].to_owned());
+        }
         let named = known.iter().filter(|name| COLUMNS.contains(&name.as_str()));
         let named: Vec<&String> = named.collect();
         match (&named[..], &known[..]) {
             (&[only], _) | ([], [only]) => Ok(only.clone()),
             _ => Err(Failure::usage(format!(
-                "{}: several columns may hold the texts, {}: name one with --column, or call it text",
+                "{}: which of its columns holds the texts, {}? Name it with --column, or call it text",
                 table.path.display(),
                 known.join(", ")
             ))),
