@@ -1,6 +1,7 @@
 //! Bad input ends in a message that says where and what, with the right exit code, no panic, and
 //! nothing half written.
 
+#[allow(dead_code, reason = "the rest is for other tests")]
 mod workplace;
 
 use std::io::{BufRead, BufReader};

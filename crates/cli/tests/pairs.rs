@@ -189,13 +189,7 @@ fn a_threshold_on_scores_is_kept_and_answers() {
         "--set",
         "loss.pair_quadruplet.softmax_weight=0.0",
     ];
-    let mut pairs = "first,second,same,fold\n".to_owned();
-    for class in 0..8 {
-        let (other, fold) = ((class + 4) % 8, class % 2);
-        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
-        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
-    }
-    place.write("pairs.csv", pairs.as_bytes());
+    place.pairs("pairs.csv");
     for (run, sets) in [("softmax", &[][..]), ("one", &one_output)] {
         train(&place, run, sets).succeeds();
         let model = format!("{run}/model");
@@ -206,7 +200,7 @@ fn a_threshold_on_scores_is_kept_and_answers() {
         };
         let parts = [
             "8 pairs of the same, 8 of different",
-            "of the model on its scores, chosen on the other folds",
+            "on scores (model) chosen on the other folds",
         ];
         holds(&evaluate(&[]), &parts);
         let found = json(&evaluate(&["--keep", "--json"]));

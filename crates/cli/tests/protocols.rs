@@ -506,13 +506,7 @@ fn images_that_lost_something_are_measured_beside_themselves() {
     ));
     assert_eq!(rows[0]["model"], plain["model"]);
 
-    let mut pairs = "first,second,same,fold\n".to_owned();
-    for class in 0..8 {
-        let (other, fold) = ((class + 4) % 8, class % 2);
-        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
-        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
-    }
-    place.write("pairs.csv", pairs.as_bytes());
+    place.pairs("pairs.csv");
     let verification = [&data[..], &["--pairs", "pairs.csv", "--far", "0.5"]].concat();
     holds(
         &evaluate(&place, "verification", &verification),

@@ -14,13 +14,7 @@ fn place() -> Workplace {
         .run(&["init", "photos", "-o", "recipe.toml"])
         .succeeds();
     place.train("recipe.toml", &["--out", "run"]).succeeds();
-    let mut pairs = "first,second,same,fold\n".to_owned();
-    for class in 0..8 {
-        let (other, fold) = ((class + 4) % 8, class % 2);
-        writeln!(pairs, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
-        writeln!(pairs, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
-    }
-    place.write("pairs.csv", pairs.as_bytes());
+    place.pairs("pairs.csv");
     place
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Text")]
 pub struct TextInput {
-    /// The column of a table that holds the texts; where absent, the only one that is called text, sentence or question.
+    /// The column of a table that holds the texts; where absent, text, or the only one that is called sentence or question.
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
     /// The column that names the rows in what is written or shown; the text itself where absent.

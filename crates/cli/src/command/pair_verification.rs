@@ -17,7 +17,7 @@ use serde_json::json;
 use std::path::Path;
 
 /// What thresholds are on.
-const DISTANCES: &str = "‖u − v‖² of unit vectors, of the model on its scores,";
+const DISTANCES: &str = "‖u − v‖² of unit vectors (raw input) and on scores (model)";
 
 /// Measures pairs by their scores beside the raw input, and keeps a threshold where asked.
 pub fn run(

@@ -1,5 +1,6 @@
 //! A temporary folder with tiny data, and the binary run in it.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -55,6 +56,17 @@ impl Workplace {
                 self.write(&format!("{name}/c{class}/{item}.png"), &png(gray));
             }
         }
+    }
+
+    /// A list of pairs of eight classes of [`images`](Self::images), one of the same and one of different ones for each, in two folds.
+    pub fn pairs(&self, name: &str) {
+        let mut list = "first,second,same,fold\n".to_owned();
+        for class in 0..8 {
+            let (other, fold) = ((class + 4) % 8, class % 2);
+            writeln!(list, "c{class}/0.png,c{class}/1.png,1,{fold}").unwrap();
+            writeln!(list, "c{class}/2.png,c{other}/3.png,0,{fold}").unwrap();
+        }
+        self.write(name, list.as_bytes());
     }
 
     /// The binary in this folder.

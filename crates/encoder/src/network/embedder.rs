@@ -22,9 +22,9 @@ pub struct Head {
     /// Whether there is a linear layer, `embedding`; without it the network's features are the embedding, and `dim` is
     /// their number.
     pub linear: bool,
-    /// Whether, in use, an image's embedding is the mean of its own and its mirror image's, before it is scaled: two that are each other's mirror, as
-    /// the network reads them, then have one embedding, as suits faces and what else is seen from either side. Embedding costs twice as much, training
-    /// the same: it had better mirror images at random, `[augment] flip`.
+    /// Whether, in use, an image's embedding is the mean of its own and its mirror image's, before it is scaled: two that are each
+    /// other's mirror, as the network reads them, then have one embedding, as suits faces and what else is seen from either
+    /// side. Embedding costs twice as much, training the same: it had better mirror images at random, `[augment] flip`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
 }
