@@ -4,7 +4,7 @@ use crate::dropout::Dropout;
 use crate::gemm::{Beta, RawMat, gemm_raw, gemm_sequential};
 use crate::parallel::{Shared, for_each, with_scratch};
 use crate::reduce;
-use crate::softmax::softmax_piece;
+use crate::softmax::{GROUP, softmax_groups};
 use crate::view::{Mat, MatMut};
 
 /// Scaled dot-product attention of each sentence with itself, for sentences packed one after another without padding:
@@ -75,13 +75,15 @@ impl Attention<'_> {
         for_each(tasks.len(), true, |i| {
             let task = tasks[i];
             let square = task.len * task.len;
-            with_scratch(2 * square, |scratch| {
-                let (scores, own) = scratch.split_at_mut(square);
+            // With dropout, the probabilities densely and what is left of them beside the scores.
+            let dense = if self.dropout.is_some() { square } else { 0 };
+            with_scratch(task.len * padded(task.len) + 2 * dense, |scratch| {
+                let (scores, dense) = scratch.split_at_mut(task.len * padded(task.len));
+                let (own, dropped) = dense.split_at_mut(dense.len() / 2);
                 // SAFETY: each task has its own probabilities.
-                let p = kept.map_or(own, |kept| unsafe {
-                    kept.slice(task.probabilities, square)
-                });
-                self.forward_task(task, qkv, [scores, p], out);
+                let kept = kept.map(|kept| unsafe { kept.slice(task.probabilities, square) });
+                let p = kept.or(self.dropout.is_some().then_some(own));
+                self.forward_task(task, qkv, (scores, p, dropped), out);
             });
         });
     }
@@ -149,36 +151,62 @@ impl Attention<'_> {
         longest - sentence
     }
 
-    fn forward_task(&self, task: Task, qkv: &[f32], [scores, p]: [&mut [f32]; 2], y: Shared) {
-        let n = task.len;
-        let [q, k, v] = [0, 1, 2].map(|part| self.part(qkv, task, part));
-        gemm_sequential(
-            MatMut::new(scores, n, n),
-            Beta::Overwrite,
-            self.scale,
-            q,
-            k.t(),
-        );
-        if let Some(bias) = self.bias {
-            let first = self.first_offset(bias.len(), n);
-            for (i, row) in scores.chunks_exact_mut(n).enumerate() {
+    /// The output of one head of one sentence, with buffers for its scores, its probabilities where they are wanted and what
+    /// dropout leaves of these.
+    fn forward_task(
+        &self,
+        task: Task,
+        qkv: &[f32],
+        (scores, p, dropped): (&mut [f32], Option<&mut [f32]>, &mut [f32]),
+        y: Shared,
+    ) {
+        let (n, stride) = (task.len, padded(task.len));
+        self.score(task, qkv, scores);
+        softmax_groups(scores, stride / GROUP);
+        let mut weights = Mat {
+            data: scores,
+            rows: n,
+            cols: n,
+            row_stride: stride,
+            col_stride: 1,
+        };
+        if let Some(p) = p {
+            for (p, row) in p.chunks_exact_mut(n).zip(scores.chunks_exact(stride)) {
+                p.copy_from_slice(&row[..n]);
+            }
+            if let Some(dropout) = self.dropout {
+                dropout.apply_from(task.probabilities, p, dropped);
+                weights = Mat::new(dropped, n, n);
+            }
+        }
+        let (out, v) = (self.output(y, task, 0, 1), self.part(qkv, task, 2));
+        // SAFETY: this task alone writes the columns of its head in the rows of its sentence.
+        unsafe { gemm_raw(out, Beta::Overwrite, 1.0, weights, v) };
+    }
+
+    /// scale Q Kᵀ + bias, rows filled up with −∞.
+    fn score(&self, task: Task, qkv: &[f32], scores: &mut [f32]) {
+        let (n, stride) = (task.len, padded(task.len));
+        let [q, k] = [0, 1].map(|part| self.part(qkv, task, part));
+        let square = MatMut {
+            data: scores,
+            rows: n,
+            cols: n,
+            row_stride: stride,
+            col_stride: 1,
+        };
+        gemm_sequential(square, Beta::Overwrite, self.scale, q, k.t());
+        for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
+            let (row, rest) = row.split_at_mut(n);
+            rest.fill(f32::NEG_INFINITY);
+            if let Some(bias) = self.bias {
                 // j − i runs from −i on: row n − 1 − i of the sentence's part of the bias.
+                let first = self.first_offset(bias.len(), n);
                 let from = (first + n - 1 - i) * self.heads + task.head;
                 let bias = bias[from..].iter().step_by(self.heads);
                 row.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
             }
         }
-        softmax_piece(scores, n, 1.0, p);
-        let p = match self.dropout {
-            Some(dropout) => {
-                dropout.apply_from(task.probabilities, p, scores);
-                &*scores
-            }
-            None => &*p,
-        };
-        let out = self.output(y, task, 0, 1);
-        // SAFETY: this task alone writes the columns of its head in the rows of its sentence.
-        unsafe { gemm_raw(out, Beta::Overwrite, 1.0, Mat::new(p, n, n), v) };
     }
 
     /// Leaves ∂L/∂scores (before `scale`) in `ds`.
@@ -296,6 +324,11 @@ impl Attention<'_> {
             strides: [parts * width, 1],
         }
     }
+}
+
+/// The length of a row of scores, whole groups.
+fn padded(len: usize) -> usize {
+    len.next_multiple_of(GROUP)
 }
 
 /// sumsₖ += Σ of the entries of a square matrix with j − i = k − (n − 1).

@@ -33,7 +33,9 @@ pub fn exp_scalar<const FMA: bool>(x: f32) -> f32 {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // Beyond these exp is exactly 0 and infinity; written so that NaN stays NaN.
     let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
+    let gone = x < -104.0;
+    // Not the exponent of something below all numbers, at which some processors stop for as long as a hundred products take.
+    let x = if gone { 0.0 } else { x };
     let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FMA>(n, -LN_2_HIGH, x);
@@ -55,7 +57,8 @@ pub fn exp_scalar<const FMA: bool>(x: f32) -> f32 {
         .wrapping_sub(ROUND.to_bits())
         .cast_signed();
     let half = n >> 1;
-    p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    let power = p * power_of_two(half) * power_of_two(n.wrapping_sub(half));
+    if gone { 0.0 } else { power }
 }
 
 #[inline(always)]

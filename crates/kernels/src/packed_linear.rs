@@ -1,5 +1,8 @@
 //! A linear layer for inference, whose weights lie in the order in which the product reads them.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use crate::activation::{Activation, activate_piece};
 use crate::dispatch::{Cpu, cpu, dispatch, fma};
 use crate::parallel::{Shared, for_each};
@@ -37,13 +40,38 @@ const PARALLEL_WORK: usize = 1 << 18;
 #[derive(Clone, Debug)]
 pub struct PackedLinear {
     /// For each `width` outputs one panel, `[inputs, width]`; zeros where there is no output.
-    panels: Vec<f32>,
+    panels: Lines,
     /// One for each output of each panel.
     bias: Vec<f32>,
     width: usize,
     inputs: usize,
     outputs: usize,
     act: Activation,
+}
+
+/// Numbers that begin with a line of the cache, so that no register is loaded of two.
+#[derive(Clone, Debug)]
+struct Lines(Vec<Line>);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl Lines {
+    /// As many zeros, a multiple of a line's sixteen.
+    fn zeros(len: usize) -> Self {
+        Self(vec![Line([0.0; 16]); len / 16])
+    }
+
+    fn numbers(&self) -> &[f32] {
+        // SAFETY: a line is sixteen numbers and nothing beside.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 16) }
+    }
+
+    fn numbers_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 16) }
+    }
 }
 
 /// The rows of one block times one panel.
@@ -74,7 +102,8 @@ impl PackedLinear {
         w.assert_in_bounds();
         let width = if cpu() == Cpu::Avx512 { WIDE } else { NARROW };
         let (outputs, inputs) = (w.rows, w.cols);
-        let mut panels = vec![0.0; outputs.next_multiple_of(width) * inputs];
+        let mut lines = Lines::zeros(outputs.next_multiple_of(width) * inputs);
+        let panels = lines.numbers_mut();
         for output in 0..outputs {
             let (panel, column) = (output / width, output % width);
             let panel = &mut panels[panel * width * inputs..][..width * inputs];
@@ -86,7 +115,7 @@ impl PackedLinear {
         let mut padded = vec![0.0; outputs.next_multiple_of(width)];
         padded[..outputs].copy_from_slice(bias);
         Self {
-            panels,
+            panels: lines,
             bias: padded,
             width,
             inputs,
@@ -155,7 +184,7 @@ impl PackedLinear {
         let column = panel * self.width;
         let job = Job {
             x: &x[start * self.inputs..end * self.inputs],
-            panel: &self.panels[column * self.inputs..][..self.width * self.inputs],
+            panel: &self.panels.numbers()[column * self.inputs..][..self.width * self.inputs],
             bias: &self.bias[column..][..self.width],
             inputs: self.inputs,
             act: self.act,
@@ -164,22 +193,26 @@ impl PackedLinear {
             first: start * self.outputs + column,
             valid: self.width.min(self.outputs - column),
         };
+        #[cfg(target_arch = "x86_64")]
         if self.width == WIDE {
-            wide(job, end - start);
-        } else {
-            narrow(job, end - start);
+            // SAFETY: panels are wide where the processor has AVX-512.
+            return unsafe { avx512::run(&job, end - start) };
         }
+        narrow(job, end - start);
+    }
+}
+
+impl<'a> Job<'a> {
+    /// This job's part of a row of the output.
+    #[inline(always)]
+    fn out(&self, row: usize) -> &'a mut [f32] {
+        // SAFETY: no other job has these rows and columns, and this one has no other slice of them meanwhile.
+        unsafe { self.y.slice(self.first + row * self.outputs, self.valid) }
     }
 }
 
 dispatch! {
-    fn wide(job: Job, rows: usize) = wide_body;
     fn narrow(job: Job, rows: usize) = narrow_body;
-}
-
-#[inline(always)]
-fn wide_body<const FMA: bool>(job: Job, rows: usize) {
-    job_body::<FMA, WIDE>(job, rows);
 }
 
 #[inline(always)]
@@ -221,11 +254,6 @@ fn tile<const FMA: bool, const WIDTH: usize, const COUNT: usize>(
     row: usize,
     [start, end]: [usize; 2],
 ) {
-    // SAFETY: no other job has these rows and columns, and this one has no other slice of them meanwhile.
-    let out = |i: usize| unsafe {
-        let place = job.first + (row + i) * job.outputs;
-        job.y.slice(place, job.valid)
-    };
     let (bias, _) = job.bias.as_chunks::<WIDTH>();
     // Not zeros that are overwritten: clearing them takes a good part of a product with few inputs.
     let mut sums = [bias[0]; COUNT];
@@ -233,7 +261,7 @@ fn tile<const FMA: bool, const WIDTH: usize, const COUNT: usize>(
     for i in 0..COUNT {
         x[i] = &job.x[(row + i) * job.inputs..][start..end];
         if start > 0 {
-            take(out(i), &mut sums[i]);
+            take(job.out(row + i), &mut sums[i]);
         }
     }
     let panel = &job.panel[start * WIDTH..end * WIDTH];
@@ -242,7 +270,7 @@ fn tile<const FMA: bool, const WIDTH: usize, const COUNT: usize>(
         if end == job.inputs {
             activate_piece::<FMA>(job.act, sums);
         }
-        put(sums, out(i));
+        put(sums, job.out(row + i));
     }
 }
 

@@ -123,6 +123,59 @@ pub fn softmax_cross_entropy(
 dispatch! {
     pub(crate) fn softmax_piece(x: &[f32], cols: usize, scale: f32, y: &mut [f32]) = softmax_body;
     fn log_sum_exp_piece(x: &[f32], cols: usize, out: &mut [f32]) = log_sum_exp_body;
+    pub(crate) fn softmax_groups(rows: &mut [f32], groups: usize) = softmax_groups_body;
+}
+
+/// Numbers of a group: what short rows are filled up to, so that none is computed on its own.
+pub(crate) const GROUP: usize = 16;
+
+/// The softmax of rows of so many groups in place; −∞ fills them up and becomes 0.
+#[inline(always)]
+fn softmax_groups_body<const FMA: bool>(rows: &mut [f32], groups: usize) {
+    let (all, _) = rows.as_chunks_mut::<GROUP>();
+    for row in all.chunks_exact_mut(groups) {
+        let mut most = [f32::NEG_INFINITY; GROUP];
+        for group in &*row {
+            for l in 0..GROUP {
+                most[l] = larger(group[l], most[l]);
+            }
+        }
+        let most = across(most, larger);
+        let mut sums = [0.0; GROUP];
+        for group in &mut *row {
+            for l in 0..GROUP {
+                group[l] = exp_scalar::<FMA>(group[l] - most);
+            }
+            for l in 0..GROUP {
+                sums[l] += group[l];
+            }
+        }
+        let factor = 1.0 / across(sums, |a, b| a + b);
+        for group in row {
+            for l in 0..GROUP {
+                group[l] *= factor;
+            }
+        }
+    }
+}
+
+/// The larger one; NaN is passed over.
+#[inline(always)]
+fn larger(x: f32, best: f32) -> f32 {
+    if x > best { x } else { best }
+}
+
+/// One number of a group, by halving.
+#[inline(always)]
+fn across(mut group: [f32; GROUP], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = GROUP / 2;
+    while width > 0 {
+        for l in 0..width {
+            group[l] = f(group[l], group[l + width]);
+        }
+        width /= 2;
+    }
+    group[0]
 }
 
 #[inline(always)]
@@ -178,6 +231,29 @@ mod tests {
             softmax_rows(&x, rows, cols, &mut y);
             assert_close(&y, &want, 2e-6);
         }
+    }
+
+    #[test]
+    fn rows_filled_up_to_groups_have_the_softmax_of_what_they_hold() {
+        for (rows, cols) in [(1, 1), (3, 5_usize), (4, 16), (2, 33), (7, 70)] {
+            let groups = cols.div_ceil(GROUP);
+            let x: Vec<f32> = random(rows * cols, 1).iter().map(|x| x * 20.0).collect();
+            let mut want = vec![9.0; x.len()];
+            softmax_rows(&x, rows, cols, &mut want);
+            let mut filled = vec![f32::NEG_INFINITY; rows * groups * GROUP];
+            for (row, x) in filled.chunks_exact_mut(groups * GROUP).zip(x.chunks(cols)) {
+                row[..cols].copy_from_slice(x);
+            }
+            softmax_groups(&mut filled, groups);
+            for (row, want) in filled.chunks(groups * GROUP).zip(want.chunks(cols)) {
+                assert_close(&row[..cols], &to_f64(want), 1e-6);
+                assert!(row[cols..].iter().all(|&x| x == 0.0));
+            }
+        }
+        let mut broken = [f32::NEG_INFINITY; GROUP];
+        broken[..2].copy_from_slice(&[1.0, f32::NAN]);
+        softmax_groups(&mut broken, 1);
+        assert!(broken[0].is_nan(), "a broken network shows");
     }
 
     #[test]
