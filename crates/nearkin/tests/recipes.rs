@@ -93,7 +93,7 @@ fn keys(table: &toml::Table) -> Vec<String> {
 #[test]
 fn the_page_on_augmentation_names_every_key() {
     let text = "[data.source.bundled]\nname = \"glyphs\"\n[network.convnet]\n[loss.contrastive]\n\
-        [augment.resized_crop]\n[augment.color_jitter]\n[augment.erase]\n";
+        [augment.resized_crop]\n[augment.affine]\n[augment.color_jitter]\n[augment.erase]\n";
     let written = resolved(&Document::parse("r.toml", text).unwrap());
     let recipe: toml::Table = toml::from_str(&written).unwrap();
     let keys = keys(recipe["augment"].as_table().unwrap());

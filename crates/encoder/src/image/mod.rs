@@ -25,7 +25,7 @@ mod tests;
 mod thumbnail;
 
 pub use align::{Align, Landmarks};
-pub use augment::{Augment, ColorJitter, Erase, Fill, ResizedCrop, Span};
+pub use augment::{Affine, Augment, ColorJitter, Erase, Fill, ResizedCrop, Span};
 pub use decode::{LARGEST_SIDE, Look, look};
 pub use degradation::Degradation;
 pub use encoded::{Encoded, Region};
@@ -264,6 +264,10 @@ impl ImageInput {
         }
         let channels = self.color.channels();
         let mut numbers = self.values(&image);
+        let size = [self.height, self.width];
+        if let Some(affine) = &augment.affine {
+            affine.apply(&mut numbers, size, &mut Change::Affine.draws(rng));
+        }
         if let Some(jitter) = &augment.color_jitter {
             jitter.apply(&mut numbers, channels, &mut Change::ColorJitter.draws(rng));
         }
@@ -272,7 +276,6 @@ impl ImageInput {
         }
         self.normalization.apply(&mut numbers, channels);
         if let Some(erase) = &augment.erase {
-            let size = [self.height, self.width];
             erase.apply(&mut numbers, size, &mut Change::Erase.draws(rng));
         }
         numbers

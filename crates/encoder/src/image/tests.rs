@@ -119,6 +119,7 @@ fn all_changes() -> Augment {
         turned_classes: false,
         landmark_noise: 0.1,
         resized_crop: Some(ResizedCrop::default()),
+        affine: Some(Affine::default()),
         color_jitter: Some(serde_json::from_str(r#"{"brightness": 0.5, "hue": 0.2}"#).unwrap()),
         erase: Some(Erase::default()),
     }
@@ -157,6 +158,10 @@ fn one_switch_does_not_change_the_draws_of_another() {
             },
             Augment {
                 resized_crop: Some(ResizedCrop::default()),
+                ..Augment::default()
+            },
+            Augment {
+                affine: Some(Affine::default()),
                 ..Augment::default()
             },
         ] {

@@ -1,9 +1,11 @@
 //! Random changes to training images.
 
+mod affine;
 mod color_jitter;
 mod crop;
 mod erase;
 
+pub use affine::Affine;
 pub use color_jitter::ColorJitter;
 pub use crop::ResizedCrop;
 pub(super) use crop::random_crop;
@@ -14,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::ops::RangeInclusive;
 
 /// Random changes to training images, `[augment]` in a recipe; each is off by default. They are made in this order:
-/// (turned classes), landmark noise, crop, resized crop, (fit), flip, rotation, color jitter, shift, (normalization), erasing.
+/// (turned classes), landmark noise, crop, resized crop, (fit), flip, rotation, affine, color jitter, shift,
+/// (normalization), erasing.
 ///
 /// Every draw comes from the run's seed, the number of the batch and the place in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Augment {
     /// Cuts a random part of random area and shape, then stretches it to the input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resized_crop: Option<ResizedCrop>,
+    /// Turns the image by a few degrees and changes its size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affine: Option<Affine>,
     /// Changes brightness, contrast, saturation and hue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
@@ -59,6 +65,7 @@ impl Default for Augment {
             turned_classes: false,
             landmark_noise: 0.0,
             resized_crop: None,
+            affine: None,
             color_jitter: None,
             erase: None,
         }
@@ -80,6 +87,7 @@ pub(super) enum Change {
     ColorJitter,
     Erase,
     LandmarkNoise,
+    Affine,
 }
 
 impl Change {
@@ -178,6 +186,8 @@ mod tests {
                 "the first at most the second",
             ),
             (r#"{"erase": {"probability": 2}}"#, "from 0 to 1"),
+            (r#"{"affine": {"degrees": 200}}"#, "from 0 to 180"),
+            (r#"{"affine": {"scale": [0, 1]}}"#, "above 0"),
             (r#"{"rotation": true}"#, "unknown field `rotation`"),
         ] {
             let error = serde_json::from_str::<Augment>(table)
@@ -185,7 +195,7 @@ mod tests {
                 .to_string();
             assert!(error.contains(words), "{error}");
         }
-        let all = r#"{"rotate": true, "resized_crop": {}, "color_jitter": {"hue": 0.1}, "erase": {"fill": "noise"}}"#;
+        let all = r#"{"rotate": true, "resized_crop": {}, "affine": {}, "color_jitter": {"hue": 0.1}, "erase": {"fill": "noise"}}"#;
         let augment: Augment = serde_json::from_str(all).unwrap();
         let written = serde_json::to_string(&augment).unwrap();
         assert_eq!(serde_json::from_str::<Augment>(&written).unwrap(), augment);
