@@ -504,10 +504,14 @@ fn an_option_of_texts_is_refused_by_a_model_of_images() {
 #[test]
 fn a_name_that_is_neither_cached_nor_reachable_is_an_honest_error() {
     let place = workplace();
-    let mut command = place.command(&["embed", "owner/absent", "texts.txt", "-o", "v.npy"]);
-    let command = command
-        .env("HF_HOME", place.path("cache"))
-        .env("HF_HUB_OFFLINE", "1");
-    let said = Said::from(command.output().unwrap());
-    said.fails(1, &["\"owner/absent\"", "cache", "could not be reached"]);
+    for (variable, cache) in [("HF_HOME", "home/hub"), ("HF_HUB_CACHE", "shared")] {
+        let mut command = place.command(&["embed", "owner/absent", "texts.txt", "-o", "v.npy"]);
+        let folder = cache.trim_end_matches("/hub");
+        let command = command
+            .env_remove("HF_HUB_CACHE")
+            .env(variable, place.path(folder))
+            .env("HF_HUB_OFFLINE", "1");
+        let said = Said::from(command.output().unwrap());
+        said.fails(1, &["\"owner/absent\"", cache, "could not be reached"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Models by their name on the model hub, `owner/name`: taken from the cache folder, fetched into it where they are not there.
 //!
-//! The cache is the one that other programs of the hub share. `HF_HOME` moves it, `HF_ENDPOINT` names another hub, and
-//! `HF_HUB_OFFLINE` forbids to ask it. A model in the cache is used without a look at the hub.
+//! The cache is the one that other programs of the hub share. `HF_HUB_CACHE` or `HF_HOME` moves it, `HF_ENDPOINT` names
+//! another hub, and `HF_HUB_OFFLINE` forbids to ask it. A model in the cache is used without a look at the hub.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -97,9 +97,10 @@ pub fn folder(model: &Path) -> Result<PathBuf, HubError> {
         let name = name.into_owned();
         return Err(HubError::Name { name });
     }
+    let cache = std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty());
     let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|set| !set.is_empty() && set != "0");
     Hub {
-        cache: Cache::from_env(),
+        cache: cache.map_or_else(Cache::from_env, |path| Cache::new(path.into())),
         endpoint: None,
         offline,
     }

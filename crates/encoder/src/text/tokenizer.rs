@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokenizers::PostProcessor as _;
 use tokenizers::{
     EncodeInput, Encoding, TruncationDirection, TruncationParams, TruncationStrategy,
 };
@@ -137,8 +138,15 @@ impl Tokenizer {
     /// Cuts texts to so many tokens, special tokens included; of a pair the longer text first.
     ///
     /// # Errors
-    /// The special tokens alone are more.
+    /// The special tokens leave no room for a text.
     pub fn set_limit(&mut self, limit: usize) -> Result<()> {
+        let special = self.special_tokens();
+        if limit <= special {
+            let reason = format!(
+                "texts of at most {limit} tokens have no room beside {special} special tokens"
+            );
+            return Err(self.wrong(&reason));
+        }
         let truncation = (limit < usize::MAX).then_some(TruncationParams {
             direction: if self
                 .settings
@@ -161,6 +169,15 @@ impl Tokenizer {
         }
         self.limit = limit;
         Ok(())
+    }
+
+    /// How many special tokens a text is given.
+    fn special_tokens(&self) -> usize {
+        let Inner::Pieces(inner) = &self.inner else {
+            return 0;
+        };
+        let given = inner.get_post_processor().map(|p| p.added_tokens(false));
+        given.unwrap_or(0)
     }
 
     /// Lowercases texts before they are tokenized.
@@ -356,6 +373,17 @@ mod tests {
             lengths[2..5].iter().all(|(cut, all)| cut == all),
             "{lengths:?}"
         );
+    }
+
+    #[test]
+    fn a_limit_without_room_for_a_text_is_refused() {
+        let (_folder, mut tokenizer) = tokenizer("{}");
+        for limit in [0, 1, 2] {
+            let error = tokenizer.set_limit(limit).unwrap_err().to_string();
+            assert!(error.contains("no room beside 2 special tokens"), "{error}");
+        }
+        tokenizer.set_limit(3).unwrap();
+        assert_eq!(tokenizer.encode(&["the cat"]).unwrap()[0].ids, [2, 5, 3]);
     }
 
     #[test]

@@ -51,7 +51,12 @@ impl Document {
             } else if let Some(change) = before.into_iter().next() {
                 let message = "the recipe goes on from no other, it has no key `after`".to_owned();
                 let text = change;
-                return Err(RecipeError::Set { text, message });
+                let option = "--set";
+                return Err(RecipeError::Set {
+                    option,
+                    text,
+                    message,
+                });
             }
             chain.push(document);
         }

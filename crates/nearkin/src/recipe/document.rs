@@ -20,9 +20,11 @@ pub enum RecipeError {
         /// What was expected and what came.
         message: String,
     },
-    /// A `--set` is not `path.to.key=value`.
-    #[error("--set {text}: {message}")]
+    /// A `--set` is not `path.to.key=value`, or a `--vary` no `path.to.key=[one, another]`.
+    #[error("{option} {text}: {message}")]
     Set {
+        /// `--set` or `--vary`.
+        option: &'static str,
         /// The text of the option.
         text: String,
         /// What is wrong with it.
@@ -78,6 +80,7 @@ impl Document {
     /// The text has no `=`, or a part of the path is a value.
     pub fn set(&mut self, text: &str) -> Result<(), RecipeError> {
         let wrong = |message: &str| RecipeError::Set {
+            option: "--set",
             text: text.to_owned(),
             message: message.to_owned(),
         };

@@ -1,6 +1,7 @@
 //! Many recipes from one: every combination of the values that some keys take.
 
 use super::RecipeError;
+use std::collections::HashSet;
 use toml_edit::Value;
 
 /// Combinations there may be.
@@ -18,7 +19,7 @@ const MOST: usize = 10_000;
 /// ```
 ///
 /// # Errors
-/// A text is not of that form, a list is empty, or there are more than 10,000 combinations.
+/// A text is not of that form, a list is empty or names a value twice, or there are more than 10,000 combinations.
 pub fn combinations(lists: &[String]) -> Result<Vec<Vec<String>>, RecipeError> {
     let mut found = vec![Vec::new()];
     for list in lists {
@@ -43,7 +44,12 @@ fn changes(list: &str) -> Result<Vec<String>, RecipeError> {
     match values.trim().parse::<Value>() {
         Ok(Value::Array(values)) if !values.is_empty() => {
             let change = |value: &Value| format!("{}={}", key.trim(), value.to_string().trim());
-            Ok(values.iter().map(change).collect())
+            let changes: Vec<String> = values.iter().map(change).collect();
+            let mut seen = HashSet::new();
+            match changes.iter().find(|change| !seen.insert(*change)) {
+                Some(twice) => Err(wrong(list, &format!("it has {twice} twice"))),
+                None => Ok(changes),
+            }
         }
         Ok(_) => Err(wrong(list, expected)),
         Err(error) => Err(wrong(list, &format!("{expected}: {error}"))),
@@ -52,6 +58,7 @@ fn changes(list: &str) -> Result<Vec<String>, RecipeError> {
 
 fn wrong(list: &str, message: &str) -> RecipeError {
     RecipeError::Set {
+        option: "--vary",
         text: list.to_owned(),
         message: message.to_owned(),
     }
@@ -99,8 +106,13 @@ mod tests {
     fn what_is_no_list_is_refused() {
         for text in ["seed", "seed=3", "seed=[]", "seed=[1,"] {
             let error = found(&[text]).unwrap_err().to_string();
-            assert!(error.contains("expected path.to.key=["), "{text}: {error}");
+            assert!(
+                error.starts_with(&format!("--vary {text}: expected path.to.key=[")),
+                "{error}"
+            );
         }
+        let error = found(&["seed=[1, 2, 1]"]).unwrap_err().to_string();
+        assert_eq!(error, "--vary seed=[1, 2, 1]: it has seed=1 twice");
         let many = format!("seed={:?}", (0..200).collect::<Vec<_>>());
         let error = found(&[&many, &many]).unwrap_err().to_string();
         assert!(error.contains("10000 combinations"), "{error}");

@@ -172,7 +172,8 @@ pub(super) fn limited(
         let expected = format!("at most the model's limit of {limit}");
         return Err(setting(key, expected, most.to_string()));
     }
-    Ok(tokenizer.set_limit(most.get())?)
+    let refused = tokenizer.set_limit(most.get());
+    refused.map_err(|error| setting(key, "room for a text", error.to_string()))
 }
 
 /// Each of the names begins that of a weight.

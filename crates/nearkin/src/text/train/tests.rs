@@ -473,6 +473,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         SCORED,
+        "max_tokens = 2\n[loss.cosent]",
+        "4:14",
+        "no room beside 2 special tokens",
+    ),
+    (
+        SCORED,
         "[loss.cosent]\n[train]\nrates = { head = 2.0 }",
         "6:9",
         "the start of a parameter's name",
