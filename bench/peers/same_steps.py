@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Whether steps of training move a text model as PyTorch's do: one batch, again and again, without dropout, on both sides.
 
-    same_steps.py MODEL [--steps N] [--fresh] [--task stsb|nli]
+    same_steps.py MODEL [--steps N] [--fresh] [--task stsb|nli] [--dropout]
 
 The batch is the first 16 pairs of the STS benchmark, the loss the squared difference of cosine and score; or 32 pairs of NLI and
 their classes, both sides from the head that the program draws. The optimizer is AdamW at 2e-5 without a warm-up. Printed is,
 over the tensors of the model and its head, how far the change of the weights is from PyTorch's, relative to its norm. Biases of
 keys are left out: they move a softmax by a constant, so that their gradient is rounding alone.
+
+With --dropout the weights stay as they are, and both sides pass the batch as many times with dropout of their own: printed are the
+mean loss and norm of the gradient of each with their standard errors, which tell whether dropout drops as much of the same.
 """
 
 import csv
@@ -15,6 +18,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from statistics import mean, stdev
 
 from fresh_layers import fresh
 from side_by_side import bound_threads, options, program, run_quietly
@@ -23,6 +27,7 @@ parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
 parser.add_argument("--steps", type=int, default=30, help="steps of each side (default: 30)")
 parser.add_argument("--task", choices=["stsb", "nli"], default="stsb", help="regression or classification (default: stsb)")
+parser.add_argument("--dropout", action="store_true", help="compare losses and gradients under dropout, at fixed weights")
 parser.add_argument("--fresh", action="store_true", help="begin with all layers of MODEL started anew")
 arguments = parser.parse_args()
 bound_threads(arguments.threads)
@@ -42,7 +47,7 @@ RECIPE = """
 [encoder]
 model = {model}
 max_tokens = 128
-dropout = 0.0
+dropout = {dropout}
 [loss.{loss}]
 [batches]
 size = {rows}
@@ -68,17 +73,19 @@ rows.{kind} = {{ first = "{texts[0]}", second = "{texts[1]}", {aim} }}
 """
 
 
-def rust(start, scratch, rate=RATE):
-    """Trains with the program and returns the weights, those of the head among them."""
+def rust(start, scratch, rate=RATE, steps=arguments.steps):
+    """Trains with the program and returns the weights, those of the head among them, and what it wrote of its steps."""
     from safetensors.torch import load_file
 
     text = RECIPE.format(**TASK | {"model": json.dumps(str(start)), "table": json.dumps(str(TABLE))}, rate=rate, decay=DECAY,
-                         steps=arguments.steps if rate == RATE else 1)
-    recipe, run = scratch / f"{rate}.toml", scratch / f"run-{rate}"
+                         steps=steps, dropout=float(arguments.dropout))
+    recipe, run = scratch / f"{rate}-{steps}.toml", scratch / f"run-{rate}-{steps}"
     recipe.write_text(text)
     run_quietly([program(not arguments.no_build), "train", recipe, "--out", run, "--threads", str(arguments.threads)])
     weights, head = load_file(run / "model/model.safetensors"), run / "model/head.safetensors"
-    return weights | ({f"head.{name}": values for name, values in load_file(head).items()} if head.exists() else {})
+    weights |= {f"head.{name}": values for name, values in load_file(head).items()} if head.exists() else {}
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return weights, [line for line in lines if "loss" in line]
 
 
 def batch(model):
@@ -94,7 +101,8 @@ def batch(model):
 
 
 def peer(start, head):
-    """Trains with PyTorch and returns the weights before and after; of the classifier, those of `head` are the first."""
+    """Trains with PyTorch and returns the weights before and after, and losses and norms of gradients at fixed weights in place of
+    that with dropout; of the classifier, those of `head` are the first."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer, losses
@@ -103,7 +111,7 @@ def peer(start, head):
     model = SentenceTransformer(str(start), device="cpu")
     model.max_seq_length = 128
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.Dropout) and not arguments.dropout:
             module.p = 0.0
     learned = dict(model[0].auto_model.named_parameters())
     if arguments.task == "nli":
@@ -119,22 +127,39 @@ def peer(start, head):
     groups = [{"params": decays[True], "weight_decay": DECAY}, {"params": decays[False], "weight_decay": 0.0}]
     optimizer, (sides, aims) = torch.optim.AdamW(groups, lr=RATE), batch(model)
     model.train()
+    found = []
     for _ in range(arguments.steps):
         optimizer.zero_grad()
-        loss([dict(side) for side in sides], aims).backward()
-        torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
-        optimizer.step()
-    return before, learned
+        value = loss([dict(side) for side in sides], aims)
+        value.backward()
+        norm = torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
+        found.append({"loss": value.item(), "gradient_norm": norm.item()})
+        if not arguments.dropout:
+            optimizer.step()
+    return before, learned, found
+
+
+def under_dropout(ours, theirs):
+    """Prints means and standard errors of both sides."""
+    for name in ("loss", "gradient_norm"):
+        means = []
+        for side in (ours, theirs):
+            values = [step[name] for step in side]
+            means.append((mean(values), stdev(values) / len(values) ** 0.5))
+        (a, e), (b, f) = means
+        print(f"{name}: nearkin {a:.6f} ± {e:.6f}, PyTorch {b:.6f} ± {f:.6f}, {(a - b) / (e * e + f * f) ** 0.5:+.1f} standard errors")
 
 
 def main():
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         start = fresh(arguments.model, scratch) if arguments.fresh else arguments.model
-        found = rust(start, scratch)
-        drawn = rust(start, scratch, 1e-30) if arguments.task == "nli" else {}
+        found, steps = rust(start, scratch, 1e-30 if arguments.dropout else RATE)
+        drawn = rust(start, scratch, 1e-30, 1)[0] if arguments.task == "nli" else {}
         head = {name.removeprefix("head."): values for name, values in drawn.items() if name.startswith("head.")}
-        before, after = peer(start, head)
+        before, after, theirs = peer(start, head)
+    if arguments.dropout:
+        return under_dropout(steps, theirs)
     apart = {}
     for name, start in before.items():
         if name.endswith("attention.self.key.bias") or name.startswith("pooler."):

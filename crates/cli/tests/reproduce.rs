@@ -110,7 +110,9 @@ fn the_results_of_another_study_are_not_written_over() {
 fn what_is_missing_is_named() {
     let place = Workplace::new();
     let nowhere = place.run(&["reproduce", "npair", "--data", "nowhere"]);
-    nowhere.fails(1, &["nowhere/omniglot/images.zip"]);
+    let whose =
+        "the study's data is omniglot/images.zip, below the folder that --data names, nowhere: ";
+    nowhere.fails(1, &[whose, "nowhere/omniglot/images.zip"]);
     let seed = place.run(&["reproduce", "npair", "--set", "seed=3"]);
     seed.fails(2, &["--set seed=3", "--seeds"]);
     let unknown = place.run(&["reproduce", "arcface"]);

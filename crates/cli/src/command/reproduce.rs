@@ -182,6 +182,18 @@ impl Runs<'_> {
         Ok(Findings::new(self.study, raw, numbers))
     }
 
+    /// Says whose data is not there.
+    fn about_data(&self, error: Failure) -> Failure {
+        let (all, own) = (&self.arguments.data, &self.scale.data);
+        if all.join(own).exists() {
+            return error;
+        }
+        error.about(&format!(
+            "the study's data is {own}, below the folder that --data names, {}",
+            all.display()
+        ))
+    }
+
     /// The numbers of a run, which is made where it is not yet; and those of the raw input, where nobody has them.
     fn measured(&self, arm: &Arm, seed: u64, raw: &mut Vec<f64>) -> Result<Vec<f64>, Failure> {
         let run = [(self.document(arm, seed)?, self.folder_of(arm, seed))];
@@ -217,7 +229,7 @@ impl Runs<'_> {
             raw: Vec::new(),
             values: Vec::new(),
         };
-        let opened = opened(document)?;
+        let opened = opened(document).map_err(|error| self.about_data(error))?;
         self.take_folder()?;
         match opened {
             Opened::Items(setup) => {
