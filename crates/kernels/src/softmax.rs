@@ -143,8 +143,8 @@ fn softmax_groups_body<const FMA: bool>(rows: &mut [f32], groups: usize) {
         let most = across(most, larger);
         let mut sums = [0.0; GROUP];
         for group in &mut *row {
-            for l in 0..GROUP {
-                group[l] = exp_scalar::<FMA>(group[l] - most);
+            for x in &mut *group {
+                *x = exp_scalar::<FMA>(*x - most);
             }
             for l in 0..GROUP {
                 sums[l] += group[l];
@@ -152,8 +152,8 @@ fn softmax_groups_body<const FMA: bool>(rows: &mut [f32], groups: usize) {
         }
         let factor = 1.0 / across(sums, |a, b| a + b);
         for group in row {
-            for l in 0..GROUP {
-                group[l] *= factor;
+            for x in group {
+                *x *= factor;
             }
         }
     }
