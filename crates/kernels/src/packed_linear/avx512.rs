@@ -126,6 +126,7 @@ fn masks(valid: usize) -> [__mmask16; COLUMNS] {
 fn activate(job: &Job, row: usize, count: usize) {
     for row in row..row + count {
         let out = job.out(row);
+        // Of known length, as it mostly is, a piece is computed without a loop.
         match <&mut [f32; super::WIDE]>::try_from(&mut *out) {
             Ok(out) => activate_piece::<true>(job.act, out),
             Err(_) => activate_piece::<true>(job.act, out),
