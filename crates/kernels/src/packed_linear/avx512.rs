@@ -1,5 +1,5 @@
 //! The rows of a block times one panel with registers of sixteen numbers, written out: of the plain loops LLVM makes a tile that
-//! reaches three quarters of what the processor can, of this one 95 in a hundred.
+//! reaches three quarters of what the processor can, of this one nine tenths.
 
 use super::{DEPTH, Job};
 use crate::activation::activate_piece;
