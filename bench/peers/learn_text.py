@@ -4,7 +4,7 @@
     learn_text.py MODEL [--only TASK]
 
 Both sides train with AdamW at 2e-5, a warm-up over a tenth of the steps, linear decay, clipping at 1, dropout and at most 128
-tokens, each with its own order of the data; the weights of the last step count. `nearkin evaluate` measures the folders of
+tokens, each with its own order of the data, or with --same-order both in the program's; the weights of the last step count. `nearkin evaluate` measures the folders of
 both on texts that no run has seen. Printed is the mean over the seeds with its standard deviation.
 
     stsb       regression on the STS benchmark from MODEL; Spearman of the cosine on its test part
@@ -17,13 +17,14 @@ both on texts that no run has seen. Printed is the mean over the seeds with its 
 import gzip
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
 from fresh_layers import fresh
-from side_by_side import bound_threads, options, program, run_quietly
+from side_by_side import bound_threads, example, options, program, run_quietly
 
 LABELS = ["contradiction", "entailment", "neutral"]
 
@@ -34,6 +35,7 @@ parser.add_argument("--seeds", type=int, default=3, help="runs of each side (def
 parser.add_argument("--first", type=int, default=0, help="the first of the seeds (default: 0)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
 parser.add_argument("--no-dropout", action="store_true", help="train both sides without dropout")
+parser.add_argument("--same-order", action="store_true", help="give the trainer the program's order of the first epoch")
 parser.add_argument("--side", choices=["nearkin", "st"], help="one side alone")
 parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
 arguments = parser.parse_args()
@@ -103,7 +105,7 @@ def peer(stage, model, seed, scratch):
     out = Path(tempfile.mkdtemp(dir=scratch))
     job = {"stage": stage, "model": str(model), "seed": seed, "out": str(out), "steps": steps(stage)}
     run_quietly([sys.executable, __file__, arguments.model, "--peer", json.dumps(job), "--threads", arguments.threads]
-                + ["--no-dropout"] * arguments.no_dropout)
+                + ["--no-dropout"] * arguments.no_dropout + ["--same-order"] * arguments.same_order)
     return out
 
 
@@ -141,6 +143,12 @@ def train_peer(job):
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
+    columns = rows(stage)
+    if arguments.same_order:
+        count = str(len(columns[next(iter(columns))]))
+        binary = example("nearkin", "peer_order", build=False)
+        order = subprocess.check_output([binary, str(job["seed"]), "data", count]).split()
+        torch.utils.data.RandomSampler.__iter__ = lambda _: map(int, order)
     torch.manual_seed(job["seed"])
     if stage["kind"] == "pairs":
         loss = losses.SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
@@ -155,7 +163,7 @@ def train_peer(job):
             weight_decay=0.01, warmup_steps=job["steps"] // 10, save_strategy="no", report_to="none", use_cpu=True,
             disable_tqdm=True, seed=job["seed"], data_seed=job["seed"],
         )
-        data = Dataset.from_dict(rows(stage))
+        data = Dataset.from_dict(columns)
         SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss).train()
     model.save(job["out"])
 
@@ -198,6 +206,8 @@ def table(found, as_json):
 def main():
     if arguments.peer:
         return train_peer(json.loads(arguments.peer))
+    if arguments.same_order:
+        example("nearkin", "peer_order", not arguments.no_build)
     found, trained = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         starts = {"model": arguments.model, "fresh": fresh(arguments.model, scratch)}
