@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """What training on text teaches: nearkin beside sentence-transformers' trainer, with the same model, data, batches and steps.
 
-    learn_text.py MODEL [--only TASK]
+    learn_text.py MODEL [--only TASK] [--same-draws]
 
 Both sides train with AdamW at 2e-5, a warm-up over a tenth of the steps, linear decay, clipping at 1, dropout and at most 128
-tokens, each with its own order of the data, or with --same-order both in the program's; the weights of the last step count. `nearkin evaluate` measures the folders of
-both on texts that no run has seen. Printed is the mean over the seeds with its standard deviation.
+tokens, each with draws of its own; the weights of the last step count. `nearkin evaluate` measures the folders of both on texts
+that no run has seen. Printed is the mean over the seeds with its standard deviation.
+
+With --same-draws the trainer gets what the program drew, the order of the data and the head of the classifier, and the program's
+rates, as its own warm-up is behind by a step. With --no-dropout besides nothing is left that chance decides.
 
     stsb       regression on the STS benchmark from MODEL; Spearman of the cosine on its test part
     nli        classification on NLI with all layers of MODEL started anew; Spearman on the STS benchmark's dev part
@@ -27,6 +30,7 @@ from fresh_layers import fresh
 from side_by_side import bound_threads, example, options, program, run_quietly
 
 LABELS = ["contradiction", "entailment", "neutral"]
+RATE = 2e-5
 
 parser = options(__doc__.splitlines()[0], rounds=1)
 parser.add_argument("model", type=Path)
@@ -35,7 +39,7 @@ parser.add_argument("--seeds", type=int, default=3, help="runs of each side (def
 parser.add_argument("--first", type=int, default=0, help="the first of the seeds (default: 0)")
 parser.add_argument("--scale", type=float, default=1.0, help="factor on the steps of every task (default: 1)")
 parser.add_argument("--no-dropout", action="store_true", help="train both sides without dropout")
-parser.add_argument("--same-order", action="store_true", help="give the trainer the program's order of the first epoch")
+parser.add_argument("--same-draws", action="store_true", help="give the trainer the program's order, head and rates")
 parser.add_argument("--side", choices=["nearkin", "st"], help="one side alone")
 parser.add_argument("--peer", metavar="JSON", help="one run of the other side; used by the script itself")
 arguments = parser.parse_args()
@@ -70,6 +74,8 @@ dropout = {dropout}
 [loss.{loss}]
 [batches]
 size = {batch}
+[optimizer.adamw]
+rate = {rate}
 [train]
 steps = {steps}
 epochs = 1000
@@ -86,11 +92,11 @@ rows.{kind} = {{ {columns} }}
 """
 
 
-def rust(stage, model, seed, scratch):
+def rust(stage, model, seed, scratch, rate=RATE, count=None):
     """Trains with the program and returns the model's folder."""
     inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in stage["columns"].items())
     text = RECIPE.format(
-        seed=seed, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"], steps=steps(stage),
+        seed=seed, rate=rate, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"], steps=count or steps(stage),
         dropout=float(not arguments.no_dropout),
         table=json.dumps(str(DATA / stage["table"])), kind=stage["kind"], columns=inline,
     )
@@ -104,8 +110,11 @@ def peer(stage, model, seed, scratch):
     """Trains with this script in a process of its own and returns the model's folder."""
     out = Path(tempfile.mkdtemp(dir=scratch))
     job = {"stage": stage, "model": str(model), "seed": seed, "out": str(out), "steps": steps(stage)}
+    if arguments.same_draws and stage["kind"] == "pairs":
+        # A run whose rate moves no weight keeps the head as it was drawn.
+        job["head"] = str(rust(stage, model, seed, scratch, 1e-30, 1) / "head.safetensors")
     run_quietly([sys.executable, __file__, arguments.model, "--peer", json.dumps(job), "--threads", arguments.threads]
-                + ["--no-dropout"] * arguments.no_dropout + ["--same-order"] * arguments.same_order)
+                + ["--no-dropout"] * arguments.no_dropout + ["--same-draws"] * arguments.same_draws)
     return out
 
 
@@ -132,6 +141,7 @@ def train_peer(job):
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from datasets import Dataset
+    from safetensors.torch import load_file
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers import SentenceTransformerTrainingArguments, losses
 
@@ -144,7 +154,7 @@ def train_peer(job):
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
     columns = rows(stage)
-    if arguments.same_order:
+    if arguments.same_draws:
         count = str(len(columns[next(iter(columns))]))
         binary = example("nearkin", "peer_order", build=False)
         order = subprocess.check_output([binary, str(job["seed"]), "data", count]).split()
@@ -152,20 +162,41 @@ def train_peer(job):
     torch.manual_seed(job["seed"])
     if stage["kind"] == "pairs":
         loss = losses.SoftmaxLoss(model, model.get_embedding_dimension(), num_labels=len(LABELS))
+        if "head" in job:
+            loss.classifier.load_state_dict(load_file(job["head"]))
     elif stage["kind"] == "scored":
         loss = losses.CosineSimilarityLoss(model)
     else:
         euclidean = losses.TripletDistanceMetric.EUCLIDEAN
         loss = losses.TripletLoss(model, distance_metric=euclidean, triplet_margin=1.0)
+    warmup, Trainer = job["steps"] // 10, SentenceTransformerTrainer
+    if arguments.same_draws:
+        warmup = -(-job["steps"] // 10)
+        Trainer = with_rates(Trainer, warmup)
     with tempfile.TemporaryDirectory() as scratch:
         settings = SentenceTransformerTrainingArguments(
-            output_dir=scratch, max_steps=job["steps"], per_device_train_batch_size=stage["batch"], learning_rate=2e-5,
-            weight_decay=0.01, warmup_steps=job["steps"] // 10, save_strategy="no", report_to="none", use_cpu=True,
+            output_dir=scratch, max_steps=job["steps"], per_device_train_batch_size=stage["batch"], learning_rate=RATE,
+            weight_decay=0.01, warmup_steps=warmup, save_strategy="no", report_to="none", use_cpu=True,
             disable_tqdm=True, seed=job["seed"], data_seed=job["seed"],
         )
         data = Dataset.from_dict(columns)
-        SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss).train()
+        Trainer(model=model, args=settings, train_dataset=data, loss=loss).train()
     model.save(job["out"])
+
+
+def with_rates(base, warmup):
+    """The trainer with the program's rates: the first step is a step of the warm-up, the last is above zero."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    class Trainer(base):
+        def create_scheduler(self, num_training_steps, optimizer=None):
+            def share(step):
+                return (step + 1) / warmup if step < warmup else 1 - (step - warmup) / max(1, num_training_steps - warmup)
+
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share)
+            return self.lr_scheduler
+
+    return Trainer
 
 
 def score(folder, measure):
@@ -206,7 +237,7 @@ def table(found, as_json):
 def main():
     if arguments.peer:
         return train_peer(json.loads(arguments.peer))
-    if arguments.same_order:
+    if arguments.same_draws:
         example("nearkin", "peer_order", not arguments.no_build)
     found, trained = {}, {}
     with tempfile.TemporaryDirectory() as scratch:

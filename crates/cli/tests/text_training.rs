@@ -296,6 +296,14 @@ fn a_recipe_that_goes_on_from_another_is_checked_shown_and_swept() {
     };
     assert_eq!(2 * steps("1/seed-0/after"), steps("2/seed-0/after"));
     assert_eq!(steps("1/seed-0"), steps("2/seed-0"));
+    let sweep = ["sweep", "second.toml", "--vary", "train.epochs=[1, 2]"];
+    let swept = place.run(&[&sweep[..], &["--out", "runs/shared"]].concat());
+    let first = "1/seed-0/after";
+    let told = &swept.succeeds().stderr;
+    assert!(told.contains("stage 1 is that of runs/shared/1/"), "{told}");
+    let journal = |run: &str| place.read(&format!("runs/shared/{run}/metrics.jsonl"));
+    assert_eq!(journal(first), journal("2/seed-0/after"), "trained once");
+    assert_ne!(journal("1/seed-0"), journal("2/seed-0"));
     let wrong = ["sweep", "second.toml", "--vary", "after.sed=[1, 2]"];
     place
         .run(&wrong)
@@ -360,7 +368,12 @@ fn a_sweep_shows_every_combination_and_does_no_run_twice() {
         "--out",
         "runs/other",
     ]);
-    assert!(shown.succeeds().stdout.contains("In percent, one seed:"));
+    assert!(
+        shown
+            .succeeds()
+            .stdout
+            .contains("In percent, one seed, with half the 95% bootstrap interval:")
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The Rust side of `bench/peers/learn_text.py --same-order`: the order in which training takes the items of a data set in its first epoch.
+//! The Rust side of `bench/peers/learn_text.py --same-draws`: the order in which training takes the items of a data set in its first epoch.
 //!
 //! `peer_order SEED NAME COUNT` prints the numbers of the items of the data set of this name, one a line.
 

@@ -7,6 +7,7 @@ mod degraded;
 pub mod embed;
 pub mod evaluate;
 pub mod explain;
+mod first_stage;
 mod found;
 mod grouping;
 mod identification;

@@ -1,18 +1,20 @@
 //! `nearkin train --seeds`: the same recipe several times, to see what chance is worth.
 
+use super::first_stage;
 use super::opened::{Opened, look, opened};
 use super::stages::{self, Stage};
 use super::train::{resolved, supervised};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::{output, table};
+use nearkin::evaluate::Estimate;
 use nearkin::pair_network::PairReport;
 use nearkin::recipe::Document;
 use nearkin::text::train::TextReport;
 use nearkin::train::Report;
 use serde::Serialize;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A score over all seeds.
 #[derive(Serialize)]
@@ -25,6 +27,8 @@ pub struct Spread {
     pub std: Option<f64>,
     /// One value for each seed.
     pub values: Vec<f64>,
+    /// For each seed the 95% bootstrap interval over what was tested, from and to; none of a score that is a mean over draws.
+    pub intervals: Vec<Option<[f64; 2]>>,
     /// Whether it is the first score of its evaluation.
     #[serde(skip)]
     pub leads: bool,
@@ -35,16 +39,29 @@ pub struct Spread {
 struct Score {
     name: String,
     value: f64,
+    interval: Option<[f64; 2]>,
     leads: bool,
 }
 
 impl Score {
     /// The one score of an evaluation of its own.
-    fn leading(name: String, value: f64) -> Self {
+    fn leading(name: impl Into<String>, estimate: &Estimate) -> Self {
         Self {
-            name,
-            value,
+            name: name.into(),
+            value: estimate.value,
+            interval: Some([estimate.low, estimate.high]),
             leads: true,
+        }
+    }
+}
+
+impl Spread {
+    /// One seed's value in percent, with half the width of its interval.
+    pub fn percent(&self, seed: usize) -> String {
+        let value = 100.0 * self.values[seed];
+        match self.intervals[seed] {
+            Some([low, high]) => format!("{value:.2} ±{:.2}", 50.0 * (high - low)),
+            None => format!("{value:.2}"),
         }
     }
 }
@@ -55,7 +72,7 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
         return Err(Failure::usage("--seeds needs a recipe"));
     };
     let documents = stages::documents(path, &arguments.set)?;
-    let spreads = trained(&documents, folder, count)?;
+    let spreads = trained(&documents, folder, count, &[])?;
     if json {
         output::json(&spreads)?;
         return Ok(());
@@ -63,7 +80,8 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
     let mut shown = table::new(&["", "mean", "std", "each"]);
     for spread in &spreads {
         let percent = |x: &f64| format!("{:.2}", x * 100.0);
-        let each: Vec<String> = spread.values.iter().map(percent).collect();
+        let seeds = 0..spread.values.len();
+        let each: Vec<String> = seeds.map(|seed| spread.percent(seed)).collect();
         shown.add_row([
             spread.name.clone(),
             percent(&spread.mean),
@@ -72,17 +90,20 @@ pub fn run(arguments: &Train, folder: &Path, count: NonZeroU16, json: bool) -> R
         ]);
     }
     table::numbers_right(&mut shown);
-    output::line(format_args!("Trained with {count} seeds, in percent:"))?;
+    output::line(format_args!(
+        "Trained with {count} seeds, in percent; each with half the 95% bootstrap interval:"
+    ))?;
     output::line(shown)?;
     Ok(())
 }
 
 /// Trains a chain of recipes with `count` seeds from the last recipe's own on, each in a folder of its own. What a stopped
-/// command began goes on when it is given again.
+/// command began goes on when it is given again. First stages that are the same are taken from `others`, folders of such chains.
 pub fn trained(
     documents: &[Document],
     folder: &Path,
     count: NonZeroU16,
+    others: &[PathBuf],
 ) -> Result<Vec<Spread>, Failure> {
     let Some(last) = stages::placed(documents.to_vec(), folder)?.pop() else {
         return Ok(Vec::new());
@@ -97,12 +118,15 @@ pub fn trained(
         for document in &mut documents {
             document.set(&format!("seed={seed}"))?;
         }
-        let folder = folder.join(format!("seed-{seed}"));
+        let name = format!("seed-{seed}");
+        let folder = folder.join(&name);
         let stages = stages::placed(documents, &folder)?;
         for stage in &stages {
             check_same(&stage.document, &stage.folder)?;
         }
         output::note(format_args!("seed {seed}: {}", folder.display()));
+        let others: Vec<PathBuf> = others.iter().map(|other| other.join(&name)).collect();
+        first_stage::adopt(&stages, &others)?;
         let Some(Stage { document, folder }) = stages::up_to_last(stages)? else {
             continue;
         };
@@ -132,9 +156,8 @@ fn scores_of_texts(report: &TextReport) -> Vec<Score> {
     let before = [None].into_iter().chain(report.rows.iter().map(Some));
     let rows = report.rows.iter().zip(before);
     rows.map(|(row, before)| Score {
-        name: format!("{} {}", row.name, row.metric),
-        value: row.trained.value,
         leads: before.is_none_or(|before| before.name != row.name),
+        ..Score::leading(format!("{} {}", row.name, row.metric), &row.trained)
     })
     .collect()
 }
@@ -145,10 +168,13 @@ fn scores_of_pairs(report: &PairReport) -> Vec<Score> {
     };
     let reid = &row.found.reid;
     let ranks = reid.single_shot.iter();
-    let ranks = ranks.map(|(k, over)| Score::leading(format!("rank-{k}"), over.mean));
-    ranks
-        .chain([Score::leading("mAP".into(), reid.map.value)])
-        .collect()
+    let ranks = ranks.map(|(k, over)| Score {
+        name: format!("rank-{k}"),
+        value: over.mean,
+        interval: None,
+        leads: true,
+    });
+    ranks.chain([Score::leading("mAP", &reid.map)]).collect()
 }
 
 fn scores_of_items(report: &Report) -> Vec<Score> {
@@ -157,11 +183,11 @@ fn scores_of_items(report: &Report) -> Vec<Score> {
     };
     let retrieval = &row.evaluation.retrieval;
     let recall = retrieval.recall();
-    let recall = recall.map(|(k, estimate)| Score::leading(format!("Recall@{k}"), estimate.value));
+    let recall = recall.map(|(k, estimate)| Score::leading(format!("Recall@{k}"), &estimate));
     recall
         .chain([
-            Score::leading("R-precision".into(), retrieval.r_precision.value),
-            Score::leading("MAP@R".into(), retrieval.map_at_r.value),
+            Score::leading("R-precision", &retrieval.r_precision),
+            Score::leading("MAP@R", &retrieval.map_at_r),
         ])
         .collect()
 }
@@ -181,6 +207,7 @@ fn spreads(runs: &[Vec<Score>]) -> Vec<Spread> {
             mean,
             std: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
             values,
+            intervals: runs.iter().map(|run| run[place].interval).collect(),
             leads: score.leads,
         }
     };
@@ -191,18 +218,22 @@ fn spreads(runs: &[Vec<Score>]) -> Vec<Spread> {
 mod tests {
     use super::*;
 
+    fn run(value: f64) -> Vec<Score> {
+        let (low, high) = (value - 0.1, value + 0.3);
+        vec![Score::leading("a", &Estimate { value, low, high })]
+    }
+
     #[test]
     fn the_deviation_is_that_of_a_sample() {
-        let run = |value| {
-            let name = "a".to_owned();
-            vec![Score {
-                name,
-                value,
-                leads: true,
-            }]
-        };
         let found = spreads(&[run(1.0), run(2.0), run(3.0)]);
         assert_eq!((found[0].mean, found[0].std), (2.0, Some(1.0)));
         assert_eq!(spreads(&[run(1.0)])[0].std, None);
+    }
+
+    #[test]
+    fn every_seed_keeps_its_own_interval() {
+        let found = &spreads(&[run(0.25), run(0.5)])[0];
+        assert_eq!(found.intervals[1], Some([0.4, 0.8]));
+        assert_eq!(found.percent(0), "25.00 ±20.00");
     }
 }

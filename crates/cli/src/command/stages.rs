@@ -8,7 +8,7 @@ use nearkin::recipe::Document;
 use std::path::{Path, PathBuf};
 
 /// The folder, inside that of a run, of the run whose model it goes on from.
-const AFTER: &str = "after";
+pub const AFTER: &str = "after";
 
 /// A recipe of a chain, and the folder of its run.
 pub struct Stage {

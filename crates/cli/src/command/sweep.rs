@@ -34,15 +34,16 @@ pub fn run(arguments: &Sweep, json: bool) -> Result<(), Failure> {
     let mut default = stages::default_folder(&arguments.recipe).into_os_string();
     default.push("-sweep");
     let folder = arguments.out.clone().unwrap_or_else(|| default.into());
-    let mut rows = Vec::new();
+    let (mut rows, mut done) = (Vec::new(), Vec::new());
     for (number, Point { changes, documents }) in (1..).zip(&points) {
         let (count, named) = (points.len(), changes.join(", "));
         output::note(format_args!("{number} of {count}: {named}"));
         let folder = folder.join(number.to_string());
         rows.push(Row {
             changes: changes.clone(),
-            scores: trained(documents, &folder, arguments.seeds)?,
+            scores: trained(documents, &folder, arguments.seeds, &done)?,
         });
+        done.push(folder);
     }
     if json {
         output::json(&rows)?;
@@ -90,7 +91,7 @@ fn show(rows: &[Row], seeds: u16) -> Result<(), Failure> {
     }
     table::numbers_right(&mut shown);
     let runs = if seeds == 1 {
-        "one seed".to_owned()
+        "one seed, with half the 95% bootstrap interval".to_owned()
     } else {
         format!("mean ± standard deviation over {seeds} seeds")
     };
@@ -99,9 +100,8 @@ fn show(rows: &[Row], seeds: u16) -> Result<(), Failure> {
 }
 
 fn cell(spread: &Spread) -> String {
-    let mean = 100.0 * spread.mean;
     match spread.std {
-        Some(std) => format!("{mean:.2} ± {:.2}", 100.0 * std),
-        None => format!("{mean:.2}"),
+        Some(std) => format!("{:.2} ± {:.2}", 100.0 * spread.mean, 100.0 * std),
+        None => spread.percent(0),
     }
 }

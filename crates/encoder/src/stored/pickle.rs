@@ -5,6 +5,8 @@ use std::io::{BufRead, Read};
 
 /// The most bytes of a pickle.
 const LONGEST: u64 = 16 << 20;
+/// The most bytes of the name of a class, and of its module.
+const LONGEST_NAME: usize = 256;
 /// Classes whose objects are tables.
 const TABLES: [&str; 2] = ["collections.OrderedDict", "collections.defaultdict"];
 
@@ -155,8 +157,11 @@ impl<R: BufRead> Machine<R> {
         match code {
             b'.' => return Ok(true),
             0x80 => drop(self.bytes::<1>()?),
+            // A frame says how many bytes may be read at once.
+            0x95 => drop(self.bytes::<8>()?),
             b'(' => self.marks.push(self.stack.len()),
             b'q' | b'r' => self.put(code == b'r')?,
+            0x94 => self.put_next()?,
             b'h' | b'j' => self.get(code == b'j')?,
             b'a' | b'e' => self.append(code == b'e')?,
             b's' | b'u' => self.set(code == b'u')?,
@@ -188,10 +193,15 @@ impl<R: BufRead> Machine<R> {
                 self.bytes::<8>()?;
                 Value::Other
             }
+            0x8c => {
+                let length = u8::from_le_bytes(self.bytes()?);
+                Value::Text(self.text(length.into())?)
+            }
             b'X' => {
                 let length = u32::from_le_bytes(self.bytes()?);
                 Value::Text(self.text(length.into())?)
             }
+            0x93 => Value::Class(self.named()?),
             b'c' => Value::Class(format!("{}.{}", self.line()?, self.line()?)),
             b')' | b']' => Value::Sequence(Vec::new()),
             b'}' => Value::Table(Vec::new()),
@@ -282,6 +292,26 @@ impl<R: BufRead> Machine<R> {
         let (place, id) = (self.place(is_long)?, self.last()?);
         self.memo.insert(place, id);
         Ok(())
+    }
+
+    /// Keeps the last value at the first place that is free, which this instruction does not name.
+    fn put_next(&mut self) -> Result<(), String> {
+        let id = self.last()?;
+        self.memo.insert(self.memo.len() as u32, id);
+        Ok(())
+    }
+
+    /// The dotted name of a class of which module and name are the last two values.
+    fn named(&mut self) -> Result<String, String> {
+        let parts = self.taken(2)?;
+        let part = |&id: &Id| match &self.values[id] {
+            // A long text that is shared by many would be copied for each.
+            Value::Text(text) if text.len() <= LONGEST_NAME => Ok(text.as_str()),
+            Value::Text(text) => Err(format!("a class's name of {} bytes", text.len())),
+            other => Err(format!("a class's name expected, {} found", other.kind())),
+        };
+        let parts: Vec<&str> = parts.iter().map(part).collect::<Result<_, _>>()?;
+        Ok(parts.join("."))
     }
 
     fn get(&mut self, is_long: bool) -> Result<(), String> {
@@ -400,8 +430,37 @@ mod tests {
     }
 
     #[test]
+    fn protocol_4_names_classes_by_texts_and_counts_what_it_keeps() {
+        // {"a": collections.OrderedDict, "b": the same}
+        let pickle = read(
+            b"\x80\x04\x95\x2c\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93\x94\x8c\x01b\x94h\x04u.",
+        );
+        let pickle = pickle.unwrap();
+        let Value::Table(entries) = pickle.value(pickle.root) else {
+            panic!("{:?}", pickle.value(pickle.root));
+        };
+        let [(a, first), (b, second)] = entries[..] else {
+            panic!("{entries:?}");
+        };
+        assert_eq!((pickle.text(a), pickle.text(b)), (Some("a"), Some("b")));
+        assert_eq!(pickle.class(first), Some("collections.OrderedDict"));
+        assert_eq!(first, second);
+    }
+
+    #[test]
     fn what_is_cut_short_or_made_to_harm_is_an_error_with_its_place() {
-        let cases: [(&[u8], &str); 9] = [
+        let long = [
+            b"X\xff\xff\x00\x00",
+            &[b'a'; 0xffff][..],
+            b"q\x00h\x00\x93.",
+        ]
+        .concat();
+        let cases: [(&[u8], &str); 11] = [
+            (&long, "a class's name of 65535 bytes"),
+            (
+                b"K\x01K\x02\x93.",
+                "a class's name expected, a number found",
+            ),
             (b"", "byte 0 of a pickle: the file ends here"),
             (
                 b"\x80\x02X\xff\xff\xff\xffab",

@@ -16,7 +16,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 /// How a zip archive begins.
 const ARCHIVE: &[u8] = b"PK\x03\x04";
-/// The magic number's pickle, behind the two bytes that name its protocol.
+/// The magic number's pickle, behind the two bytes that name its protocol, and from protocol 4 on nine of a frame.
 const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 /// Calls within calls that make a tensor: a parameter of a tensor of a subclass.
 const DEEPEST: usize = 3;
@@ -28,11 +28,13 @@ const DEEPEST: usize = 3;
 pub fn tensors(path: &Path) -> Result<HashMap<String, Place>, String> {
     let mut file = BufReader::new(fs_err::File::open(path).map_err(|e| e.to_string())?);
     let mut start = Vec::new();
-    let mut head = (&mut file).take(2 + MAGIC.len() as u64);
+    let mut head = (&mut file).take(11 + MAGIC.len() as u64);
     read(head.read_to_end(&mut start))?;
+    read(file.rewind())?;
+    let is_magic = |at: usize| start.get(at..).is_some_and(|rest| rest.starts_with(MAGIC));
     let (views, storages) = if start.starts_with(ARCHIVE) {
         of_archive(file)?
-    } else if start.get(2..) == Some(MAGIC) {
+    } else if is_magic(2) || is_magic(11) {
         of_pickles(file)?
     } else {
         return Err("neither a zip archive nor pickles of before PyTorch 1.6".into());
@@ -117,10 +119,10 @@ fn of_archive(file: BufReader<fs_err::File>) -> Result<(Views, Extents), String>
     Ok((views, extents))
 }
 
-/// The tensors of a file of pickles that stands behind its magic number, and where its storages are.
+/// The tensors of a file of pickles, and where its storages are.
 fn of_pickles(mut file: BufReader<fs_err::File>) -> Result<(Views, Extents), String> {
     let size = read(file.get_ref().metadata())?.len();
-    let _protocol = Pickle::read(&mut file)?;
+    let (_magic, _protocol) = (Pickle::read(&mut file)?, Pickle::read(&mut file)?);
     let system = Pickle::read(&mut file)?;
     if let Value::Table(entries) = system.value(system.root) {
         let is_big = |&(key, value): &(Id, Id)| {

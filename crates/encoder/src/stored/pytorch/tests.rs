@@ -165,7 +165,11 @@ fn error(path: &Path, bytes: &[u8]) -> String {
 fn a_file_of_before_version_1_6_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pytorch_model.bin");
-    fs_err::write(&path, old(&table(&example()), &numbers())).unwrap();
+    let file = old(&table(&example()), &numbers());
+    let framed = [b"\x80\x04\x95\x0d\0\0\0\0\0\0\0", &file[2..]].concat();
+    fs_err::write(&path, framed).unwrap();
+    assert_example(&path);
+    fs_err::write(&path, file).unwrap();
     assert_example(&path);
     let stored = Stored::open(&path).unwrap();
     // The part begins at number 2, the tensor one further.
