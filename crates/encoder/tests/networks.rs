@@ -531,3 +531,49 @@ fn in_use_a_mirrored_head_cannot_tell_an_image_from_its_mirror_image() {
     let error = Embedder::new(&mlp, &head, features, 3).unwrap_err();
     assert!(error.to_string().contains("head.mirrored"), "{error}");
 }
+
+#[test]
+fn a_head_with_a_batch_norm_standardizes_features_before_its_linear_layer() {
+    let trial = &networks()[0];
+    let x = trial.images(6);
+    let of = |batch_norm, linear, dim| {
+        let head = Head {
+            batch_norm,
+            linear,
+            dim,
+            normalize: false,
+            ..head()
+        };
+        Embedder::new(&trial.network, &head, trial.input, 3)
+    };
+    // The error of a head without a layer says how many features there are.
+    let error = of(false, false, 1).unwrap_err().to_string();
+    let features: usize = error
+        .split(|c: char| !c.is_ascii_digit())
+        .find_map(|digits| digits.parse().ok())
+        .unwrap();
+    let train = |of: Embedder| of.forward(&x, Mode::Train).unwrap();
+    let rows = |of: Embedder| train(of).to_vec2::<f32>().unwrap();
+    let plain = rows(of(false, false, features).unwrap());
+    let normed = rows(of(true, false, features).unwrap());
+    for feature in 0..features {
+        let column: Vec<f64> = plain.iter().map(|row| row[feature].into()).collect();
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        let square = column.iter().map(|f| (f - mean).powi(2)).sum::<f64>();
+        let deviation = (square / column.len() as f64 + 1e-5).sqrt();
+        for (row, f) in normed.iter().zip(&column) {
+            let expected = (f - mean) / deviation;
+            let found: f64 = row[feature].into();
+            assert!((found - expected).abs() < 2e-3, "{found} {expected}");
+        }
+    }
+    let layered = of(true, true, 5).unwrap();
+    let names: Vec<String> = layered
+        .parameters()
+        .iter()
+        .map(|p| p.name.clone())
+        .collect();
+    for name in ["features_norm.weight", "features_norm.running_var"] {
+        assert!(names.iter().any(|n| n == name), "{names:?}");
+    }
+}

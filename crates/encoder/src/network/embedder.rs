@@ -3,8 +3,8 @@
 use super::{Body, InputShape, Network};
 use crate::error::{Error, Result};
 use crate::image::LARGEST_SIDE;
-use crate::layer::{Linear, Mode};
-use crate::op::{self, Activation};
+use crate::layer::{BatchNorm, Linear, Mode};
+use crate::op::{self, Activation, Epilogue};
 use crate::parameters::{Parameters, Scope};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,12 @@ pub struct Head {
     /// Whether there is a linear layer, `embedding`; without it the network's features are the embedding, and `dim` is
     /// their number.
     pub linear: bool,
+    /// Whether features go through a batch norm, `features_norm`, before the linear layer. Of a deep network without batch norms the
+    /// features of all inputs are nearly one at first, and distances between embeddings nearly zero; behind the norm they are
+    /// not, so that there is something to learn from. Others have it as the neck of a classifier (Luo et al. 2019, *Bag of
+    /// Tricks for Person Re-identification*, section 3.5).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub batch_norm: bool,
     /// Whether, in use, an image's embedding is the mean of its own and its mirror image's, before it is scaled: two that are each
     /// other's mirror, as the network reads them, then have one embedding, as suits faces and what else is seen from either
     /// side. Embedding costs twice as much, training the same: it had better mirror images at random, `[augment] flip`.
@@ -56,6 +62,7 @@ impl Default for Head {
             normalize: true,
             activation: HeadActivation::None,
             linear: true,
+            batch_norm: false,
             mirrored: false,
         }
     }
@@ -77,6 +84,7 @@ impl Default for Head {
 #[derive(Clone, Debug)]
 pub struct Embedder {
     body: Body,
+    norm: Option<BatchNorm>,
     linear: Option<Linear>,
     head: Head,
     input: InputShape,
@@ -127,6 +135,8 @@ impl Embedder {
             });
         }
         let (body, features) = network.build(scope, input)?;
+        let norm = || BatchNorm::new(&scope.child("features_norm"), features);
+        let norm = head.batch_norm.then(norm).transpose()?;
         let linear = if head.linear {
             let place = scope.child("embedding");
             let activation = head.activation.into();
@@ -142,6 +152,7 @@ impl Embedder {
         };
         Ok(Self {
             body,
+            norm,
             linear,
             head: head.clone(),
             input,
@@ -178,9 +189,16 @@ impl Embedder {
         })
     }
 
-    /// Features and their linear layer.
+    /// Features, their batch norm and their linear layer.
     fn embed(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let features = self.body.forward(x, mode)?;
+        let mut features = self.body.forward(x, mode)?;
+        if let Some(norm) = &self.norm {
+            let plain = Epilogue {
+                residual: None,
+                relu: false,
+            };
+            features = norm.forward_over(features, plain, mode)?;
+        }
         match &self.linear {
             Some(linear) => linear.forward(&features, mode),
             None => Ok(op::activation(&features, self.head.activation.into())?),
