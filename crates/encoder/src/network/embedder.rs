@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// The last layer: features to embeddings, `[head]` in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a recipe, each by itself"
+)]
 pub struct Head {
     /// Length of an embedding.
     pub dim: usize,
@@ -25,7 +29,7 @@ pub struct Head {
     /// Whether features go through a batch norm, `features_norm`, before the linear layer. Of a deep network without batch norms the
     /// features of all inputs are nearly one at first, and distances between embeddings nearly zero; behind the norm they are
     /// not, so that there is something to learn from. Others have it as the neck of a classifier (Luo et al. 2019, *Bag of
-    /// Tricks for Person Re-identification*, section 3.5).
+    /// Tricks and a Strong Baseline for Deep Person Re-identification*, section 3.5).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub batch_norm: bool,
     /// Whether, in use, an image's embedding is the mean of its own and its mirror image's, before it is scaled: two that are each

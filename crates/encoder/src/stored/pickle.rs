@@ -451,7 +451,7 @@ mod tests {
     fn what_is_cut_short_or_made_to_harm_is_an_error_with_its_place() {
         let long = [
             b"X\xff\xff\x00\x00",
-            &[b'a'; 0xffff][..],
+            "a".repeat(0xffff).as_bytes(),
             b"q\x00h\x00\x93.",
         ]
         .concat();
