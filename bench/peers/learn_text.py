@@ -96,8 +96,8 @@ def rust(stage, model, seed, scratch, rate=RATE, count=None):
     """Trains with the program and returns the model's folder."""
     inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in stage["columns"].items())
     text = RECIPE.format(
-        seed=seed, rate=rate, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"], steps=count or steps(stage),
-        dropout=float(not arguments.no_dropout),
+        seed=seed, rate=rate, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"],
+        steps=count or steps(stage), dropout=float(not arguments.no_dropout),
         table=json.dumps(str(DATA / stage["table"])), kind=stage["kind"], columns=inline,
     )
     recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
