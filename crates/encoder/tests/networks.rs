@@ -189,28 +189,26 @@ fn weighted_sum(embeddings: &Tensor) -> Tensor {
 #[test]
 fn every_learned_parameter_receives_a_gradient() {
     for trial in networks() {
-        let network = &trial.network;
-        let embedder = trial.embedder();
-        let store = weighted_sum(&embedder.forward(&trial.images(6), Mode::Train).unwrap())
-            .backward()
-            .unwrap();
-        for p in embedder.parameters().learned() {
-            let gradient = store
-                .get(&p.var)
-                .unwrap_or_else(|| panic!("{network:?}: {} has no gradient", p.name));
-            let sum = gradient
-                .abs()
-                .unwrap()
-                .sum_all()
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap();
-            assert!(
-                sum > 0.0 && sum.is_finite(),
-                "{network:?}: {} has gradient {sum}",
-                p.name
-            );
-        }
+        let what = format!("{:?}", trial.network);
+        learns(&trial.embedder(), &trial.images(6), &what);
+    }
+}
+
+/// Asserts that every parameter that is to learn has a gradient.
+fn learns(embedder: &Embedder, images: &Tensor, what: &str) {
+    let embeddings = embedder.forward(images, Mode::Train).unwrap();
+    let store = weighted_sum(&embeddings).backward().unwrap();
+    for p in embedder.parameters().learned() {
+        let gradient = store
+            .get(&p.var)
+            .unwrap_or_else(|| panic!("{what}: {} has no gradient", p.name));
+        let sum = gradient.abs().unwrap().sum_all().unwrap();
+        let sum = sum.to_scalar::<f32>().unwrap();
+        assert!(
+            sum > 0.0 && sum.is_finite(),
+            "{what}: {} has gradient {sum}",
+            p.name
+        );
     }
 }
 
@@ -544,18 +542,22 @@ fn a_head_with_a_batch_norm_standardizes_features_before_its_linear_layer() {
             normalize: false,
             ..head()
         };
-        Embedder::new(&trial.network, &head, trial.input, 3)
+        Embedder::new(&trial.network, &head, trial.input, 3).unwrap()
     };
-    // The error of a head without a layer says how many features there are.
-    let error = of(false, false, 1).unwrap_err().to_string();
-    let features: usize = error
-        .split(|c: char| !c.is_ascii_digit())
-        .find_map(|digits| digits.parse().ok())
-        .unwrap();
+    let layered = of(true, true, 5);
+    let shape = |name| {
+        let found = layered.parameters().iter().find(|p| p.name == name);
+        found.map(|p| p.var.dims().to_vec())
+    };
+    let features = shape("embedding.weight").unwrap()[1];
+    for name in ["features_norm.weight", "features_norm.running_var"] {
+        assert_eq!(shape(name), Some(vec![features]), "{name}");
+    }
+    learns(&layered, &x, "a head with a batch norm");
     let train = |of: Embedder| of.forward(&x, Mode::Train).unwrap();
     let rows = |of: Embedder| train(of).to_vec2::<f32>().unwrap();
-    let plain = rows(of(false, false, features).unwrap());
-    let normed = rows(of(true, false, features).unwrap());
+    let plain = rows(of(false, false, features));
+    let normed = rows(of(true, false, features));
     for feature in 0..features {
         let column: Vec<f64> = plain.iter().map(|row| row[feature].into()).collect();
         let mean = column.iter().sum::<f64>() / column.len() as f64;
@@ -566,14 +568,5 @@ fn a_head_with_a_batch_norm_standardizes_features_before_its_linear_layer() {
             let found: f64 = row[feature].into();
             assert!((found - expected).abs() < 2e-3, "{found} {expected}");
         }
-    }
-    let layered = of(true, true, 5).unwrap();
-    let names: Vec<String> = layered
-        .parameters()
-        .iter()
-        .map(|p| p.name.clone())
-        .collect();
-    for name in ["features_norm.weight", "features_norm.running_var"] {
-        assert!(names.iter().any(|n| n == name), "{names:?}");
     }
 }

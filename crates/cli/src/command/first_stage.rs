@@ -15,17 +15,16 @@ pub fn adopt(stages: &[Stage], others: &[PathBuf]) -> Result<(), Failure> {
     let [first, _, ..] = stages else {
         return Ok(());
     };
+    if first.folder.exists() {
+        return Ok(());
+    }
     let wanted = resolved(&first.document)?;
-    for other in others {
-        let other = innermost(other);
+    for other in others.iter().map(|other| innermost(other)) {
         let recipe = other.join("recipe.toml");
-        if first.folder.exists() || !recipe.exists() {
-            continue;
-        }
-        if resolved(&Document::read(&recipe)?)? == wanted {
+        if recipe.exists() && resolved(&Document::read(&recipe)?)? == wanted {
             output::note(format_args!("stage 1 is that of {}", other.display()));
-            copy(&other, &first.folder)
-                .map_err(|e| Failure::run(format!("{}: {e}", first.folder.display())))?;
+            return copy(&other, &first.folder)
+                .map_err(|e| Failure::run(format!("{}: {e}", first.folder.display())));
         }
     }
     Ok(())

@@ -406,13 +406,8 @@ mod tests {
         Pickle::read(&mut &*bytes)
     }
 
-    #[test]
-    fn numbers_texts_and_shared_values_are_read() {
-        // {"a": (1, 258, -2), "b": the same tuple}
-        let pickle = read(
-            b"\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01M\x02\x01\x8a\x01\xfe\x87q\x01X\x01\x00\x00\x00bh\x01u.rest",
-        );
-        let pickle = pickle.unwrap();
+    /// The values of a table of two, "a" and "b".
+    fn a_and_b(pickle: &Pickle) -> [Id; 2] {
         let Value::Table(entries) = pickle.value(pickle.root) else {
             panic!("{:?}", pickle.value(pickle.root));
         };
@@ -420,6 +415,17 @@ mod tests {
             panic!("{entries:?}");
         };
         assert_eq!((pickle.text(a), pickle.text(b)), (Some("a"), Some("b")));
+        [first, second]
+    }
+
+    #[test]
+    fn numbers_texts_and_shared_values_are_read() {
+        // {"a": (1, 258, -2), "b": the same tuple}
+        let pickle = read(
+            b"\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01M\x02\x01\x8a\x01\xfe\x87q\x01X\x01\x00\x00\x00bh\x01u.rest",
+        );
+        let pickle = pickle.unwrap();
+        let [first, second] = a_and_b(&pickle);
         assert_eq!(first, second);
         let numbers = pickle.sequence(first).unwrap().iter();
         let numbers = numbers.map(|&id| match pickle.value(id) {
@@ -436,13 +442,7 @@ mod tests {
             b"\x80\x04\x95\x2c\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93\x94\x8c\x01b\x94h\x04u.",
         );
         let pickle = pickle.unwrap();
-        let Value::Table(entries) = pickle.value(pickle.root) else {
-            panic!("{:?}", pickle.value(pickle.root));
-        };
-        let [(a, first), (b, second)] = entries[..] else {
-            panic!("{entries:?}");
-        };
-        assert_eq!((pickle.text(a), pickle.text(b)), (Some("a"), Some("b")));
+        let [first, second] = a_and_b(&pickle);
         assert_eq!(pickle.class(first), Some("collections.OrderedDict"));
         assert_eq!(first, second);
     }
