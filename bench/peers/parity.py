@@ -108,6 +108,72 @@ def cross_encoder(model, texts, folder, report):
         report.bound(f"cross-encoder {name}, in nearkin", f"max |Δ| of scores {apart:.2e}", apart < MOST_APART)
 
 
+def adapters(model, texts, folder, report):
+    """Adapters drawn at random, saved by sentence-transformers and by PEFT, in nearkin; and those that nearkin trained, in PEFT."""
+    import torch
+    import transformers.integrations.peft
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel
+
+    # transformers asks for a newer version than there is; what is used here is older.
+    transformers.integrations.peft.check_peft_version = lambda **_: None
+
+    def drawn(network):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for name, p in network.named_parameters():
+                if "lora_B" in name:
+                    p.normal_(0, 0.05)
+
+    kind = {"task_type": "FEATURE_EXTRACTION", "r": 4, "lora_alpha": 16}
+    saved, alone, converted = folder / "st-adapters", folder / "peft", folder / "adapters-converted"
+    theirs = SentenceTransformer(str(model), device="cpu")
+    theirs.add_adapter(LoraConfig(target_modules=["query", "output.dense"], **kind))
+    drawn(theirs)
+    theirs.save_pretrained(str(saved))
+    expected = theirs.encode(texts)
+    report.compare("adapters saved by ST, in nearkin", embed(saved, texts, folder), expected)
+    nearkin("convert", saved, converted)
+    again = SentenceTransformer(str(converted), device="cpu").encode(texts)
+    report.compare("those worked in by nearkin, in ST", again, expected)
+
+    patterns = {"use_rslora": True, "alpha_pattern": {"value": 8}, "rank_pattern": {"value": 2}}
+    adapted = get_peft_model(AutoModel.from_pretrained(str(model)), LoraConfig(target_modules=["query", "value"], **patterns, **kind))
+    drawn(adapted)
+    adapted.save_pretrained(str(alone))
+    theirs = SentenceTransformer(str(model), device="cpu")
+    theirs[0].model = adapted.merge_and_unload()
+    report.compare("adapters saved by PEFT, in nearkin", embed(alone, texts, folder), theirs.encode(texts))
+
+    recipe, run = folder / "lora.toml", folder / "run-lora"
+    recipe.write_text(ADAPTED.format(model=model, table=Path(os.environ["NEARKIN_DATA"]) / "sts-benchmark/dev.tsv"))
+    nearkin("train", recipe, "--out", run, "--json")
+    expected = embed(run / "model", texts, folder)
+    report.compare("adapters trained by nearkin, alone", embed(run / "model/adapter", texts, folder), expected)
+    theirs = SentenceTransformer(str(model), device="cpu")
+    theirs[0].model = PeftModel.from_pretrained(AutoModel.from_pretrained(str(model)), str(run / "model/adapter")).merge_and_unload()
+    report.compare("the same, in PEFT", theirs.encode(texts), expected)
+
+
+ADAPTED = """
+[encoder]
+model = '{model}'
+[encoder.lora]
+[loss.cosine_regression]
+[optimizer.adamw]
+rate = 1e-3
+[train]
+steps = 6
+select = "last"
+[[data]]
+name = "pairs"
+table.path = '{table}'
+[data.rows.scored]
+first = "sentence1"
+second = "sentence2"
+score = "score"
+"""
 RECIPE = """
 [cross_encoder]
 model = '{model}'
@@ -208,6 +274,7 @@ def main():
         limits = json.loads((repaired / "sentence_bert_config.json").read_text())
         legacy = pooling.get("pooling_mode_mean_tokens") is True and "max_seq_length" in limits
         report.bound("that folder has the keys that TEI needs", f"{limits}", legacy)
+        adapters(model, texts[:300], folder, report)
         cross_encoder(model, texts, folder, report)
         trained_cross_encoders(model, folder, report)
     sys.exit(report.missed)

@@ -1,22 +1,21 @@
 //! Low-rank adapters beside frozen linear layers, in the files of PEFT.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::Mode;
 use crate::op::{self, Activation};
 use crate::parameters::{Init, Kind, Parameters, Scope, Storage};
-use crate::stored::Stored;
 use crate::weights::{self, Tensors};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::num::NonZeroU16;
 use std::path::Path;
 
 /// The files of PEFT.
-const WEIGHTS: &str = "adapter_model.safetensors";
-const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
 /// What PEFT puts before the names of adapters.
-const PREFIX: &str = "base_model.model.";
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// Low-rank adaptation of linear layers.
 ///
@@ -103,59 +102,6 @@ impl Lora {
         let text = format!("{config:#}\n");
         weights::write_beside(&folder.join(CONFIG), text.as_bytes())
     }
-
-    /// The settings of adapters that PEFT or nearkin wrote.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is not of adapters of this kind.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(CONFIG);
-        let wrong = |reason: String| Error::File {
-            path: path.clone(),
-            reason,
-        };
-        let text = fs_err::read_to_string(&path)?;
-        let config: Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-        if config["peft_type"] != "LORA" {
-            return Err(wrong(format!(
-                "peft_type is {}, expected \"LORA\"",
-                config["peft_type"]
-            )));
-        }
-        let number = |key: &str| {
-            config[key]
-                .as_f64()
-                .ok_or_else(|| wrong(format!("{key} is missing")))
-        };
-        let targets = config["target_modules"].as_array().into_iter().flatten();
-        Ok(Self {
-            rank: rank(&config["r"]).map_err(wrong)?,
-            alpha: number("lora_alpha")?,
-            targets: targets
-                .filter_map(|name| Some(name.as_str()?.to_owned()))
-                .collect(),
-        })
-    }
-
-    /// Reads the numbers of the adapters of `parameters` from a folder.
-    ///
-    /// # Errors
-    /// An adapter is missing or of another shape.
-    pub fn load(parameters: &Parameters, folder: &Path) -> Result<()> {
-        let stored = Stored::open(&folder.join(WEIGHTS))?.behind(&[PREFIX], "");
-        for p in parameters.iter().filter(|p| p.name.contains(".lora_")) {
-            let names = [format!("{PREFIX}{}", p.stored[0])];
-            let numbers = stored.read(&names, p.storage, p.var.dims())?;
-            p.var.set(&crate::host::tensor(numbers, p.var.shape())?)?;
-        }
-        Ok(())
-    }
-}
-
-fn rank(r: &Value) -> std::result::Result<NonZeroU16, String> {
-    let rank = r.as_u64().and_then(|r| u16::try_from(r).ok());
-    rank.and_then(NonZeroU16::new)
-        .ok_or_else(|| format!("r is {r}, expected 1 to {}", u16::MAX))
 }
 
 /// The last part of the name of the layer that an adapter belongs to.

@@ -3,7 +3,7 @@
 use nearkin_encoder::parameters::{Parameter, Scope};
 use nearkin_encoder::text::{
     Architecture, Compute, CrossEncoder, Embedder, Options, Outcome, Packed, Pass, Reading,
-    SentenceEncoder, SequenceClassifier, Tokens, Transformer,
+    SentenceEncoder, SequenceClassifier, Tokens, Transformer, base_of_adapters,
 };
 use nearkin_encoder::{DType, Device, Lora, Tensor, tape, weights};
 use serde::Deserialize;
@@ -627,16 +627,150 @@ fn adapters_learn_alone_and_are_merged_on_export() {
 
             lora.save(adapted.parameters(), "base", alone.path())
                 .unwrap();
-            let again = SentenceEncoder::load_with(folder.path(), &reading).unwrap();
-            Lora::load(again.parameters(), alone.path()).unwrap();
-            assert_eq!(encode(&again, &TEXTS), changed);
-            let read = Lora::read(alone.path()).unwrap();
-            assert_eq!(
-                (read.rank.get(), read.alpha, read.targets.is_empty()),
-                (2, 6.0, false)
-            );
+            let reading = Reading {
+                base: Some(folder.path().into()),
+                ..Reading::default()
+            };
+            let base = base_of_adapters(alone.path()).unwrap();
+            assert_eq!(base.as_deref(), Some("base"));
+            assert_eq!(base_of_adapters(merged.path()).unwrap(), None);
+            let worked_in = SentenceEncoder::load_with(alone.path(), &reading).unwrap();
+            assert_eq!(encode(&worked_in, &TEXTS), loaded);
+            // As sentence-transformers writes them: in place of the Transformer of modules of their own.
+            for name in ["modules.json", "1_Pooling/config.json"] {
+                let to = alone.path().join(name);
+                fs_err::create_dir_all(to.parent().unwrap()).unwrap();
+                let text = fs_err::read_to_string(merged.path().join(name)).unwrap();
+                fs_err::write(
+                    to,
+                    text.replace(
+                        "\"pooling_mode_mean_tokens\": true",
+                        "\"pooling_mode_mean_tokens\": false, \"pooling_mode_cls_token\": true",
+                    ),
+                )
+                .unwrap();
+            }
+            let of_cls = SentenceEncoder::load_with(alone.path(), &reading).unwrap();
+            assert_ne!(encode(&of_cls, &TEXTS), loaded);
         }
     }
+}
+
+/// Adapters as PEFT writes them, of one layer of BERT; a change of `A` ones and `B` ones.
+fn peft(folder: &Path, settings: serde_json::Value, tensors: &[(&str, &[usize])]) {
+    let mut config = serde_json::json!({
+        "peft_type": "LORA", "base_model_name_or_path": "nowhere", "r": 2, "lora_alpha": 8
+    });
+    let settings = settings.as_object().unwrap().clone();
+    config.as_object_mut().unwrap().extend(settings);
+    fs_err::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+    let tensors = tensors.iter().map(|(name, shape)| {
+        let ones = Tensor::ones(*shape, DType::F32, &Device::Cpu).unwrap();
+        (format!("base_model.model.{name}"), ones)
+    });
+    weights::write(
+        &tensors.collect(),
+        &folder.join("adapter_model.safetensors"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn adapters_of_peft_are_scaled_as_they_say_and_refused_by_name() {
+    let golden = Golden::read();
+    let bert = golden.families.iter().find(|f| f.name == "bert").unwrap();
+    let [base, alone] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    write_folder(bert, base.path(), "");
+    let reading = Reading {
+        base: Some(base.path().into()),
+        ..Reading::default()
+    };
+    let weight = |encoder: &SentenceEncoder| {
+        let tensors = weights::tensors(encoder.parameters()).unwrap();
+        let key = &tensors["encoder.layer.0.attention.self.key.weight"];
+        key.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let before = weight(&SentenceEncoder::load(base.path()).unwrap());
+    let width = (before.len() as f64).sqrt() as usize;
+    let layer = "bert.encoder.layer.0.attention.self.key";
+    let [a, b] = ["A", "B"].map(|side| format!("{layer}.lora_{side}.weight"));
+    let pair = [(&*a, &[2, width][..]), (&*b, &[width, 2])];
+    for (settings, change) in [
+        (serde_json::json!({}), 8.0),
+        (
+            serde_json::json!({ "use_rslora": true }),
+            16.0 / 2_f32.sqrt(),
+        ),
+        (
+            serde_json::json!({ "alpha_pattern": { "self.key": 3 } }),
+            3.0,
+        ),
+        (serde_json::json!({ "alpha_pattern": { "query": 3 } }), 8.0),
+    ] {
+        peft(alone.path(), settings, &pair);
+        let after = weight(&SentenceEncoder::load_with(alone.path(), &reading).unwrap());
+        for (after, before) in after.iter().zip(&before) {
+            assert!((after - before - change).abs() < 1e-5);
+        }
+    }
+    let narrow = [(&*a, &[2, width - 1][..]), (&*b, &[width, 2])];
+    let head = [pair[0], pair[1], ("classifier.weight", &[3, width])];
+    let none = serde_json::json!({});
+    for (settings, tensors, expected) in [
+        (
+            &none,
+            &narrow[..],
+            format!("{a}\" is [2, {}], expected [2, {width}]", width - 1),
+        ),
+        (&none, &pair[..1], format!("{b}\" is missing")),
+        (
+            &none,
+            &head[..],
+            "classifier.weight\" is no adapter of a linear layer of nowhere".into(),
+        ),
+        (&none, &[], "it holds no adapters".into()),
+        (
+            &serde_json::json!({ "peft_type": "IA3" }),
+            &pair[..],
+            "peft_type is \"IA3\"".into(),
+        ),
+        (
+            &serde_json::json!({ "use_dora": true }),
+            &pair[..],
+            "use_dora is true".into(),
+        ),
+        (
+            &serde_json::json!({ "init_lora_weights": "pissa" }),
+            &pair[..],
+            "init_lora_weights is \"pissa\"".into(),
+        ),
+        (
+            &serde_json::json!({ "alpha_pattern": { "^q.*": 3 } }),
+            &pair[..],
+            "alpha_pattern \"^q.*\"".into(),
+        ),
+        (
+            &serde_json::json!({ "base_model_name_or_path": null }),
+            &pair[..],
+            "base_model_name_or_path is missing".into(),
+        ),
+    ] {
+        peft(alone.path(), settings.clone(), tensors);
+        let error = SentenceEncoder::load_with(alone.path(), &reading).unwrap_err();
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    peft(alone.path(), none, &pair);
+    let error = SentenceEncoder::load(alone.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("adapters of \"nowhere\", which is no folder"),
+        "{error}"
+    );
+    let itself = Reading {
+        base: Some(alone.path().into()),
+        ..Reading::default()
+    };
+    let error = SentenceEncoder::load_with(alone.path(), &itself).unwrap_err();
+    assert!(error.to_string().contains("adapters themselves"), "{error}");
 }
 
 #[test]

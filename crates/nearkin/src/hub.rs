@@ -17,14 +17,16 @@ const FOREIGN: [&str; 9] = [
     "onnx", "h5", "msgpack", "ot", "gguf", "tflite", "mlmodel", "xml", "png",
 ];
 /// Files that hold weights, the preferred one first.
-const WEIGHTS: [&str; 4] = [
+const WEIGHTS: [&str; 6] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
 ];
 /// Fetched last: a folder with one of them has all files.
-const LAST: [&str; 2] = ["config.json", "modules.json"];
+const LAST: [&str; 3] = ["config.json", "modules.json", "adapter_config.json"];
 
 /// Why there is no folder for a model.
 #[derive(Debug, thiserror::Error)]

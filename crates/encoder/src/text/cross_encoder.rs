@@ -173,7 +173,7 @@ impl CrossEncoder {
         (outcome, classes): (Outcome, Vec<String>),
     ) -> Result<Self> {
         let mut tokenizer = Tokenizer::read(folder)?;
-        folder::limit(folder, &mut tokenizer, &architecture)?;
+        folder::limit(&[folder], &mut tokenizer, &architecture)?;
         let scope = folder::scope(folder, &architecture, reading)?;
         let network = SequenceClassifier::new(&scope, architecture)?;
         Ok(Self {

@@ -8,9 +8,11 @@
 //! tokenizer.json, tokenizer_config.json
 //! 1_Pooling/config.json, 2_Dense/…   the other modules
 //! ```
-//! Every form since version 2.0 is read, and a folder without `modules.json` as a Transformer with mean pooling. Written is
-//! the form of before 5.4, which all versions read.
+//! Every form since version 2.0 is read, and a folder without `modules.json` as a Transformer with mean pooling. Where
+//! PEFT's adapters lie in place of the Transformer, it is that of their base. Written is the form of before 5.4, which all
+//! versions read.
 
+use super::adapters::Adapters;
 use super::architecture::Architecture;
 use super::dense::Dense;
 use super::module::{Module, Placed};
@@ -82,6 +84,20 @@ pub struct Reading {
     pub seed: u64,
     /// The pooling of a folder without modules, or in place of the one it has.
     pub pooling: Option<Pooling>,
+    /// The folder of the model that adapters change, for a folder of adapters ([`base_of_adapters`]); what they call it
+    /// themselves where absent.
+    pub base: Option<PathBuf>,
+}
+
+/// What the adapters in a folder call the model that they change: a folder, or a name on the hub. None where the folder is of
+/// a model itself.
+///
+/// # Errors
+/// The settings of the adapters cannot be read, or name no model.
+pub fn base_of_adapters(folder: &Path) -> Result<Option<String>> {
+    let adapters = adapters(folder)?;
+    let base = adapters.as_ref().map(Adapters::base).transpose()?;
+    Ok(base.map(str::to_owned))
 }
 
 impl SentenceEncoder {
@@ -101,17 +117,56 @@ impl SentenceEncoder {
         if folder.is_file() {
             return Self::of_words(folder, reading);
         }
+        match adapters(folder)? {
+            Some(adapters) => Self::of_adapters(folder, &adapters, reading),
+            None => Self::of_modules(folder, None, reading),
+        }
+    }
+
+    /// The model that adapters change, with them worked in; modules and settings are the folder's where it has any.
+    fn of_adapters(folder: &Path, adapters: &Adapters, reading: &Reading) -> Result<Self> {
+        let named = adapters.base()?;
+        let base = reading.base.as_deref().unwrap_or(Path::new(named));
+        if !base.is_dir() {
+            let reason = format!("adapters of \"{named}\", which is no folder");
+            return Err(wrong(folder, &reason));
+        }
+        if self::adapters(base)?.is_some() {
+            let reason = format!("adapters of \"{named}\", which are adapters themselves");
+            return Err(wrong(folder, &reason));
+        }
+        if reading.lora.is_some() {
+            let reason =
+                "adapters of adapters: work these into their model first, with nearkin convert";
+            return Err(wrong(folder, reason));
+        }
+        let transformer = of_transformer(base)?;
+        let own = folder.join(MODULES).exists();
+        let modules = if own { folder } else { base };
+        let encoder = Self::of_modules(modules, Some(&transformer), reading)?;
+        let first = encoder.modules().first();
+        if let Some((Module::Transformer(t), parameters)) =
+            first.map(|m| (&m.module, &m.parameters))
+        {
+            adapters.work_in(parameters, t.architecture().prefixes())?;
+        }
+        Ok(encoder)
+    }
+
+    /// The modules that a folder names; `transformer` is where the first of them lies, if not in it.
+    fn of_modules(folder: &Path, transformer: Option<&Path>, reading: &Reading) -> Result<Self> {
         let settings = Settings::read(folder)?;
         let entries = entries(folder)?;
-        let first = folder.join(entries.first().map_or("", |entry| &entry.path));
-        let mut tokenizer = Tokenizer::read(if holds_tokenizer(&first) {
-            &first
-        } else {
-            folder
-        })?;
+        let own = folder.join(entries.first().map_or("", |entry| &entry.path));
+        let first = transformer.unwrap_or(&own);
+        let places = [&*own, folder, first];
+        let tokenizer = places.into_iter().find(|place| holds_tokenizer(place));
+        let mut tokenizer = Tokenizer::read(tokenizer.unwrap_or(folder))?;
         let mut modules = Vec::new();
         for entry in &entries {
-            let placed = module(folder, entry, reading)?;
+            let path = folder.join(&entry.path);
+            let path = if entry.idx == 0 { first } else { &path };
+            let placed = module(folder, entry, (path, reading))?;
             let replaced = reading.pooling.is_some() && matches!(placed.module, Module::Pooling(_));
             if !replaced {
                 modules.push(placed);
@@ -125,7 +180,9 @@ impl SentenceEncoder {
             }
         }
         match modules.first().map(|placed| &placed.module) {
-            Some(Module::Transformer(t)) => limit(&first, &mut tokenizer, t.architecture())?,
+            Some(Module::Transformer(t)) => {
+                limit(&[&own, first], &mut tokenizer, t.architecture())?
+            }
             Some(Module::Words(_)) => {
                 let most = object(&first.join(WORDS))?;
                 let most = most.get("max_seq_length").and_then(Value::as_u64);
@@ -262,6 +319,21 @@ pub(super) fn of_transformer(folder: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Whether there are weights of a model in a folder.
+pub(super) fn has_weights(folder: &Path) -> bool {
+    WEIGHT_FILES.iter().any(|name| folder.join(name).exists())
+}
+
+/// The adapters that lie where a folder's Transformer would.
+fn adapters(folder: &Path) -> Result<Option<Adapters>> {
+    if !folder.join(MODULES).exists() {
+        return Adapters::read(folder);
+    }
+    let entries = entries(folder)?;
+    let first = entries.first().map_or("", |entry| &entry.path);
+    Adapters::read(&folder.join(first))
+}
+
 /// Whether a folder names modules after its first one, such as a pooling.
 pub(super) fn has_more_than_a_transformer(folder: &Path) -> bool {
     folder.join(MODULES).exists() && entries(folder).is_ok_and(|entries| entries.len() > 1)
@@ -273,9 +345,8 @@ fn is_static(folder: &Path) -> Result<bool> {
     Ok(config.get("model_type").and_then(Value::as_str) == Some("model2vec"))
 }
 
-/// A module of a folder.
-fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
-    let path = folder.join(&entry.path);
+/// A module of a folder, whose files lie at a path.
+fn module(folder: &Path, entry: &Entry, (path, reading): (&Path, &Reading)) -> Result<Placed> {
     let class = class(folder, &entry.class)?;
     let open = |first: bool| -> Result<Scope> {
         let file = WEIGHT_FILES
@@ -289,7 +360,7 @@ fn module(folder: &Path, entry: &Entry, reading: &Reading) -> Result<Placed> {
     };
     let config = path.join(CONFIG);
     let (module, scope) = match class {
-        "Transformer" => transformer(&path, reading)?,
+        "Transformer" => transformer(path, reading)?,
         "StaticEmbedding" => {
             let scope = open(true)?;
             (Module::Static(StaticEmbedding::new(&scope)?), Some(scope))
@@ -405,17 +476,17 @@ fn class<'a>(folder: &Path, name: &'a str) -> Result<&'a str> {
     Ok(rest.rsplit('.').next().unwrap_or(rest))
 }
 
-/// Sets the most tokens of a text: the folder's own setting, else the tokenizer's, else all that the Transformer has
-/// positions for.
+/// Sets the most tokens of a text: the setting of the first folder that has one, else the tokenizer's, else all that the
+/// Transformer has positions for.
 pub(super) fn limit(
-    folder: &Path,
+    folders: &[&Path],
     tokenizer: &mut Tokenizer,
     architecture: &Architecture,
 ) -> Result<()> {
-    let file = LIMIT_FILES
-        .map(|name| folder.join(name))
-        .into_iter()
-        .find(|file| file.exists());
+    let files = folders
+        .iter()
+        .flat_map(|folder| LIMIT_FILES.map(|name| folder.join(name)));
+    let file = files.into_iter().find(|file| file.exists());
     let config = file
         .map(|file| object(&file))
         .transpose()?

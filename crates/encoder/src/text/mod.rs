@@ -4,6 +4,7 @@
 //! static vectors. A batch is [`Packed`]: its sentences lie one after another, and nothing is computed for padding, neither in
 //! inference nor in training.
 
+mod adapters;
 mod architecture;
 mod beginning;
 mod cross_encoder;
@@ -28,7 +29,7 @@ pub use architecture::{Architecture, Family};
 pub use cross_encoder::{CrossEncoder, Outcome, Outputs};
 pub use dense::{Dense, DenseConfig};
 pub use encode::{Embedder, Encoding, Options};
-pub use folder::Reading;
+pub use folder::{Reading, base_of_adapters};
 pub use frozen::Compute;
 pub use module::{Module, Placed};
 pub use packed::{Packed, Tokens};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nearkin_encoder::text::{CrossEncoder, SentenceEncoder};
+use nearkin_encoder::text::CrossEncoder;
 
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ pub enum Kind {
     CrossEncoder,
 }
 
-/// Reads any form of a folder and writes the form of before sentence-transformers 5.4, which all its versions and
+/// Reads any form of a folder, adapters included, and writes the form of before sentence-transformers 5.4, which all its versions and
 /// text-embeddings-inference load.
 ///
 /// The output is written beside its place and renamed when whole.
@@ -69,7 +69,7 @@ fn write(input: &Path, folder: &Path) -> Result<Kind> {
         CrossEncoder::load(input)?.save(folder)?;
         Kind::CrossEncoder
     } else {
-        SentenceEncoder::load(input)?.save(folder)?;
+        super::open(input)?.save(folder)?;
         Kind::SentenceEncoder
     };
     for name in BESIDE {

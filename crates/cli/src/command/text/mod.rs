@@ -12,21 +12,24 @@ use crate::arguments::{TextInput, TextVectors};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::items;
-use nearkin::text::TextTable;
 use nearkin::text::embed::Role;
 use nearkin::text::encoder::{CrossEncoder, Options, Reading, SentenceEncoder};
 use nearkin::text::recipe::pooling;
+use nearkin::text::{self, TextTable};
 use nearkin_losses::range::Fraction;
 use std::path::{Path, PathBuf};
 
 /// The names of columns that hold texts: the first of them is taken where it is there, another where it is the only one.
 const COLUMNS: [&str; 5] = ["text", "sentence", "sentence1", "sentence2", "question"];
 
-/// Whether a model is of texts rather than of images or features: a folder as sentence-transformers has it, or a text file of
-/// word vectors.
+/// Files of which a folder of a text model has one.
+const FOLDERS: [&str; 3] = ["modules.json", "config.json", "adapter_config.json"];
+
+/// Whether a model is of texts rather than of images or features: a folder as sentence-transformers or PEFT have it, or a text
+/// file of word vectors.
 pub fn is_text_model(model: &Path) -> bool {
     let has = |name: &str| model.join(name).exists();
-    model.is_file() || !has("nearkin.json") && (has("modules.json") || has("config.json"))
+    model.is_file() || !has("nearkin.json") && FOLDERS.iter().any(|name| has(name))
 }
 
 /// A sentence encoder at work.
@@ -49,7 +52,7 @@ impl TextSubject {
             pooling: pooling(folder, &modes)?,
             ..Reading::default()
         };
-        let encoder = SentenceEncoder::load_with(folder, &reading)?;
+        let encoder = text::open_with(folder, reading)?;
         if let Some(name) = &vectors.prompt {
             let known = encoder.settings.prompt(name);
             known.map_err(|error| Failure::usage(format!("--prompt: {error}")))?;

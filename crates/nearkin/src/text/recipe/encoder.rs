@@ -1,7 +1,7 @@
 //! The encoder that training begins with, `[encoder]`.
 
 use crate::error::{Error, Result};
-use crate::hub;
+use crate::text::{open, open_with};
 use nearkin_encoder::Lora;
 use nearkin_encoder::Parameters;
 use nearkin_encoder::op::TokenPooling;
@@ -87,15 +87,15 @@ impl Encoder {
     /// # Errors
     /// The folder cannot be read, or a beginning of a name is none of any weight.
     pub fn read(&self, seed: u64) -> Result<SentenceEncoder> {
-        let folder = hub::folder(&self.model)?;
         let reading = Reading {
             fresh: self.fresh.clone(),
             freeze: self.freeze.clone(),
             lora: self.lora.clone(),
             seed,
-            pooling: pooling(&folder, &self.pooling)?,
+            pooling: pooling(&self.model, &self.pooling)?,
+            base: None,
         };
-        let mut encoder = SentenceEncoder::load_with(&folder, &reading)?;
+        let mut encoder = open_with(&self.model, reading)?;
         limited(
             &mut encoder.tokenizer,
             self.max_tokens,
@@ -145,7 +145,7 @@ pub fn pooling(model: &Path, modes: &[PoolingMode]) -> Result<Option<Pooling>> {
     if modes.is_empty() {
         return Ok(None);
     }
-    let encoder = SentenceEncoder::load(model)?;
+    let encoder = open(model)?;
     let width = match encoder.modules().first().map(|placed| &placed.module) {
         Some(Module::Transformer(transformer)) => transformer.architecture().width,
         Some(Module::Words(words)) => words.dim(),

@@ -28,10 +28,10 @@ pub use batch::TextBatch;
 pub use cross_encoder::CrossEncoderSetup;
 pub use report::{Source, TextReport, TextRow};
 
+use super::open;
 use super::recipe::{NamedRows, TextRecipe};
 use super::table::{Damage, TextTable};
 use crate::error::Result;
-use crate::hub;
 use crate::recipe::Train;
 use crate::train::{LearnedLoss, Learner, check_rates};
 use batch::{Reader, Taught};
@@ -106,8 +106,7 @@ impl TextSetup {
         check_names(recipe.data.iter().map(|data| &*data.name), &recipe.evaluate)?;
         let encoder = recipe.encoder.read(recipe.seed)?;
         let teacher = recipe.encoder.teacher.as_deref();
-        let teacher = teacher.map(hub::folder).transpose()?;
-        let teacher = teacher.as_deref().map(SentenceEncoder::load).transpose()?;
+        let teacher = teacher.map(open).transpose()?;
         let reader = Reader::of(&encoder);
         let sets = (0..recipe.data.len()).map(|number| Set::read(&recipe, number));
         let sets: Vec<Set> = sets.collect::<Result<_>>()?;

@@ -244,6 +244,8 @@ fn adapters_learn_alone_are_resumed_and_lie_beside_the_merged_model() {
                 "encoder.layer.0.attention.self"
             ));
         }
+        let alone = crate::text::open(&report.model.join("adapter")).unwrap();
+        assert!(same_weights(&alone, &model, ""), "{select}");
         let parts = tempfile::tempdir().unwrap();
         assert!(run(&setup, parts.path(), 2).is_none());
         let resumed = run(&setup, parts.path(), 0).unwrap();
