@@ -769,6 +769,16 @@ fn adapters_of_peft_are_scaled_as_they_say_and_refused_by_name() {
         base: Some(alone.path().into()),
         ..Reading::default()
     };
+    // Beside weights they count too, with the folder as their own base.
+    let both = tempfile::tempdir().unwrap();
+    write_folder(bert, both.path(), "");
+    peft(both.path(), serde_json::json!({}), &pair);
+    let of_itself = Reading {
+        base: Some(both.path().into()),
+        ..Reading::default()
+    };
+    let after = SentenceEncoder::load_with(both.path(), &of_itself).unwrap();
+    assert!((weight(&after)[0] - before[0] - 8.0).abs() < 1e-5);
     let error = SentenceEncoder::load_with(alone.path(), &itself).unwrap_err();
     assert!(error.to_string().contains("adapters themselves"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Adapters that lie in a folder without the model that they change, as PEFT and sentence-transformers write them.
+//! Adapters that lie in a folder by themselves, and change a model that lies elsewhere, as PEFT and sentence-transformers write them.
 
 use super::folder::{has_weights, wrong};
 use crate::error::Result;
@@ -55,10 +55,11 @@ struct Names<'a> {
 }
 
 impl Adapters {
-    /// The adapters of a folder that holds no weights of a model; none where it is another folder.
+    /// The adapters of a folder, if there are any. As for transformers they count even beside weights: the model is what they
+    /// call their base, be it that same folder.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(CONFIG);
-        if !path.exists() || has_weights(folder) {
+        if !path.exists() {
             return Ok(None);
         }
         let text = fs_err::read_to_string(&path)?;
@@ -71,6 +72,11 @@ impl Adapters {
             folder: folder.into(),
             config,
         }))
+    }
+
+    /// Whether no weights of a model lie beside them.
+    pub fn are_alone(&self) -> bool {
+        !has_weights(&self.folder)
     }
 
     /// What they call the model that they change: a folder or a name on the hub.

@@ -9,7 +9,7 @@
 //! 1_Pooling/config.json, 2_Dense/…   the other modules
 //! ```
 //! Every form since version 2.0 is read, and a folder without `modules.json` as a Transformer with mean pooling. Where
-//! PEFT's adapters lie in place of the Transformer, it is that of their base. Written is the form of before 5.4, which all
+//! PEFT's adapters lie where the Transformer would, it is that of their base. Written is the form of before 5.4, which all
 //! versions read.
 
 use super::adapters::Adapters;
@@ -131,7 +131,7 @@ impl SentenceEncoder {
             let reason = format!("adapters of \"{named}\", which is no folder");
             return Err(wrong(folder, &reason));
         }
-        if self::adapters(base)?.is_some() {
+        if self::adapters(base)?.is_some_and(|adapters| adapters.are_alone()) {
             let reason = format!("adapters of \"{named}\", which are adapters themselves");
             return Err(wrong(folder, &reason));
         }
