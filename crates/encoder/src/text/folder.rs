@@ -181,7 +181,7 @@ impl SentenceEncoder {
         }
         match modules.first().map(|placed| &placed.module) {
             Some(Module::Transformer(t)) => {
-                limit(&[&own, first], &mut tokenizer, t.architecture())?
+                limit(&[&own, first], &mut tokenizer, t.architecture())?;
             }
             Some(Module::Words(_)) => {
                 let most = object(&first.join(WORDS))?;
