@@ -14,6 +14,8 @@ rates, as its own warm-up is behind by a step. With --no-dropout besides nothing
     nli        classification on NLI with all layers of MODEL started anew; Spearman on the STS benchmark's dev part
     nli-stsb   the same, then regression on the STS benchmark; Spearman on its test part
     fresh-stsb regression alone, with all layers started anew, beside which nli-stsb shows what its first stage is worth
+    free-nli, free-nli-stsb, free-stsb  the same from MODEL without the module that scales its vectors to unit length, its layers
+               kept, with fifty times the rate for the classifier
     wikisec    triplets of Wikipedia sections from MODEL; accuracy on triplets of other articles
 """
 
@@ -52,6 +54,8 @@ NLI = {"table": "nli/train.tsv.gz", "kind": "pairs", "batch": 32, "steps": 400,
        "columns": {"first": "premise", "second": "hypothesis", "label": "label", "classes": LABELS}}
 WIKI = {"table": "wikipedia-sections/train.tsv.gz", "kind": "triplets", "batch": 16, "steps": 200,
         "columns": {"anchor": "anchor", "positive": "positive", "negative": "negative"}}
+# A classifier over the vectors of a trained model has more to learn than the model.
+QUICK = {**NLI, "head": 50.0}
 LOSS = {"scored": "cosine_regression", "pairs": "softmax_classification", "triplets": "triplet_euclidean"}
 STSB_TEST = ["sts-benchmark/test.tsv", "sts"]
 STSB_DEV = ["sts-benchmark/dev.tsv", "sts"]
@@ -62,6 +66,9 @@ TASKS = {
     "nli": ("fresh", [NLI], STSB_DEV),
     "nli-stsb": ("fresh", [NLI, STSB], STSB_TEST),
     "fresh-stsb": ("fresh", [STSB], STSB_TEST),
+    "free-nli": ("free", [QUICK], STSB_DEV),
+    "free-nli-stsb": ("free", [QUICK, STSB], STSB_TEST),
+    "free-stsb": ("free", [STSB], STSB_TEST),
     "wikisec": ("model", [WIKI], WIKI_TEST),
 }
 
@@ -81,6 +88,7 @@ steps = {steps}
 epochs = 1000
 evaluate_every = {steps}
 select = "last"
+{rates}
 [[data]]
 name = "data"
 table = {{ path = {table} }}
@@ -98,6 +106,7 @@ def rust(stage, model, seed, scratch, rate=RATE, count=None):
     text = RECIPE.format(
         seed=seed, rate=rate, model=json.dumps(str(model)), loss=LOSS[stage["kind"]], batch=stage["batch"],
         steps=count or steps(stage), dropout=float(not arguments.no_dropout),
+        rates="rates = { loss = %s }" % stage["head"] if "head" in stage else "",
         table=json.dumps(str(DATA / stage["table"])), kind=stage["kind"], columns=inline,
     )
     recipe, run = Path(tempfile.mkstemp(suffix=".toml", dir=scratch)[1]), Path(tempfile.mkdtemp(dir=scratch))
@@ -135,6 +144,16 @@ def rows(stage):
     if "score" in columns:
         columns["score"] = [float(score) / 5 for score in columns["score"]]
     return columns
+
+
+def unscaled(model, scratch):
+    """A copy of a folder without the module that scales vectors to unit length."""
+    from sentence_transformers import SentenceTransformer
+
+    modules = [module for module in SentenceTransformer(str(model), device="cpu") if type(module).__name__ != "Normalize"]
+    out = Path(scratch) / "unscaled"
+    SentenceTransformer(modules=modules, device="cpu").save(str(out))
+    return out
 
 
 def train_peer(job):
@@ -178,6 +197,7 @@ def train_peer(job):
             output_dir=scratch, max_steps=job["steps"], per_device_train_batch_size=stage["batch"], learning_rate=RATE,
             weight_decay=0.01, warmup_steps=warmup, save_strategy="no", report_to="none", use_cpu=True,
             disable_tqdm=True, seed=job["seed"], data_seed=job["seed"],
+            learning_rate_mapping={"classifier": RATE * stage["head"]} if "head" in stage else {},
         )
         data = Dataset.from_dict(columns)
         Trainer(model=model, args=settings, train_dataset=data, loss=loss).train()
@@ -241,7 +261,7 @@ def main():
         example("nearkin", "peer_order", not arguments.no_build)
     found, trained = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
-        starts = {"model": arguments.model, "fresh": fresh(arguments.model, scratch)}
+        starts = {"model": arguments.model, "fresh": fresh(arguments.model, scratch), "free": unscaled(arguments.model, scratch)}
         wanted = arguments.only.split(",") if arguments.only else TASKS
         for task in wanted:
             sides = {"nearkin": rust, "st": peer}

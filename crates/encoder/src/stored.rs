@@ -145,10 +145,10 @@ impl Stored {
         Ok(numbers)
     }
 
-    /// Shape and numbers of a tensor.
+    /// Shape and numbers of a tensor, finite or not.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The tensor is missing, or of a number type that is not F32, F16, BF16 or F64.
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let full = self.full(name);
         let place = self.tensors.get(&full);

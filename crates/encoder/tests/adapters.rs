@@ -1,7 +1,9 @@
 //! Folders of PEFT's adapters, worked into a tiny BERT.
 
 use nearkin_encoder::parameters::Scope;
-use nearkin_encoder::text::{Architecture, Reading, SentenceEncoder, Transformer};
+use nearkin_encoder::text::{
+    Architecture, CrossEncoder, Reading, SentenceEncoder, Transformer, base_of_adapters,
+};
 use nearkin_encoder::{DType, Device, Error, Tensor, weights};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -82,7 +84,15 @@ fn they_are_scaled_as_they_say() {
         (json!({}), 8.0),
         (json!({ "use_rslora": true }), 16.0 / 2_f32.sqrt()),
         (json!({ "alpha_pattern": { "self.key": 3 } }), 3.0),
-        (json!({ "alpha_pattern": { "query": 3 } }), 8.0),
+        (json!({ "alpha_pattern": { "self.k.y": 3 } }), 3.0),
+        (
+            json!({ "alpha_pattern": { "query": 3, "elf.key": 3 } }),
+            8.0,
+        ),
+        (
+            json!({ "lora_alpha": 2, "alpha_pattern": {}, "use_rslora": null }),
+            2.0,
+        ),
     ] {
         peft(folder.path(), &settings, &PAIR);
         let after = of(folder.path(), base.path()).unwrap();
@@ -91,12 +101,42 @@ fn they_are_scaled_as_they_say() {
 }
 
 #[test]
-fn they_count_beside_weights_too_with_the_folder_as_their_base() {
+fn beside_a_model_they_are_of_it_whatever_they_name() {
     let folder = bert();
     let before = weight(&SentenceEncoder::load(folder.path()).unwrap());
     peft(folder.path(), &json!({}), &PAIR);
-    let after = of(folder.path(), folder.path()).unwrap();
+    assert_eq!(base_of_adapters(folder.path()).unwrap(), None);
+    let after = SentenceEncoder::load(folder.path()).unwrap();
     assert_changed(&before, &weight(&after), 8.0);
+}
+
+#[test]
+fn their_own_tokenizer_counts_with_its_limit() {
+    let (base, folder) = (bert(), tempfile::tempdir().unwrap());
+    peft(folder.path(), &json!({}), &PAIR);
+    let limit = |encoder: SentenceEncoder| encoder.tokenizer.limit();
+    assert_eq!(limit(of(folder.path(), base.path()).unwrap()), 16);
+    let from = base.path().join("vocab.txt");
+    fs_err::copy(from, folder.path().join("vocab.txt")).unwrap();
+    let settings = folder.path().join("tokenizer_config.json");
+    fs_err::write(settings, r#"{"model_max_length": 4}"#).unwrap();
+    assert_eq!(limit(of(folder.path(), base.path()).unwrap()), 4);
+}
+
+#[test]
+fn those_of_cross_encoders_are_refused() {
+    let (base, folder) = (bert(), tempfile::tempdir().unwrap());
+    let config = base.path().join("config.json");
+    let text = fs_err::read_to_string(&config).unwrap();
+    let head = r#"{"architectures": ["BertForSequenceClassification"], "#;
+    fs_err::write(&config, text.replacen('{', head, 1)).unwrap();
+    peft(folder.path(), &json!({}), &PAIR);
+    let expected = "adapters of a cross-encoder";
+    let error = of(folder.path(), base.path()).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    peft(base.path(), &json!({}), &PAIR);
+    let error = CrossEncoder::load(base.path()).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
@@ -131,20 +171,26 @@ fn what_is_not_understood_is_refused_by_its_name() {
             &PAIR,
             "alpha_pattern \"^q.*\"",
         ),
+        (json!({ "revision": "v1" }), &PAIR, "revision is \"v1\""),
         (
-            json!({ "base_model_name_or_path": null }),
+            json!({ "alpha_pattern": { "key": 3, "self.key": 3 } }),
             &PAIR,
-            "base_model_name_or_path is missing",
+            "\"key\" and \"self.key\" are both of",
         ),
     ] {
         peft(folder.path(), &settings, tensors);
         let error = of(folder.path(), base.path()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let unnamed = json!({ "base_model_name_or_path": null });
+    peft(folder.path(), &unnamed, &PAIR);
+    let error = SentenceEncoder::load(folder.path()).unwrap_err();
+    let expected = "base_model_name_or_path is missing";
+    assert!(error.to_string().contains(expected), "{error}");
     peft(folder.path(), &json!({}), &PAIR);
     let error = SentenceEncoder::load(folder.path()).unwrap_err();
     let expected = "adapters of \"nowhere\", which is no folder";
     assert!(error.to_string().contains(expected), "{error}");
     let error = of(folder.path(), folder.path()).unwrap_err();
-    assert!(error.to_string().contains("adapters themselves"), "{error}");
+    assert!(error.to_string().contains("which are adapters"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Adapters that lie in a folder by themselves, and change a model that lies elsewhere, as PEFT and sentence-transformers write them.
 
-use super::folder::{has_weights, wrong};
+use super::folder::{self, wrong};
 use crate::error::Result;
 use crate::host;
 use crate::lora::{CONFIG, PREFIX, WEIGHTS};
@@ -25,11 +25,17 @@ pub(super) struct Adapters {
 #[derive(Deserialize)]
 struct Config {
     base_model_name_or_path: Option<String>,
+    #[serde(default = "eight")]
     lora_alpha: f64,
     #[serde(default)]
     alpha_pattern: Option<BTreeMap<String, f64>>,
     #[serde(default)]
-    use_rslora: bool,
+    use_rslora: Option<bool>,
+}
+
+/// PEFT's own α.
+fn eight() -> f64 {
+    8.0
 }
 
 /// Settings that let adapters do something else than add `s · B A` to the weights of their model.
@@ -55,8 +61,7 @@ struct Names<'a> {
 }
 
 impl Adapters {
-    /// The adapters of a folder, if there are any. As for transformers they count even beside weights: the model is what they
-    /// call their base, be it that same folder.
+    /// The adapters of a folder, if there are any.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(CONFIG);
         if !path.exists() {
@@ -74,9 +79,14 @@ impl Adapters {
         }))
     }
 
-    /// Whether no weights of a model lie beside them.
-    pub fn are_alone(&self) -> bool {
-        !has_weights(&self.folder)
+    /// The folder that they lie in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether their model lies in the same folder: as for transformers it then counts, whatever else they name.
+    pub fn are_with_their_model(&self) -> bool {
+        self.folder.join(folder::CONFIG).exists()
     }
 
     /// What they call the model that they change: a folder or a name on the hub.
@@ -103,13 +113,14 @@ impl Adapters {
         for parameter in parameters {
             self.change(parameter, &mut names)?;
         }
+        // A base may lack BERT's pooler, which no token's vector comes from.
+        names.unasked.retain(|name| !name.contains(".pooler."));
         match names.unasked.first() {
             None => Ok(()),
             Some(name) => {
-                let reason = format!(
-                    "tensor \"{name}\" is no adapter of a linear layer of {}",
-                    self.base()?
-                );
+                let base = self.config.base_model_name_or_path.as_deref();
+                let base = base.unwrap_or("the model");
+                let reason = format!("tensor \"{name}\" is no adapter of a linear layer of {base}");
                 Err(wrong(path, &reason))
             }
         }
@@ -159,19 +170,16 @@ impl Adapters {
             format!("{layer}.lora_A.weight"),
             format!("{layer}.lora_B.weight"),
         );
-        let (shape, numbers) = names.file.tensor(&down)?;
+        let (shape, a) = matrix(names.file, &down)?;
         let rank = shape.first().copied().unwrap_or_default().max(1);
-        let fits = |name: &str, shape: &[usize], expected: [usize; 2]| {
-            let reason = || format!("tensor \"{name}\" is {shape:?}, expected {expected:?}");
-            (shape == expected)
-                .then_some(())
-                .ok_or_else(|| wrong(names.file.path(), &reason()))
-        };
-        fits(&down, &shape, [rank, columns])?;
-        let a = host::tensor(numbers, &shape[..])?;
-        let (shape, numbers) = names.file.tensor(&up)?;
-        fits(&up, &shape, [rows, rank])?;
-        let b = host::tensor(numbers, &shape[..])?;
+        let (other, b) = matrix(names.file, &up)?;
+        for (name, found, expected) in [(&down, shape, [rank, columns]), (&up, other, [rows, rank])]
+        {
+            if found != expected {
+                let reason = format!("tensor \"{name}\" is {found:?}, expected {expected:?}");
+                return Err(wrong(names.file.path(), &reason));
+            }
+        }
         names.unasked.remove(&*down);
         names.unasked.remove(&*up);
         let layer = layer.strip_prefix(PREFIX).unwrap_or(&layer);
@@ -179,19 +187,15 @@ impl Adapters {
     }
 
     fn scale(&self, layer: &str, rank: f64) -> Result<f64> {
-        let mut alpha = self.config.lora_alpha;
-        for (pattern, own) in self.config.alpha_pattern.iter().flatten() {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
-            if !pattern.chars().all(plain) {
-                let reason =
-                    format!("alpha_pattern \"{pattern}\": expected the end of a layer's name");
-                return Err(wrong(&self.folder.join(CONFIG), &reason));
-            }
-            if layer == pattern || layer.ends_with(&format!(".{pattern}")) {
-                alpha = *own;
-            }
+        let patterns = self.config.alpha_pattern.iter().flatten();
+        let mut matching = patterns.filter(|(pattern, _)| is_of(layer, pattern));
+        let own = matching.next();
+        if let (Some((one, _)), Some((other, _))) = (own, matching.next()) {
+            let reason = format!("alpha_pattern \"{one}\" and \"{other}\" are both of {layer}");
+            return Err(wrong(&self.folder.join(CONFIG), &reason));
         }
-        let by = if self.config.use_rslora {
+        let alpha = own.map_or(self.config.lora_alpha, |(_, alpha)| *alpha);
+        let by = if self.config.use_rslora == Some(true) {
             rank.sqrt()
         } else {
             rank
@@ -209,10 +213,28 @@ fn check(settings: &Map<String, Value>) -> std::result::Result<(), String> {
             of("peft_type")
         ));
     }
-    let unused = |value: &Value| matches!(value, Value::Null | Value::Bool(false));
+    let unused = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(of) => of.is_empty(),
+        _ => false,
+    };
     if let Some(key) = OTHERS.into_iter().find(|key| !unused(of(key))) {
         let found = of(key);
         return Err(format!("{key} is {found}, of which nothing is known here"));
+    }
+    if !unused(of("revision")) && of("revision") != "main" {
+        let found = of("revision");
+        return Err(format!(
+            "revision is {found}: only the newest of a model is known here"
+        ));
+    }
+    let patterns = of("alpha_pattern").as_object();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+    let odd = patterns.and_then(|patterns| patterns.keys().find(|key| !key.chars().all(plain)));
+    if let Some(odd) = odd {
+        return Err(format!(
+            "alpha_pattern \"{odd}\": expected the end of a layer's name"
+        ));
     }
     match of("init_lora_weights") {
         Value::String(way) if !BEGINNINGS.contains(&&**way) => Err(format!(
@@ -221,4 +243,26 @@ fn check(settings: &Map<String, Value>) -> std::result::Result<(), String> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether a layer's name ends with a pattern, in which a dot stands for any character, as in a regular expression.
+fn is_of(layer: &str, pattern: &str) -> bool {
+    let (layer, pattern) = (layer.as_bytes(), pattern.as_bytes());
+    let Some(start) = layer.len().checked_sub(pattern.len()) else {
+        return false;
+    };
+    let whole = start == 0 || layer[start - 1] == b'.';
+    let mut both = layer[start..].iter().zip(pattern);
+    whole && both.all(|(found, of)| *of == b'.' || found == of)
+}
+
+/// Shape and numbers of a tensor without NaN.
+fn matrix(file: &Stored, name: &str) -> Result<(Vec<usize>, Tensor)> {
+    let (shape, numbers) = file.tensor(name)?;
+    if let Some(at) = nearkin_kernels::first_non_finite(&numbers) {
+        let reason = format!("tensor \"{name}\" holds {} at place {at}", numbers[at]);
+        return Err(wrong(file.path(), &reason));
+    }
+    let values = host::tensor(numbers, &shape[..])?;
+    Ok((shape, values))
 }

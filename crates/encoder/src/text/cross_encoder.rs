@@ -172,6 +172,7 @@ impl CrossEncoder {
         reading: &Reading,
         (outcome, classes): (Outcome, Vec<String>),
     ) -> Result<Self> {
+        folder::refuse_adapters(folder)?;
         let mut tokenizer = Tokenizer::read(folder)?;
         folder::limit(&[folder], &mut tokenizer, &architecture)?;
         let scope = folder::scope(folder, &architecture, reading)?;

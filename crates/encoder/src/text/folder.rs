@@ -22,7 +22,7 @@ use super::static_embedding::StaticEmbedding;
 use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
 use super::words::WordEmbeddings;
-use super::{SentenceEncoder, write_json};
+use super::{CrossEncoder, SentenceEncoder, write_json};
 use crate::error::{Error, Result};
 use crate::layer::LayerNorm;
 use crate::lora::Lora;
@@ -36,6 +36,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// The folder of the adapters that were merged into the weights.
 const ADAPTER: &str = "adapter";
+/// Why adapters of some folders are refused.
+const OF_CROSS_ENCODERS: &str = "adapters of a cross-encoder, which are not read";
 const MODULES: &str = "modules.json";
 pub(super) const CONFIG: &str = "config.json";
 /// The settings of word vectors.
@@ -89,13 +91,13 @@ pub struct Reading {
     pub base: Option<PathBuf>,
 }
 
-/// What the adapters in a folder call the model that they change: a folder, or a name on the hub. None where the folder is of
-/// a model itself.
+/// What the adapters in a folder call the model that they change: a folder, or a name on the hub. None where the folder holds
+/// the model itself.
 ///
 /// # Errors
 /// The settings of the adapters cannot be read, or name no model.
 pub fn base_of_adapters(folder: &Path) -> Result<Option<String>> {
-    let adapters = adapters(folder)?;
+    let adapters = adapters(folder)?.filter(|adapters| !adapters.are_with_their_model());
     let base = adapters.as_ref().map(Adapters::base).transpose()?;
     Ok(base.map(str::to_owned))
 }
@@ -125,25 +127,31 @@ impl SentenceEncoder {
 
     /// The model that adapters change, with them worked in; modules and settings are the folder's where it has any.
     fn of_adapters(folder: &Path, adapters: &Adapters, reading: &Reading) -> Result<Self> {
-        let named = adapters.base()?;
-        let base = reading.base.as_deref().unwrap_or(Path::new(named));
+        let base = match &reading.base {
+            _ if adapters.are_with_their_model() => folder,
+            Some(base) => base,
+            None => Path::new(adapters.base()?),
+        };
         if !base.is_dir() {
-            let reason = format!("adapters of \"{named}\", which is no folder");
+            let reason = format!("adapters of \"{}\", which is no folder", base.display());
             return Err(wrong(folder, &reason));
         }
-        if self::adapters(base)?.is_some_and(|adapters| adapters.are_alone()) {
-            let reason = format!("adapters of \"{named}\", which are adapters themselves");
+        if self::adapters(base)?.is_some_and(|others| !others.are_with_their_model()) {
+            let reason = format!("adapters of \"{}\", which are adapters", base.display());
             return Err(wrong(folder, &reason));
         }
-        if reading.lora.is_some() {
-            let reason =
-                "adapters of adapters: work these into their model first, with nearkin convert";
+        if reading.lora.is_some() || !reading.fresh.is_empty() {
+            let reason = "adapters, whose layers cannot start anew or be adapted again: work them into their model first, with nearkin convert";
             return Err(wrong(folder, reason));
         }
         let transformer = of_transformer(base)?;
+        if CrossEncoder::is_in(&transformer) {
+            return Err(wrong(folder, OF_CROSS_ENCODERS));
+        }
         let own = folder.join(MODULES).exists();
         let modules = if own { folder } else { base };
-        let encoder = Self::of_modules(modules, Some(&transformer), reading)?;
+        let changed = [adapters.folder(), &transformer];
+        let encoder = Self::of_modules(modules, Some(changed), reading)?;
         let first = encoder.modules().first();
         if let Some((Module::Transformer(t), parameters)) =
             first.map(|m| (&m.module, &m.parameters))
@@ -153,15 +161,21 @@ impl SentenceEncoder {
         Ok(encoder)
     }
 
-    /// The modules that a folder names; `transformer` is where the first of them lies, if not in it.
-    fn of_modules(folder: &Path, transformer: Option<&Path>, reading: &Reading) -> Result<Self> {
+    /// The modules that a folder names; `changed` are the folders of adapters and of the Transformer that they change.
+    fn of_modules(folder: &Path, changed: Option<[&Path; 2]>, reading: &Reading) -> Result<Self> {
         let settings = Settings::read(folder)?;
         let entries = entries(folder)?;
         let own = folder.join(entries.first().map_or("", |entry| &entry.path));
-        let first = transformer.unwrap_or(&own);
-        let places = [&*own, folder, first];
+        let [beside, first] = changed.unwrap_or([&own, &own]);
+        let places = [beside, &*own, folder, first];
         let tokenizer = places.into_iter().find(|place| holds_tokenizer(place));
         let mut tokenizer = Tokenizer::read(tokenizer.unwrap_or(folder))?;
+        // A tokenizer beside adapters comes with its own limit.
+        let limits = if holds_tokenizer(beside) {
+            [beside, beside]
+        } else {
+            [&*own, first]
+        };
         let mut modules = Vec::new();
         for entry in &entries {
             let path = folder.join(&entry.path);
@@ -181,7 +195,7 @@ impl SentenceEncoder {
         }
         match modules.first().map(|placed| &placed.module) {
             Some(Module::Transformer(t)) => {
-                limit(&[&own, first], &mut tokenizer, t.architecture())?;
+                limit(&limits, &mut tokenizer, t.architecture())?;
             }
             Some(Module::Words(_)) => {
                 let most = object(&first.join(WORDS))?;
@@ -319,11 +333,6 @@ pub(super) fn of_transformer(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether there are weights of a model in a folder.
-pub(super) fn has_weights(folder: &Path) -> bool {
-    WEIGHT_FILES.iter().any(|name| folder.join(name).exists())
-}
-
 /// The adapters that lie where a folder's Transformer would.
 fn adapters(folder: &Path) -> Result<Option<Adapters>> {
     if !folder.join(MODULES).exists() {
@@ -332,6 +341,14 @@ fn adapters(folder: &Path) -> Result<Option<Adapters>> {
     let entries = entries(folder)?;
     let first = entries.first().map_or("", |entry| &entry.path);
     Adapters::read(&folder.join(first))
+}
+
+/// Refuses a cross-encoder's folder with adapters in it, which would be passed over.
+pub(super) fn refuse_adapters(folder: &Path) -> Result<()> {
+    match Adapters::read(folder)? {
+        Some(_) => Err(wrong(folder, OF_CROSS_ENCODERS)),
+        None => Ok(()),
+    }
 }
 
 /// Whether a folder names modules after its first one, such as a pooling.

@@ -1,6 +1,6 @@
 //! A sentence encoder by its folder or its name on the hub.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hub;
 use nearkin_encoder::text::{Reading, SentenceEncoder, base_of_adapters};
 use std::path::Path;
@@ -26,7 +26,11 @@ pub fn open(model: &Path) -> Result<SentenceEncoder> {
 pub fn open_with(model: &Path, mut reading: Reading) -> Result<SentenceEncoder> {
     let folder = hub::folder(model)?;
     if let (None, Some(base)) = (&reading.base, base_of_adapters(&folder)?) {
-        reading.base = Some(hub::folder(base.as_ref())?);
+        let found = hub::folder(base.as_ref());
+        reading.base = Some(found.map_err(|error| Error::Run {
+            reason: format!("adapters of \"{base}\", and {error}"),
+            path: folder.clone(),
+        })?);
     }
     Ok(SentenceEncoder::load_with(&folder, &reading)?)
 }
