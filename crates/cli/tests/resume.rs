@@ -112,8 +112,8 @@ fn journal(run: &Path) -> Vec<serde_json::Value> {
 
 /// How many lines the journal has so far: about one a step.
 fn lines(run: &Path) -> u64 {
-    let text = std::fs::read(run.join("metrics.jsonl")).unwrap_or_default();
-    text.iter().filter(|&&byte| byte == b'\n').count() as u64
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().count() as u64
 }
 
 #[test]
