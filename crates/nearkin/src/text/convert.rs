@@ -12,7 +12,7 @@ const BESIDE: [&str; 4] = ["README.md", "LICENSE", "LICENSE.txt", "data_config.j
 /// What a folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A [`SentenceEncoder`].
+    /// A [`SentenceEncoder`](nearkin_encoder::text::SentenceEncoder).
     SentenceEncoder,
     /// A [`CrossEncoder`].
     CrossEncoder,
