@@ -1,4 +1,4 @@
-//! Adapters that lie in a folder by themselves, and change a model that lies elsewhere, as PEFT and sentence-transformers write them.
+//! Adapters in a folder, worked into the model that they change, as PEFT and sentence-transformers write them.
 
 use super::folder::{self, wrong};
 use crate::error::Result;
