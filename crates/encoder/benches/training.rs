@@ -1,6 +1,6 @@
 //! A training step's large operations, and a whole step of a small residual network.
 //!
-//! `cargo bench -p nearkin-encoder`; against `PyTorch`: `bench/peers/resnet.py`.
+//! `cargo bench -p nearkin-encoder`; against PyTorch: `bench/peers/resnet.py`.
 
 use candle_core::Var;
 use divan::{Bencher, black_box};

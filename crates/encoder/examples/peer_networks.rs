@@ -1,6 +1,6 @@
 //! A network's forward pass over one image and over 32, timed for `bench/peers/networks.py`.
 //!
-//! `peer_networks nn2|nn4|resnet50 ROUNDS [BATCH]` prints one JSON object; the images are those of the script's `PyTorch` side, the
+//! `peer_networks nn2|nn4|resnet50 ROUNDS [BATCH]` prints one JSON object; the images are those of the script's PyTorch side, the
 //! weights are random.
 
 use nearkin_encoder::host::tensor;

@@ -1,6 +1,6 @@
 //! A ResNet-18-like training step, timed for `bench/peers/resnet.py`.
 //!
-//! The network, the loss and the optimizer are those of the script's `PyTorch` side: 3×3 stem without
+//! The network, the loss and the optimizer are those of the script's PyTorch side: 3×3 stem without
 //! pooling, 3×64×64 images, batch 32, 128 normalized numbers, squared distance to a fixed target,
 //! momentum. Prints one JSON object.
 

@@ -31,7 +31,7 @@ pub enum Kind {
 pub enum Storage {
     /// As it is.
     Plain,
-    /// A convolution kernel: `[O, kh, kw, C]` here, `[O, C, kh, kw]` in files, as `PyTorch` has it.
+    /// A convolution kernel: `[O, kh, kw, C]` here, `[O, C, kh, kw]` in files, as PyTorch has it.
     Kernel,
     /// A matrix `[O, C]` here, a 1×1 convolution `[O, C, 1, 1]` in files.
     Pointwise,

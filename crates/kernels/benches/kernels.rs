@@ -314,7 +314,7 @@ fn l2_pool_backward(bencher: Bencher, map: [usize; 2]) {
         .bench_local(|| pool.l2_backward(&x, &y, &dy, black_box(&mut dx)));
 }
 
-/// `MiniLM`'s attention over 32 sentences of 32 tokens.
+/// MiniLM's attention over 32 sentences of 32 tokens.
 #[divan::bench]
 fn attention_32x32_12_heads(bencher: Bencher) {
     let offsets: Vec<usize> = (0..=32).map(|i| 32 * i).collect();

@@ -1,4 +1,4 @@
-//! Times the kernels on the works that `bench/peers` gives to `PyTorch`, and prints `{"name": milliseconds}`.
+//! Times the kernels on the works that `bench/peers` gives to PyTorch, and prints `{"name": milliseconds}`.
 //!
 //! Usage: `peer_kernels [ROUNDS] [NAME_PART] [THREADS]`. Each figure is the median over the rounds.
 

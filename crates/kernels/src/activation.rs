@@ -30,7 +30,7 @@ pub enum Activation {
     Elu,
 }
 
-/// The slope of [`Activation::LeakyRelu`] below zero, `PyTorch`'s default.
+/// The slope of [`Activation::LeakyRelu`] below zero, PyTorch's default.
 const LEAK: f32 = 0.01;
 
 /// yᵢ = act(xᵢ); GELU, tanh and the sigmoid within 1e-6.

@@ -4,7 +4,7 @@ use crate::dispatch::{dispatch, fma};
 use crate::parallel::{GRAIN, for_pieces, for_pieces_in_place, map_parts};
 use rayon::prelude::*;
 
-/// Stochastic gradient descent with momentum and coupled weight decay, as in `PyTorch`:
+/// Stochastic gradient descent with momentum and coupled weight decay, as in PyTorch:
 ///
 /// ```text
 /// g ← grad + weight_decay · param
@@ -27,7 +27,7 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-/// Adam with decoupled weight decay, as in `PyTorch`:
+/// Adam with decoupled weight decay, as in PyTorch:
 ///
 /// ```text
 /// param ← param − learning_rate · weight_decay · param
@@ -53,7 +53,7 @@ pub struct AdamW {
     pub step: u64,
 }
 
-/// AdaGrad, as in `PyTorch`:
+/// AdaGrad, as in PyTorch:
 ///
 /// ```text
 /// g ← grad + weight_decay · param

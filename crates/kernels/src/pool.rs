@@ -40,7 +40,7 @@ pub struct Pool2d {
     /// Rows and columns of nothing added on each side.
     pub padding: [usize; 2],
     /// Whether there is one more window where the last whole one leaves rows or columns over, as with `ceil_mode=True`
-    /// in `PyTorch`: it is cut at the image, and left out where it would begin beyond it.
+    /// in PyTorch: it is cut at the image, and left out where it would begin beyond it.
     pub ceil: bool,
 }
 
@@ -121,7 +121,7 @@ impl Pool2d {
     }
 
     /// y = the mean of each window. Padding adds nothing to the sum; it counts among the numbers where `padding_counts`,
-    /// as with `count_include_pad=True` in `PyTorch`.
+    /// as with `count_include_pad=True` in PyTorch.
     pub fn average_forward(&self, padding_counts: bool, x: &[f32], y: &mut [f32]) {
         self.check(x.len(), y.len());
         self.per_image(x, y, |_, x, y| average_image(self, padding_counts, x, y));

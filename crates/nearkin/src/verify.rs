@@ -105,7 +105,7 @@ impl Videos {
 
 impl Paired {
     /// Distances of pairs of videos, each named by any of its frames, of which some are embedded. A pair of a video with itself
-    /// is none, as in `YouTube` Faces, whose pairs of the same are of two videos of a person.
+    /// is none, as in YouTube Faces, whose pairs of the same are of two videos of a person.
     ///
     /// # Errors
     /// A vector is not finite.

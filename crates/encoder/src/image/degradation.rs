@@ -13,7 +13,7 @@ use std::fmt;
 /// It comes after the region is cut out or the face aligned, and before the image is made to fit.
 ///
 /// # Reference
-/// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
+/// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
 /// table 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,9 +7,9 @@ use crate::op::{self, Epilogue, Moments, Pool, Pooling};
 use crate::parameters::{Init, Kind, Scope, Storage};
 use candle_core::{Tensor, Var};
 
-/// `PyTorch`'s ε.
+/// PyTorch's ε.
 const EPSILON: f32 = 1e-5;
-/// Share of the new batch in the running averages, as in `PyTorch`.
+/// Share of the new batch in the running averages, as in PyTorch.
 const MOMENTUM: f32 = 0.1;
 
 /// Batch normalization with running averages; parameters `weight`, `bias`, buffers `running_mean`,

@@ -29,7 +29,7 @@ pub struct Blocks {
 }
 
 impl Linear {
-    /// Makes the layer; both parameters start uniform in `± 1/√in`, as `PyTorch`'s do.
+    /// Makes the layer; both parameters start uniform in `± 1/√in`, as PyTorch's do.
     ///
     /// # Errors
     /// The device is out of memory.

@@ -43,7 +43,7 @@ fn along_columns(x: &[f32], [from, width]: [usize; 2], to: usize) -> Vec<f32> {
 }
 
 /// `[from, width]` to `[to, width]`, by the cubic filter of Keys 1981 with a = −1/2, widened where there is less to show:
-/// `PyTorch`'s `interpolate(mode="bicubic", antialias=True)`, which `timm` uses.
+/// PyTorch's `interpolate(mode="bicubic", antialias=True)`, which `timm` uses.
 fn along_rows(x: &[f32], width: usize, to: usize) -> Vec<f32> {
     let from = x.len() / width;
     let step = from as f64 / to as f64;

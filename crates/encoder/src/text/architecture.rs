@@ -8,7 +8,7 @@ use std::path::Path;
 /// The Transformers that can be read, by `model_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// `bert`, `MiniLM` among them.
+    /// `bert`, MiniLM among them.
     Bert,
     /// `roberta`, `xlm-roberta`, `camembert`.
     Roberta,
@@ -47,13 +47,13 @@ pub struct Architecture {
     pub attention_dropout: f32,
     /// Dropout of the classification head in training.
     pub head_dropout: f32,
-    /// Buckets of relative positions, `MPNet`.
+    /// Buckets of relative positions, MPNet.
     pub buckets: Option<usize>,
     /// Outputs of the classification head, where the folder is of one.
     pub labels: Option<usize>,
 }
 
-/// `config.json`, the keys that matter; `DistilBERT` has names of its own.
+/// `config.json`, the keys that matter; DistilBERT has names of its own.
 #[derive(Deserialize)]
 struct Config {
     model_type: Option<String>,

@@ -103,7 +103,7 @@ pub fn base_of_adapters(folder: &Path) -> Result<Option<String>> {
 }
 
 impl SentenceEncoder {
-    /// Reads a folder, or a text file of word vectors such as `GloVe`'s.
+    /// Reads a folder, or a text file of word vectors such as GloVe's.
     ///
     /// # Errors
     /// A file is missing, damaged, of a module that is not known, or its tensors do not fit its settings.

@@ -21,7 +21,7 @@ const AFTER: u64 = u64::MAX - 2;
 /// h = the vector of the first token        y = W₂ act(W₁ h + b₁) + b₂
 /// ```
 ///
-/// act is tanh, in `DistilBERT` ReLU. Dropout stands before W₂, in `RoBERTa` and `MPNet` before W₁ too.
+/// act is tanh, in DistilBERT ReLU. Dropout stands before W₂, in RoBERTa and MPNet before W₁ too.
 #[derive(Clone, Debug)]
 pub struct SequenceClassifier {
     transformer: Transformer,

@@ -60,8 +60,8 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a folder: `tokenizer.json`, or `vocab.txt` (`WordPiece`), or `vocab.json` with `merges.txt`
-    /// (byte-level BPE of `RoBERTa`), or a list of words.
+    /// Reads the tokenizer of a folder: `tokenizer.json`, or `vocab.txt` (WordPiece), or `vocab.json` with `merges.txt`
+    /// (byte-level BPE of RoBERTa), or a list of words.
     ///
     /// # Errors
     /// There is none, or a file is damaged.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Distance from which relative positions share the last bucket, as `MPNet` has it.
+/// Distance from which relative positions share the last bucket, as MPNet has it.
 const FARTHEST: f64 = 128.0;
 
 /// A Transformer encoder after Devlin et al. 2019, figure 1, and its relatives.
@@ -36,7 +36,7 @@ pub struct Transformer {
     positions: Tensor,
     segments: Option<Tensor>,
     norm: LayerNorm,
-    /// `[buckets, heads]`, `MPNet`.
+    /// `[buckets, heads]`, MPNet.
     relative: Option<Tensor>,
     layers: Vec<Layer>,
 }

@@ -77,7 +77,7 @@ fn word_piece(path: &Path, settings: &Map<String, Value>) -> Result<Value> {
     }))
 }
 
-/// `RoBERTa`'s: merged pairs of bytes.
+/// RoBERTa's: merged pairs of bytes.
 fn byte_level(pieces: &Path, merges: &Path, settings: &Map<String, Value>) -> Result<Value> {
     let text = fs_err::read_to_string(pieces)?;
     let vocabulary: Map<String, Value> = serde_json::from_str(&text).map_err(|e| Error::File {

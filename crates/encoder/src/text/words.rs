@@ -1,4 +1,4 @@
-//! Word vectors: a vector for each word of a list, such as a `GloVe` file, as sentence-transformers has them.
+//! Word vectors: a vector for each word of a list, such as a GloVe file, as sentence-transformers has them.
 
 use super::packed::{Packed, Tokens};
 use super::pass::Pass;
@@ -129,7 +129,7 @@ impl WordEmbeddings {
         Ok(Self { table, learned })
     }
 
-    /// Reads a text file of vectors: on each line a word and its numbers, separated by spaces, as `GloVe` and word2vec write
+    /// Reads a text file of vectors: on each line a word and its numbers, separated by spaces, as GloVe and word2vec write
     /// them. Returns the table with the tokenizer's file; a row of zeros stands first.
     ///
     /// # Errors

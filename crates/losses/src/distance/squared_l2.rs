@@ -12,7 +12,7 @@ described! {
     /// ```
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §3.
     ///
     /// # Example
     /// ```

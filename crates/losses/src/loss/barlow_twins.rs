@@ -28,7 +28,7 @@ described! {
     /// 2021, Eq. 1 and 2.
     ///
     /// # Differences
-    /// `lambda` is that of the paper's text; its code has 0.0051. Eq. 2 has no `epsilon`; that of the code is `PyTorch`'s batch
+    /// `lambda` is that of the paper's text; its code has 0.0051. Eq. 2 has no `epsilon`; that of the code is PyTorch's batch
     /// normalization's. Neither sentence-transformers nor pytorch-metric-learning has this loss.
     ///
     /// # Example

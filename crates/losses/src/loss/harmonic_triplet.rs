@@ -27,7 +27,7 @@ described! {
     /// - value: a number, gradient: `[2 B, D]`
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
     /// appendix on harmonic embedding; the loss of a triplet is its Eq. 3.
     ///
     /// # Differences

@@ -28,7 +28,7 @@ described! {
     /// J. S. Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs, Neurocomputing 1990.
     ///
     /// # Differences
-    /// None: `Linear` and `CrossEntropyLoss` of `PyTorch`, but for the starting values, which are normal here.
+    /// None: `Linear` and `CrossEntropyLoss` of PyTorch, but for the starting values, which are normal here.
     /// `sample` is that of X. An et al., Partial FC, ICCVW 2021.
     ///
     /// # Example

@@ -24,7 +24,7 @@ described! {
     /// - value: a number, gradient: `[B, D]`
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR
     /// 2015, Eq. 3 (squared distances of unit vectors, margin 0.2, semi-hard negatives). `smooth`: K. Sohn, NIPS 2016,
     /// Eq. 4, there without a margin over dot products. `swap`: the anchor swap of V. Balntas et al., Learning Local Feature
     /// Descriptors with Triplets and Shallow Convolutional Neural Networks, BMVC 2016.

@@ -20,7 +20,7 @@ described! {
     /// negatives nearer than the positive are drawn too.
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, Eq. 3, the triplets of a nonzero term, "randomly
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, Eq. 3, the triplets of a nonzero term, "randomly
     /// selected" as in the `RandomNegativeTripletSelector` of adambielski/siamese-triplet.
     ///
     /// # Example

@@ -44,7 +44,7 @@ described! {
     /// are easy, and a random choice has nothing for them. Of equal distances the first is taken.
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, Eq. 4 and §3.2.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, Eq. 4 and §3.2.
     ///
     /// # Differences
     /// TensorFlow's and sentence-transformers' semi-hard loss is `fallback = "farthest"` with the loss's

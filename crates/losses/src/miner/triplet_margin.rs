@@ -31,7 +31,7 @@ described! {
     /// ```
     ///
     /// # Reference
-    /// The miner `TripletMarginMiner` of pytorch-metric-learning, after `FaceNet`, CVPR 2015, Eq. 4.
+    /// The miner `TripletMarginMiner` of pytorch-metric-learning, after FaceNet, CVPR 2015, Eq. 4.
     ///
     /// # Example
     /// ```

@@ -11,7 +11,7 @@ described! {
     /// ```
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, Eq. 3.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, Eq. 3.
     ///
     /// # Example
     /// ```

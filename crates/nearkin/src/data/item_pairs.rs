@@ -32,13 +32,13 @@ const FOLDS: usize = 10;
 /// The fold of a pair of which no fold is said.
 const UNSAID: usize = usize::MAX;
 
-/// Reads a list of pairs: that of Labeled Faces in the Wild, that of `YouTube` Faces, or a table.
+/// Reads a list of pairs: that of Labeled Faces in the Wild, that of YouTube Faces, or a table.
 ///
 /// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
 ///   set, with any extension and in any folder. A first line with the number of folds (`10  300`) makes each fold as many lines,
 ///   in their order; without it each kind is cut into ten in its order, or into as many as there are
 ///   pairs of the rarer kind.
-/// - `YouTube` Faces (`splits.txt`): `split, first, second, same` between commas, with or without a heading: the number of the
+/// - YouTube Faces (`splits.txt`): `split, first, second, same` between commas, with or without a heading: the number of the
 ///   split from 1, which is the fold, two videos by their folders (`Ann_Lee/0`, the last two of their frames' paths), and 1 or 0.
 /// - `.csv`, `.tsv`: a header `first,second,same` and maybe `fold`; items by their names in the data set (relative paths), `same`
 ///   is 1 or 0.

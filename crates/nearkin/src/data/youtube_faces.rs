@@ -1,4 +1,4 @@
-//! Pairs of videos as `YouTube` Faces lists them.
+//! Pairs of videos as YouTube Faces lists them.
 
 use super::item_pairs::{ItemPair, line_error};
 use super::{DataError, Dataset};

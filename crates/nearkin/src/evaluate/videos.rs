@@ -20,7 +20,7 @@ use nearkin_kernels::{Mat, normalize_rows};
 /// A number is not finite, counts differ, or a pair names a video without a frame.
 ///
 /// # Reference
-/// L. Wolf, T. Hassner, I. Maoz, `YouTube` Faces, CVPR 2011; F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §5.7:
+/// L. Wolf, T. Hassner, I. Maoz, YouTube Faces, CVPR 2011; F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §5.7:
 /// "the average similarity of all pairs of the first one hundred frames".
 ///
 /// # Example

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 /// ```
 ///
 /// # Reference
-/// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
+/// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015,
 /// appendix: an independently trained network, first its embedding layer from new random weights, then all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -31,7 +31,7 @@ const EMBEDDING: &str = "embedding";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pretrained {
-    /// A weight file (safetensors, or a `PyTorch` archive), or the folder of a model.
+    /// A weight file (safetensors, or a PyTorch archive), or the folder of a model.
     pub weights: PathBuf,
     /// Beginnings of the names of weights that start anew, such as `layer4`. The head does where the file has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

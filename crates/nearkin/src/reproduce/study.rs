@@ -13,7 +13,7 @@ use std::path::Path;
 pub enum Paper {
     /// A. Medela, A. Picon, Constellation Loss, 2019.
     Constellation,
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015.
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015.
     FaceNet,
     /// The same, its networks.
     FaceNetNetworks,

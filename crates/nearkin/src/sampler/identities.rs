@@ -27,7 +27,7 @@ documented! {
     /// chunk with such an item is passed again whole.
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "around 40 faces are selected per identity per
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §3.2: "around 40 faces are selected per identity per
     /// mini-batch", "randomly sampled negative faces are added", "a batch size of around 1,800 exemplars". It does not say how
     /// many of them are negatives: here 200.
     ///

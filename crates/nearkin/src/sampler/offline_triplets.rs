@@ -26,7 +26,7 @@ documented! {
     /// the batch with its labels, so all its triplets, the mined ones among them.
     ///
     /// # Reference
-    /// F. Schroff, D. Kalenichenko, J. Philbin, `FaceNet`, CVPR 2015, §3.2: "generate triplets offline every n steps, using the
+    /// F. Schroff, D. Kalenichenko, J. Philbin, FaceNet, CVPR 2015, §3.2: "generate triplets offline every n steps, using the
     /// most recent network checkpoint and computing the argmin and argmax on a subset of the data". It says neither how many steps
     /// nor how large the subset, and notes that the hardest negatives can collapse training early on.
     ///
