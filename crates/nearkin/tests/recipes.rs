@@ -103,3 +103,28 @@ fn the_page_on_augmentation_names_every_key() {
         assert!(page.contains(&format!("| `{key}` |")), "{key}");
     }
 }
+
+#[test]
+fn the_page_on_data_names_every_reader_and_key() {
+    let page = include_str!("../../../docs/data.md");
+    let named = |name: &str| assert!(page.contains(&format!("`{name}`")), "{name}");
+    let unknown = Document::parse("r.toml", "[data.source.nothing]\n[loss.contrastive]\n");
+    let error = unknown.unwrap().recipe().unwrap_err().to_string();
+    let readers: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(readers.len() > 12, "{error}");
+    for reader in readers {
+        named(reader);
+    }
+    let text = "[data.source.manifest]\npath = \"t.csv\"\nbytes_column = \"a\"\nsplit_column = \"b\"\n\
+        camera_column = \"c\"\nbox_columns = [\"a\", \"b\", \"c\", \"d\"]\nroot = \".\"\nlandmark_columns = \
+        [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\"]\n\
+        [input]\nalign = \"arcface\"\n[network.convnet]\n[loss.contrastive]\n";
+    let written = resolved(&Document::parse("r.toml", text).unwrap());
+    let recipe: toml::Table = toml::from_str(&written).unwrap();
+    let of_manifest = keys(recipe["data"]["source"]["manifest"].as_table().unwrap());
+    let of_input = keys(recipe["input"].as_table().unwrap());
+    assert_eq!((of_manifest.len(), of_input.len()), (9, 7));
+    for key in [of_manifest, of_input].concat() {
+        named(&key);
+    }
+}

@@ -1,6 +1,7 @@
 //! Faces moved, turned and scaled so that five points lie where a network expects them.
 
 use super::Color;
+use super::gray::gray;
 use image::{DynamicImage, GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +13,11 @@ pub type Landmarks = [[f32; 2]; 5];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Align {
-    /// The places of `ArcFace`'s 112 × 112 input, scaled to the shorter side of the input and centered on the other.
+    /// The places of ArcFace's 112 × 112 input, scaled to the shorter side of the input and centered on the other. Where
+    /// that side is a multiple of 128 and not of 112, those of a 128 × 128 input, as its code has them: 8 further right.
     ///
     /// # Reference
-    /// J. Deng, J. Guo, N. Xue, S. Zafeiriou, *`ArcFace`*, CVPR 2019; the points are those of its published code.
+    /// J. Deng, J. Guo, N. Xue, S. Zafeiriou, *ArcFace*, CVPR 2019; the points are those of its published code.
     Arcface,
 }
 
@@ -26,16 +28,24 @@ const ARCFACE: [[f64; 2]; 5] = [
     [41.5493, 92.3655],
     [70.7299, 92.2041],
 ];
-const ARCFACE_SIDE: f64 = 112.0;
+/// The side of the input that these places are in.
+const SIDE: usize = 112;
+/// The side of the other input, and by how much its places are further right.
+const WIDE: (usize, f64) = (128, 8.0);
 
 impl Align {
     /// The five places in an input of this size.
     pub(super) fn places(self, height: usize, width: usize) -> [[f64; 2]; 5] {
         let Self::Arcface = self;
-        let (height, width) = (height as f64, width as f64);
-        let scale = height.min(width) / ARCFACE_SIDE;
-        let margin = [width, height].map(|side| (side - scale * ARCFACE_SIDE) / 2.0);
-        ARCFACE.map(|[x, y]| [x * scale + margin[0], y * scale + margin[1]])
+        let shorter = height.min(width);
+        let (side, right) = if shorter.is_multiple_of(WIDE.0) && !shorter.is_multiple_of(SIDE) {
+            WIDE
+        } else {
+            (SIDE, 0.0)
+        };
+        let scale = shorter as f64 / side as f64;
+        let margin = [width, height].map(|length| (length - shorter) as f64 / 2.0);
+        ARCFACE.map(|[x, y]| [(x + right) * scale + margin[0], y * scale + margin[1]])
     }
 }
 
@@ -101,7 +111,7 @@ impl Similarity {
         let [height, width] = size.map(|side| side as u32);
         match color {
             Color::Gray => {
-                let pixels = image.to_luma8();
+                let pixels = gray(image);
                 let moved =
                     self.resample::<1>(pixels.as_raw(), [pixels.height(), pixels.width()], size);
                 GrayImage::from_raw(width, height, moved).map_or_else(|| image.clone(), Into::into)
@@ -236,6 +246,13 @@ mod tests {
         assert_eq!(Align::Arcface.places(112, 112), ARCFACE);
         let wide = Align::Arcface.places(56, 76);
         assert_eq!(wide[2], [56.0252 / 2.0 + 10.0, 71.7366 / 2.0]);
+    }
+
+    #[test]
+    fn places_of_an_input_of_128_are_further_right() {
+        assert_eq!(Align::Arcface.places(128, 128)[0], [46.2946, 51.6963]);
+        assert_eq!(Align::Arcface.places(256, 256)[0], [92.5892, 103.3926]);
+        assert_eq!(Align::Arcface.places(896, 896)[0][0], 38.2946 * 8.0);
     }
 
     #[test]

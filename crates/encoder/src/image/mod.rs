@@ -19,6 +19,7 @@ mod augment;
 mod decode;
 mod degradation;
 mod encoded;
+mod gray;
 mod normalization;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::error::Result;
 use crate::network::InputShape;
 use align::Similarity;
 use augment::{Change, random_crop};
+use gray::gray;
 use image::imageops::FilterType;
 use image::{DynamicImage, GenericImageView};
 use rand::RngExt;
@@ -70,7 +72,7 @@ pub struct ImageInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Color {
-    /// One channel, luma of a color image.
+    /// One channel; of a color image its luma, `0.299 R + 0.587 G + 0.114 B` as in Pillow.
     Gray,
     /// Red, green, blue.
     Rgb,
@@ -334,7 +336,7 @@ impl ImageInput {
     /// The values of the pixels in 0..=1.
     fn values(&self, image: &DynamicImage) -> Vec<f32> {
         let bytes = match self.color {
-            Color::Gray => image.to_luma8().into_raw(),
+            Color::Gray => gray(image).into_raw(),
             Color::Rgb => image.to_rgb8().into_raw(),
         };
         bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect()
