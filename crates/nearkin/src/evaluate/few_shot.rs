@@ -57,7 +57,8 @@ pub struct FewShot {
 
 /// Measures k-NN on `items`, and how compact their classes are, by Euclidean distances of the vectors as they are.
 ///
-/// With drawn references k is at most the shots, so that no vote needs more references than a class has.
+/// With drawn references k is at most the shots, so that no vote needs more references than a class has. Ties are broken as
+/// [`k_nearest`] does it: with k = 2 as by the nearest neighbor alone.
 ///
 /// # Errors
 /// A number is not finite, counts or widths differ, there are fewer than two classes, or no class has more than the shots.
