@@ -41,10 +41,12 @@ pub struct FoldScores {
 ///
 /// ```text
 /// accuracy:  thresholds 0, 0.01, … 3.99; the first of the best on the other folds
-/// VAL:       thresholds 0, 0.001, … 3.999; FAR = far on the other folds, by linear interpolation; 0 where never reached
+/// VAL:       thresholds 0, 0.001, … 3.999; FAR = far on the other folds, by linear interpolation; threshold 0, and so a VAL
+///            of 0, where none of them reaches it
 /// ```
 ///
-/// With another `farthest` these are as many thresholds, from 0 to that.
+/// With another `farthest` these are as many thresholds, from 0 to that. A score may be the farthest itself, as a softmax
+/// rounds to 1, which no threshold below accepts: where FAR is never reached, VAL is then that of the last threshold.
 ///
 /// `fold_of` says the fold of each pair, from 0.
 ///
@@ -187,8 +189,8 @@ impl Counted {
         best.0
     }
 
-    /// The threshold that accepts `far` of the different ones without this fold; the last one where none accepts so many, as of
-    /// scores that all but reach the farthest.
+    /// The threshold that accepts `far` of the different ones without this fold; where none accepts so many 0, as the protocol's
+    /// programs have it, but the last one of scores, which may reach the farthest.
     fn at_rate(&self, fold: usize, far: f64) -> f64 {
         let mut before: Option<(f64, f64)> = None;
         for threshold in self.grid(RATE_STEP) {
@@ -203,7 +205,9 @@ impl Counted {
             }
             before = Some((rate, threshold));
         }
-        before.map_or(0.0, |(_, threshold)| threshold)
+        let of_vectors = self.farthest.total_cmp(&FARTHEST).is_eq();
+        let last = before.filter(|_| !of_vectors);
+        last.map_or(0.0, |(_, threshold)| threshold)
     }
 
     /// Thresholds from 0 on below the farthest.
@@ -254,6 +258,13 @@ mod tests {
         let (distances, same) = ([0.1, 1.0, 0.2, 1.0], [true, false, true, false]);
         let found = over_folds(&distances, &same, &[0, 0, 1, 1], (0.1, 1.0)).unwrap();
         assert_eq!((found.accepted.mean, found.mistaken), (1.0, 0.0));
+    }
+
+    #[test]
+    fn a_rate_that_no_threshold_on_vectors_reaches_accepts_none() {
+        let (distances, same) = ([0.1, 4.0, 0.2, 4.0], [true, false, true, false]);
+        let found = over_folds(&distances, &same, &[0, 0, 1, 1], (0.1, FARTHEST)).unwrap();
+        assert_eq!((found.accepted.mean, found.mistaken), (0.0, 0.0));
     }
 
     #[test]
