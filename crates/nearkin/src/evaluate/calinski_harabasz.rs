@@ -32,7 +32,7 @@ pub fn calinski_harabasz(embeddings: Mat<'_>, labels: &[u32]) -> Result<f64, Eva
     let classes = Classes::new(embeddings, labels)?;
     let (count, many) = (embeddings.rows, classes.sizes.len());
     if many == count {
-        return Err(EvaluateError::NothingRelevant { items: count });
+        return Err(EvaluateError::Alone { items: count });
     }
     let dim = embeddings.cols;
     let means = classes.means(embeddings);
@@ -81,6 +81,6 @@ mod tests {
         let found = calinski_harabasz(Mat::new(&[1.0, 1.0, 3.0, 3.0], 4, 1), &[0, 0, 1, 1]);
         assert_eq!(found, Ok(1.0));
         let error = calinski_harabasz(Mat::new(&[1.0, 2.0], 2, 1), &[0, 1]).unwrap_err();
-        assert_eq!(error, EvaluateError::NothingRelevant { items: 2 });
+        assert_eq!(error, EvaluateError::Alone { items: 2 });
     }
 }

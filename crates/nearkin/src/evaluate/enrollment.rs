@@ -113,7 +113,7 @@ pub fn identification_draws(
         *sizes.entry(label).or_default() += 1;
     }
     if sizes.values().all(|&size| size < 2) {
-        return Err(EvaluateError::NothingRelevant {
+        return Err(EvaluateError::Alone {
             items: labels.len(),
         });
     }
@@ -219,10 +219,7 @@ mod tests {
         assert_eq!(again.unwrap(), found);
         let alone: Vec<u32> = (0..60).collect();
         let error = identification_draws(matrix, &alone, &IdentificationOptions::default());
-        assert_eq!(
-            error.unwrap_err(),
-            EvaluateError::NothingRelevant { items: 60 }
-        );
+        assert_eq!(error.unwrap_err(), EvaluateError::Alone { items: 60 });
     }
 
     #[test]

@@ -98,7 +98,10 @@ pub fn identification(
         }
     }
     if genuine.is_empty() {
-        return Err(EvaluateError::NothingRelevant { items: probes.rows });
+        return Err(EvaluateError::NoGenuine {
+            probes: probes.rows,
+            identities: numbers.len(),
+        });
     }
     let share = |is: &dyn Fn(&Found) -> bool| {
         genuine.iter().filter(|found| is(found)).count() as f64 / genuine.len() as f64
@@ -289,7 +292,10 @@ mod tests {
         );
         assert_eq!(
             none.unwrap_err(),
-            EvaluateError::NothingRelevant { items: 1 }
+            EvaluateError::NoGenuine {
+                probes: 1,
+                identities: 1
+            }
         );
     }
 }

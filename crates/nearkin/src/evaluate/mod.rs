@@ -133,6 +133,32 @@ pub enum EvaluateError {
         /// Items.
         items: usize,
     },
+    /// Nobody can be found again by another camera.
+    #[error(
+        "{queries} queries, none with an item of its class by another camera in the gallery; cameras in all: {cameras}"
+    )]
+    NoOtherCamera {
+        /// Queries.
+        queries: usize,
+        /// Cameras of queries and gallery.
+        cameras: usize,
+    },
+    /// Every item is alone in its class.
+    #[error("{items} items, each the only one of its class: a class of two or more is needed")]
+    Alone {
+        /// Items.
+        items: usize,
+    },
+    /// No probe is of an identity of the gallery.
+    #[error(
+        "{probes} probes, none of the {identities} identities of the gallery: nobody can be identified"
+    )]
+    NoGenuine {
+        /// Probes.
+        probes: usize,
+        /// Identities of the gallery.
+        identities: usize,
+    },
     /// Nothing searches, or nothing is searched.
     #[error("{queries} queries and {gallery} items to search: at least one of each is needed")]
     Sides {

@@ -308,14 +308,10 @@ impl<'a> Searched<'a> {
     /// What a query does not look for, and whose items it does, in words: cameras say so only where one has several items.
     fn by_camera(&self) -> (&'static str, &'static str) {
         let Scene {
-            cameras,
-            queries,
-            gallery,
-            ..
+            queries, gallery, ..
         } = self.scene;
-        let items: HashSet<usize> = queries.iter().chain(gallery).copied().collect();
-        let seen: HashSet<u32> = items.iter().map(|&item| cameras[item]).collect();
-        if seen.len() == items.len() {
+        let items: HashSet<&usize> = queries.iter().chain(gallery).collect();
+        if self.cameras() == items.len() {
             ("the query itself is", "")
         } else {
             (
@@ -323,6 +319,19 @@ impl<'a> Searched<'a> {
                 " of another camera",
             )
         }
+    }
+
+    /// Cameras of queries and gallery.
+    fn cameras(&self) -> usize {
+        let Scene {
+            cameras,
+            queries,
+            gallery,
+            ..
+        } = self.scene;
+        let items = queries.iter().chain(gallery);
+        let seen: HashSet<u32> = items.map(|&item| cameras[item]).collect();
+        seen.len()
     }
 
     fn distractors(&self) -> usize {
@@ -374,7 +383,10 @@ impl<'a> Searched<'a> {
         let kept: Vec<Found> = found.into_iter().flatten().collect();
         let queries = kept.len();
         if queries == 0 {
-            return Err(EvaluateError::NothingRelevant { items: gallery });
+            return Err(EvaluateError::NoOtherCamera {
+                queries: asked,
+                cameras: self.cameras(),
+            });
         }
         let rows: Vec<[f32; 2]> = kept.iter().map(Found::precisions).collect();
         let [map, minp] = estimates(&rows, options.resamples, options.seed);
@@ -717,7 +729,10 @@ mod tests {
         );
         assert_eq!(
             error(&[0], &[0]),
-            EvaluateError::NothingRelevant { items: 1 }
+            EvaluateError::NoOtherCamera {
+                queries: 1,
+                cameras: 1
+            }
         );
         let mut short = seen(&people, &[0], &[1]);
         short.cameras = &[0];
