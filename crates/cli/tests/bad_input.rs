@@ -68,8 +68,10 @@ fn a_class_with_one_image_is_left_out_of_the_batches_and_too_few_classes_are_cou
         ])
         .fails(2, &["data.split leaves 3 items to test, none with another"]);
     place.images("one_class", 1, 6);
+    let single = "data.split leaves a single class to test, \"c0\" with 3 items";
+    place.train("one_class", &[]).fails(2, &[single]);
     place
-        .train("one_class", &[])
+        .train("one_class", &["--set", "data.split=all_train"])
         .fails(2, &["sampler.pk asks for 2 classes", "only 1 classes"]);
 }
 

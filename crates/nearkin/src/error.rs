@@ -85,6 +85,18 @@ pub enum Error {
         /// Its items.
         items: usize,
     },
+    /// A part that is to be measured has one class.
+    #[error(
+        "data.split leaves a single class to {part}, {class:?} with {items} items, on which every answer is right: hold out two or more"
+    )]
+    SingleClass {
+        /// `test` or `validate`.
+        part: &'static str,
+        /// The class.
+        class: String,
+        /// Its items there.
+        items: usize,
+    },
     /// Loss, distance, miner, reducer and regularizers do not go together, or not with labels.
     #[error(transparent)]
     Objective(nearkin_losses::Error),
@@ -157,7 +169,7 @@ impl Error {
             ) => return Some(Cow::Owned(format!("regularizers.{place}"))),
             Self::Objective(Objective::MinerSettings { .. }) => "miner",
             Self::Objective(_) => "loss",
-            Self::Split(_) | Self::NothingToFind { .. } => "data.split",
+            Self::Split(_) | Self::NothingToFind { .. } | Self::SingleClass { .. } => "data.split",
             _ => return None,
         }))
     }

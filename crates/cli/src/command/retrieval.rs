@@ -92,6 +92,12 @@ pub fn measure(embedded: &Embedded, options: &RetrievalOptions) -> Result<Evalua
     Ok(evaluate(matrix, &embedded.labels, &options)?)
 }
 
+/// What scores say of one class.
+pub fn single_class(found: &Evaluation) -> Option<&'static str> {
+    (found.classes == 1)
+        .then_some("a single class: every answer is right, so the scores say nothing")
+}
+
 /// What was measured, to be shown.
 pub struct Shown<'a> {
     /// What of, in words.
@@ -128,6 +134,10 @@ impl Shown<'_> {
         ))?;
         output::line(table::evaluations(self.rows))?;
         output::line(&self.of.retrieval.convention)?;
+        // Of several labels an item may have none, and be a wrong answer.
+        if let (None, Some(warning)) = (&self.options.label_separator, single_class(self.of)) {
+            output::line(warning)?;
+        }
         self.print_averages()?;
         if !self.options.at.is_empty() {
             output::line(cut_offs(&self.of.retrieval))?;

@@ -43,7 +43,7 @@ impl PairSetup {
             feed,
             parts,
         };
-        check_parts(&setup.parts, &setup.feed.dataset().labels)?;
+        check_parts(&setup.parts, setup.feed.dataset())?;
         setup.check_probes()?;
         setup.check_output()?;
         setup.check_batches()?;

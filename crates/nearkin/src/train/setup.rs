@@ -58,7 +58,7 @@ impl Setup {
             classes,
             old,
         };
-        check_parts(&setup.parts, &setup.feed.dataset().labels)?;
+        check_parts(&setup.parts, setup.feed.dataset())?;
         check_noise(&setup.recipe.augment, &setup.recipe.input)?;
         if setup.mine()?.is_none() {
             setup.draw()?;
@@ -113,13 +113,22 @@ impl Setup {
 }
 
 /// What is to be measured must have something to find: better known before training than after it.
-pub(crate) fn check_parts(parts: &Parts, labels: &[u32]) -> Result<()> {
+pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
     for (part, items) in [("test", &parts.test), ("validate", &parts.validation)] {
-        let mut seen = HashSet::new();
-        let all_new = items.iter().all(|&item| seen.insert(labels[item]));
-        if !items.is_empty() && all_new {
+        let Some(&first) = items.first() else {
+            continue;
+        };
+        let classes: HashSet<u32> = items.iter().map(|&item| dataset.labels[item]).collect();
+        if classes.len() == items.len() {
             let items = items.len();
             return Err(crate::Error::NothingToFind { part, items });
+        }
+        if classes.len() == 1 {
+            return Err(crate::Error::SingleClass {
+                part,
+                class: dataset.classes[dataset.labels[first] as usize].clone(),
+                items: items.len(),
+            });
         }
     }
     Ok(())
