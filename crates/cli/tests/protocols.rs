@@ -201,7 +201,7 @@ fn probes_are_identified_in_the_gallery_that_a_list_names() {
     identify(&["genuine.txt"]).succeeds();
     identify(&["gallery.txt"]).fails(2, &["c0/0.png is in another list already"]);
     identify(&["none.txt"]).fails(1, &["none.txt"]);
-    identify(&["impostors.txt"]).fails(1, &["nothing can be retrieved"]);
+    identify(&["impostors.txt"]).fails(1, &["none of the 5 identities of the gallery"]);
     evaluate(
         &place,
         "n-way",
@@ -397,6 +397,13 @@ fn every_protocol_of_a_model_measures_its_vectors_alike() {
         (&reid_of["queries"], &reid_of["gallery"]),
         (&16.into(), &16.into())
     );
+    place.write("cameras.txt", "left\n".repeat(32).as_bytes());
+    let single = place.run(&[&reid[..], &["--cameras", "cameras.txt"]].concat());
+    let parts = [
+        "32 queries, none with an item of its class by another camera",
+        "cameras in all: 1",
+    ];
+    single.fails(1, &parts);
     place.write("cameras.txt", b"left\n");
     place
         .run(&[&reid[..], &["--cameras", "cameras.txt"]].concat())
@@ -461,6 +468,33 @@ fn what_cannot_be_measured_is_said() {
         "--ranking goes with --protocol reid",
     );
     fails("n-way", &["--negatives", "0"], 2, "--negatives");
+    place.images("alone", 4, 1);
+    let alone = ["--data", "alone"];
+    for protocol in ["clustering", "identification"] {
+        evaluate(&place, protocol, &alone).fails(1, &["4 items, each the only one of its class"]);
+    }
+}
+
+#[test]
+fn scores_of_a_single_class_say_nothing() {
+    let place = place();
+    place.images("one", 1, 4);
+    let warning = "a single class: every answer is right";
+    holds(
+        &evaluate(&place, "retrieval", &["--data", "one"]),
+        &[warning],
+    );
+    let losses = ["--data", "one", "--degrade", "jpeg=50"];
+    holds(&evaluate(&place, "retrieval", &losses), &[warning]);
+    let shown = evaluate(&place, "retrieval", &["--data", "photos"]);
+    assert!(!shown.succeeds().stdout.contains(warning));
+    let split = "data.split={prefix={test=['c7']}}";
+    place
+        .train("recipe.toml", &["--out", "single", "--set", split])
+        .fails(
+            2,
+            &["leaves a single class to test, \"c7\" with 4 items, on which every answer is right"],
+        );
 }
 
 #[test]

@@ -266,3 +266,96 @@ fn what_cannot_be_measured_is_said() {
         .fails(1, &["nowhere: no model folder"]);
     with("--threshold", "4.5").fails(2, &["--threshold 4.5", "from 0 to 4"]);
 }
+
+/// The pairs of a table by a model on photos.
+fn with_pairs(place: &Workplace, data: &str, pairs: &str, more: &[&str]) -> workplace::Said {
+    let table = format!("first,second,same,fold\n{pairs}");
+    place.write("given.csv", table.as_bytes());
+    let command = ["evaluate", "run/model", "--data", data, "--protocol"];
+    let pairs = ["verification", "--pairs", "given.csv"];
+    place.run(&[&command[..], &pairs, more].concat())
+}
+
+#[test]
+fn folds_that_damaged_images_break_are_dealt_anew() {
+    let place = place();
+    place.write("photos/c0/1.png", b"no image");
+    let first = "c0/0.png,c0/1.png,1,a\nc1/0.png,c2/0.png,0,a\n";
+    let second = "c3/0.png,c3/1.png,1,b\nc4/0.png,c4/1.png,1,b\nc5/0.png,c6/0.png,0,b\n";
+    let more = ["--damaged", "0.5"];
+    let shown = with_pairs(&place, "photos", &[first, second].concat(), &more);
+    for part in [
+        "2 pairs of the same, 2 of different",
+        "over 2 folds",
+        "pairs left out for damaged images: 1",
+        "folds dealt anew",
+        "1 damaged image was left out: c0/1.png",
+    ] {
+        assert!(shown.succeeds().stdout.contains(part), "{}", shown.stdout);
+    }
+    // Nothing of a kind is left.
+    let one = first.replace(",a\n", "\n");
+    place.write("one.csv", format!("first,second,same\n{one}").as_bytes());
+    let command = ["evaluate", "run/model", "--data", "photos", "--protocol"];
+    let pairs = ["verification", "--pairs", "one.csv", "--damaged", "0.5"];
+    place.run(&[&command[..], &pairs].concat()).fails(
+        1,
+        &["pairs of both kinds are needed; pairs left out for damaged images: 1"],
+    );
+    // A list that is wrong by itself is no matter of damage.
+    with_pairs(
+        &place,
+        "photos",
+        &[first, "c3/0.png,c3/1.png,1,b\n"].concat(),
+        &more,
+    )
+    .fails(1, &["given.csv:4: at least two folds are needed"]);
+}
+
+#[test]
+fn pairs_that_contradict_the_classes_are_counted() {
+    let place = place();
+    let pairs = "c0/0.png,c1/1.png,0,1\nc0/0.png,c0/1.png,1,1\n\
+                 c2/0.png,c2/1.png,0,2\nc2/0.png,c3/1.png,1,2\n";
+    let shown = with_pairs(&place, "photos", pairs, &[]);
+    let part = "pairs that contradict the classes of the data: 2, the first in line 4: c2/0.png and c2/1.png, listed as different, \
+                are of one class";
+    assert!(shown.succeeds().stdout.contains(part), "{}", shown.stdout);
+    let found = with_pairs(&place, "photos", pairs, &["--json"]);
+    let found: serde_json::Value = serde_json::from_str(&found.succeeds().stdout).unwrap();
+    let want = serde_json::json!({ "pairs": 2, "line": 4 });
+    assert_eq!(found["contradicting"], want);
+}
+
+#[test]
+fn a_threshold_of_too_few_pairs_is_doubted() {
+    let place = place();
+    place.images("more", 8, 4);
+    place.write("more/c0/9.png", &workplace::png(0));
+    let pairs = "c0/0.png,c0/9.png,1,1\nc1/0.png,c3/0.png,0,1\n\
+                 c2/0.png,c2/1.png,1,2\nc4/0.png,c7/0.png,0,2\n";
+    let said = with_pairs(&place, "more", pairs, &["--keep"]);
+    // 1 − √0.05
+    let doubt = "2 different pairs are too few to tell a rate of 0.001 from zero: with 95 % confidence it is below 77.64 %";
+    assert!(said.succeeds().stderr.contains(doubt), "{}", said.stderr);
+    let kept = place.read("run/model/verification.json");
+    assert!(kept.contains("\"far_asked\": 0.001"), "{kept}");
+    let verify = ["verify", "run/model", "photos/c0/0.png", "photos/c0/1.png"];
+    let answer = place.run(&verify);
+    assert!(
+        answer.succeeds().stdout.contains(doubt),
+        "{}",
+        answer.stdout
+    );
+    let answer = place.run(&[&verify[..], &["--json"]].concat());
+    let answer: serde_json::Value = serde_json::from_str(&answer.succeeds().stdout).unwrap();
+    let bound = answer["unproven_far"].as_f64().unwrap();
+    assert!((bound - 0.776_4).abs() < 1e-4, "{bound}");
+    // With as many pairs as the rate asks for there is nothing to doubt.
+    let said = with_pairs(&place, "more", pairs, &["--keep", "--far", "0.5"]);
+    assert!(
+        !said.succeeds().stderr.contains("too few"),
+        "{}",
+        said.stderr
+    );
+}

@@ -1,6 +1,6 @@
 //! Verification with a model: pairs of embedded items, and the threshold that a model folder keeps.
 
-use crate::data::ItemPair;
+use crate::data::{ItemPair, PairFolds};
 use crate::embed::Embedded;
 use crate::error::{Error, Result};
 use crate::evaluate::{Calibration, squared_distances, video_distances};
@@ -16,8 +16,11 @@ pub struct Paired {
     pub distances: Vec<f32>,
     /// Whether each is of one class.
     pub same: Vec<bool>,
-    /// The fold of each.
+    /// The fold of each, see [`PairFolds`].
     pub fold_of: Vec<usize>,
+    /// Whether the list's own folds were given up, because without the pairs that are left out some would have pairs of one kind
+    /// alone.
+    pub dealt_anew: bool,
     /// Pairs left out because an item of them is damaged.
     pub left_out: usize,
     /// Pairs of a video with itself, which are left out: frames of one video are alike whoever they show.
@@ -25,6 +28,17 @@ pub struct Paired {
 }
 
 impl Paired {
+    /// Pairs that are measured, their distances to come.
+    pub(crate) fn of(pairs: &[ItemPair]) -> Self {
+        let folds = PairFolds::new(pairs);
+        Self {
+            same: pairs.iter().map(|pair| pair.same).collect(),
+            fold_of: folds.of,
+            dealt_anew: folds.anew,
+            ..Self::default()
+        }
+    }
+
     /// Distances of the pairs whose items are embedded.
     ///
     /// # Errors
@@ -43,29 +57,29 @@ impl Paired {
             embedded.items.iter().copied().zip(0..).collect()
         };
         let (rows_of_one, rows_of_other) = (rows(one), rows(other));
-        let mut paired = Self::default();
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let (mut first, mut second, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for pair in pairs {
             let found = (
                 rows_of_one.get(&pair.first),
                 rows_of_other.get(&pair.second),
             );
             let (Some(&a), Some(&b)) = found else {
-                paired.left_out += 1;
                 continue;
             };
             first.extend_from_slice(&one.numbers[a * one.dim..][..one.dim]);
             second.extend_from_slice(&other.numbers[b * other.dim..][..other.dim]);
-            paired.same.push(pair.same);
-            paired.fold_of.push(pair.fold);
+            kept.push(*pair);
         }
-        let count = paired.same.len();
+        let count = kept.len();
         let (first, second) = (
             Mat::new(&first, count, one.dim),
             Mat::new(&second, count, other.dim),
         );
-        paired.distances = squared_distances(first, second)?;
-        Ok(paired)
+        Ok(Self {
+            distances: squared_distances(first, second)?,
+            left_out: pairs.len() - count,
+            ..Self::of(&kept)
+        })
     }
 }
 
@@ -117,25 +131,28 @@ impl Paired {
             .map(|&item| videos.of_item[item])
             .collect();
         let seen: HashSet<usize> = video_of.iter().copied().collect();
-        let (mut paired, mut asked) = (Self::default(), Vec::new());
+        let (mut kept, mut asked) = (Vec::new(), Vec::new());
+        let mut of_one_video = 0;
         for pair in pairs {
             let both = [pair.first, pair.second].map(|item| videos.of_item[item]);
             if both.iter().any(|video| !seen.contains(video)) {
-                paired.left_out += 1;
                 continue;
             }
             if both[0] == both[1] {
-                paired.of_one_video += 1;
+                of_one_video += 1;
                 continue;
             }
             asked.push(both);
-            paired.same.push(pair.same);
-            paired.fold_of.push(pair.fold);
+            kept.push(*pair);
         }
         let frames = Mat::new(&embedded.numbers, count, embedded.dim);
-        // Which frames count was decided before they were embedded.
-        paired.distances = video_distances(frames, &video_of, &asked, usize::MAX)?;
-        Ok(paired)
+        Ok(Self {
+            // Which frames count was decided before they were embedded.
+            distances: video_distances(frames, &video_of, &asked, usize::MAX)?,
+            left_out: pairs.len() - kept.len() - of_one_video,
+            of_one_video,
+            ..Self::of(&kept)
+        })
     }
 }
 
@@ -168,6 +185,7 @@ fn check_ranges(kept: &Calibration, farthest: f64) -> std::result::Result<(), St
     for (name, value, most, rounding) in [
         ("threshold", kept.threshold, farthest, ROUNDING),
         ("far", kept.far, 1.0, 0.0),
+        ("far_asked", kept.far_asked.unwrap_or(kept.far), 1.0, 0.0),
         ("tar", kept.tar, 1.0, 0.0),
     ] {
         if !(0.0..=most + rounding).contains(&value) {
@@ -217,13 +235,15 @@ mod tests {
             first,
             second,
             same,
-            fold: 3,
+            fold: Some(3),
+            line: 1,
         };
         let pairs = [pair(4, 7, true), pair(5, 7, true), pair(9, 4, false)];
         let want = Paired {
             distances: vec![0.0, 2.0],
             same: vec![true, false],
-            fold_of: vec![3, 3],
+            fold_of: vec![0, 0],
+            dealt_anew: true,
             left_out: 1,
             of_one_video: 0,
         };
@@ -238,7 +258,8 @@ mod tests {
         let want = Paired {
             distances: vec![2.0, 0.0],
             same: vec![true, false],
-            fold_of: vec![3, 3],
+            fold_of: vec![0, 0],
+            dealt_anew: true,
             left_out: 1,
             of_one_video: 0,
         };
@@ -277,7 +298,8 @@ mod tests {
             first,
             second,
             same,
-            fold: 1,
+            fold: Some(1),
+            line: 1,
         };
         // Named by frames that do not count too; the last video has no frame left.
         let pairs = [
@@ -289,7 +311,8 @@ mod tests {
         let want = Paired {
             distances: vec![1.0, 4.0],
             same: vec![true, false],
-            fold_of: vec![1, 1],
+            fold_of: vec![0, 0],
+            dealt_anew: true,
             left_out: 1,
             of_one_video: 1,
         };
@@ -303,6 +326,7 @@ mod tests {
         let calibration = Calibration {
             threshold: 1.1,
             far: 0.001,
+            far_asked: Some(0.01),
             tar: 0.9,
             same: 10,
             different: 20,
@@ -326,6 +350,7 @@ mod tests {
         let whole = Calibration {
             threshold: 4.0,
             far: 0.0,
+            far_asked: None,
             tar: 1.0,
             same: 1,
             different: 1,
@@ -341,6 +366,11 @@ mod tests {
             ),
             ("threshold", "-0.1", "from 0 to 4, found -0.1"),
             ("far", "2.0", "far: expected a number from 0 to 1, found 2"),
+            (
+                "far_asked",
+                "-1",
+                "far_asked: expected a number from 0 to 1, found -1",
+            ),
             ("tar", "5.0", "tar: expected a number from 0 to 1, found 5"),
             ("same", "0", "same: expected a number of pairs from 1"),
             (

@@ -63,7 +63,8 @@ fn held_out(document: &Document, model: &Model) -> (Embedded, Vec<ItemPair>) {
         first,
         second,
         same: label(first) == label(second),
-        fold: 0,
+        fold: None,
+        line: 1,
     });
     (embedded, pairs.collect())
 }

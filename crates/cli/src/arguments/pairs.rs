@@ -10,7 +10,8 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Verification")]
 pub struct VerificationPairs {
     /// verification: pairs of items, the list of Labeled Faces in the Wild, a table with the columns first, second and same, or
-    /// the splits.txt of YouTube Faces (split, first video, second video, same; with --frames).
+    /// the splits.txt of YouTube Faces (split, first video, second video, same; with --frames). Where --data is absent, those
+    /// count whose items are all of the test part of the model's own recipe.
     #[arg(long, value_name = "FILE")]
     pub pairs: Option<PathBuf>,
     /// verification, identification: rates of false accepts at which true accepts are told; the first is that of the folds and

@@ -21,7 +21,8 @@ pub struct ItemProtocols {
     #[arg(long, value_name = "FILE")]
     pub cameras: Option<PathBuf>,
     /// identification: the items of the gallery, a text file with one a line, by their names in the data or the ends of these
-    /// (such as `Ann_Lee_0001`); galleries are drawn where absent.
+    /// (such as `Ann_Lee_0001`); galleries are drawn where absent. Without --data all have to be of the test part of the
+    /// model's own recipe.
     #[arg(long, value_name = "FILE", requires = "probe_list")]
     pub gallery_list: Option<PathBuf>,
     /// identification: the probes, likewise; those of no identity of the gallery are impostors. May be repeated.

@@ -1,9 +1,10 @@
 //! `nearkin evaluate --degrade`
 
+use super::asked::Asked;
 use super::evaluate::Data;
-use super::retrieval::measure;
+use super::retrieval::{measure, single_class};
 use super::subject::{Subject, left_out};
-use super::verification::{self, Asked};
+use super::verification;
 use crate::arguments::{Evaluate, Protocol};
 use crate::failure::Failure;
 use crate::progress::activity;
@@ -12,6 +13,7 @@ use nearkin::evaluate::{Evaluation, Verification};
 use nearkin::feed::Feed;
 use nearkin::image::Degradation;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Measures a model on images as they are, and after each loss.
 pub fn run(
@@ -25,21 +27,24 @@ pub fn run(
             "--degrade is for images, these are features",
         ));
     }
-    let table = Table {
+    let mut table = Table {
         losses: (arguments.items.degrade.iter())
             .flat_map(|losses| losses.0.iter().copied())
             .collect(),
         data,
         json,
+        facts: Map::new(),
+        remarks: Vec::new(),
     };
     if arguments.protocol == Some(Protocol::Verification) {
-        let asked = Asked::read(arguments, &data.feed)?;
+        let asked = Asked::read(arguments, data)?;
         let options = verification::options(arguments);
-        let one = |feed: &Feed| {
-            let paired = asked.paired(&subject.embed(feed, &asked.items)?)?;
-            verification::measure(&paired, &options)
-        };
-        return table.of(one, |rows: &[(&str, &Verification)]| {
+        let paired = |feed: &Feed| asked.paired(&subject.embed(feed, &asked.items)?);
+        let whole = paired(&data.feed)?;
+        (table.facts, table.remarks) = (asked.facts(&whole), asked.remarks(&whole));
+        let first = asked.measure(&whole, &options)?;
+        let one = |feed: &Feed| asked.measure(&paired(feed)?, &options);
+        return table.of(first, one, |rows: &[(&str, &Verification)]| {
             verification::show(rows, verification::UNIT_VECTORS)
         });
     }
@@ -50,7 +55,11 @@ pub fn run(
         bar.finish_and_clear();
         found
     };
-    table.of(one, |rows: &[(&str, &Evaluation)]| {
+    let first = one(&data.feed)?;
+    table
+        .remarks
+        .extend(single_class(&first).map(str::to_owned));
+    table.of(first, one, |rows: &[(&str, &Evaluation)]| {
         output::line(table::evaluations(rows))?;
         let convention = rows.first().map_or("", |(_, e)| &e.retrieval.convention);
         output::line(format_args!(
@@ -64,16 +73,21 @@ struct Table<'a> {
     losses: Vec<Degradation>,
     data: &'a Data,
     json: bool,
+    /// More for machines.
+    facts: Map<String, Value>,
+    /// More for people, a line each.
+    remarks: Vec<String>,
 }
 
 impl Table<'_> {
     fn of<T: Serialize>(
-        &self,
+        self,
+        first: T,
         measure: impl Fn(&Feed) -> Result<T, Failure>,
         show: impl Fn(&[(&str, &T)]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Data { feed, what, .. } = self.data;
-        let mut rows = vec![("as they are".to_owned(), measure(feed)?)];
+        let mut rows = vec![("as they are".to_owned(), first)];
         for &loss in &self.losses {
             rows.push((loss.to_string(), measure(&feed.degraded(loss))?));
         }
@@ -83,9 +97,11 @@ impl Table<'_> {
                 Ok(serde_json::json!({ "images": images, "model": serde_json::to_value(found)? }))
             };
             let rows: Vec<_> = rows.iter().map(row).collect::<Result<_, Failure>>()?;
-            return output::json(&serde_json::json!({
-                "data": what, "rows": rows, "damaged": damaged
-            }));
+            let mut value = self.facts;
+            value.insert("data".into(), serde_json::json!(what));
+            value.insert("rows".into(), serde_json::json!(rows));
+            value.insert("damaged".into(), serde_json::json!(damaged));
+            return output::json(&value);
         }
         output::line(format_args!(
             "{what}, images that lost something before they are made to fit, in percent:"
@@ -95,6 +111,7 @@ impl Table<'_> {
             .map(|(images, t)| (images.as_str(), t))
             .collect();
         show(&rows)?;
+        self.remarks.iter().try_for_each(output::line)?;
         left_out(&damaged).map_or(Ok(()), output::line)
     }
 }

@@ -51,7 +51,7 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
         return degraded::run(arguments, &subject, &data, json);
     }
     match arguments.protocol {
-        Some(Protocol::Verification) => verification::run(arguments, &subject, &data.feed, json),
+        Some(Protocol::Verification) => verification::run(arguments, &subject, &data, json),
         None | Some(Protocol::Retrieval) => retrieval::run(arguments, (&subject, &data), json),
         Some(protocol) => items::run(arguments, protocol, (&subject, &data), json),
     }
@@ -90,6 +90,15 @@ fn refuse_misplaced(arguments: &Evaluate) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A part of the data of a model's own recipe.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnPart {
+    /// `test`, or `validation` where nothing tests.
+    pub name: &'static str,
+    /// What the items of the other parts did.
+    pub others: &'static str,
+}
+
 /// What is measured.
 pub struct Data {
     /// The items.
@@ -98,6 +107,8 @@ pub struct Data {
     pub indices: Vec<usize>,
     /// Those that trained the model, where its recipe says so.
     pub trained: Vec<usize>,
+    /// The part that they are, where the data are the recipe's own.
+    pub part: Option<OwnPart>,
     /// All of it in words.
     pub what: String,
 }
@@ -117,6 +128,7 @@ impl Data {
                 feed: folder.feed(dataset, input)?,
                 indices,
                 trained: Vec::new(),
+                part: None,
                 what,
             });
         }
@@ -134,6 +146,10 @@ impl Data {
             (setup.feed, setup.parts)
         };
         let (part, indices) = parts.measured();
+        let others = match part {
+            "test" if !parts.validation.is_empty() => "trained or validated",
+            _ => "trained",
+        };
         if indices.is_empty() {
             return Err(Failure::usage(format!(
                 "{}: its recipe (data.split) sets nothing apart from what trained; name the data with --data",
@@ -144,6 +160,7 @@ impl Data {
             what: format!("the {part} part of {}", feed.dataset().name),
             indices: indices.to_vec(),
             trained: parts.train.clone(),
+            part: Some(OwnPart { name: part, others }),
             feed,
         })
     }

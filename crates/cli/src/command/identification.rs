@@ -27,11 +27,12 @@ pub fn run(
         let sides = sides(subject, data, false)?;
         return report.of(&sides, |side| drawn(side, &options), show_drawn);
     };
-    let all = [&lists.gallery[..], &lists.probes].concat();
+    lists.check_part(data)?;
     let listed = Data {
         feed: data.feed.clone(),
-        indices: all,
+        indices: [&lists.gallery[..], &lists.probes].concat(),
         trained: Vec::new(),
+        part: data.part,
         what: data.what.clone(),
     };
     let sides = sides(subject, &listed, false)?;
@@ -85,6 +86,27 @@ impl Lists {
             }
         }
         Ok(Some(Self { gallery, probes }))
+    }
+
+    /// Of the recipe's own data what is not held out has been seen: it is no probe, and nobody's enrollment.
+    fn check_part(&self, data: &Data) -> Result<(), Failure> {
+        let Some(part) = data.part else {
+            return Ok(());
+        };
+        let held: HashSet<usize> = data.indices.iter().copied().collect();
+        for (list, items) in [
+            ("--gallery-list", &self.gallery),
+            ("--probe-list", &self.probes),
+        ] {
+            if let Some(&item) = items.iter().find(|item| !held.contains(item)) {
+                let name = &data.feed.dataset().names[item];
+                return Err(Failure::usage(format!(
+                    "{list}: {name} is not of the {} part of the model's own recipe: it {}; leave it out, or name other data with --data",
+                    part.name, part.others
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn identified(

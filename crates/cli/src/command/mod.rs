@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments, calls the library, and prints.
 
+mod asked;
 pub mod cluster;
 pub mod compare;
 mod compressions;

@@ -1,8 +1,9 @@
 //! `nearkin evaluate --protocol verification` of a network of pairs.
 
+use super::asked::Asked;
 use super::evaluate::Data;
 use super::subject::{left_out, with_remedy};
-use super::verification::{self, Asked};
+use super::verification;
 use crate::arguments::Evaluate;
 use crate::failure::Failure;
 use crate::output;
@@ -28,7 +29,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     refuse_vectors(arguments)?;
     let (feed, of_raw) = (&data.feed, verification::options(arguments));
-    let asked = Asked::read(arguments, feed)?;
+    let asked = Asked::read(arguments, data)?;
     let raw = asked.paired(&pixels(feed, &asked.items).map_err(with_remedy)?)?;
     let paired = scored(model, feed, &asked)?;
     let options = VerificationOptions {
@@ -36,25 +37,27 @@ pub fn run(
         ..of_raw.clone()
     };
     let found = [
-        verification::measure(&raw, &of_raw)?,
-        verification::measure(&paired, &options)?,
+        asked.measure(&raw, &of_raw)?,
+        asked.measure(&paired, &options)?,
     ];
-    if arguments.verification.keep {
-        let threshold = verification::keep(&paired, &asked.path, &options, folder)?;
-        output::note(format_args!(
-            "kept: scores up to {threshold:.4} are the same"
-        ));
-    }
+    let folder = arguments.verification.keep.then_some(folder);
+    let kept = folder.map(|folder| verification::keep(&paired, &asked.path, &options, folder));
+    let kept = kept.transpose()?;
+    kept.iter()
+        .for_each(|kept| verification::say_kept("scores", kept));
     if json {
-        return output::json(&json!({
-            "pairs": asked.path, "left_out": paired.left_out, "damaged": feed.damaged(),
-            "raw": found[0], "model": found[1]
-        }));
+        let mut value = asked.facts(&paired);
+        value.insert("damaged".into(), json!(feed.damaged()));
+        value.extend(kept.map(|kept| ("kept".into(), verification::json_of_kept(&kept))));
+        value.insert("raw".into(), json!(found[0]));
+        value.insert("model".into(), json!(found[1]));
+        return output::json(&value);
     }
     output::line(format_args!("{}, in percent:", asked.path.display()))?;
     let [raw, model] = &found;
     verification::show(&[("raw input", raw), ("model", model)], DISTANCES)?;
     output::line("scores: means over both orders of the two images")?;
+    asked.remarks(&paired).iter().try_for_each(output::line)?;
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
 }
 

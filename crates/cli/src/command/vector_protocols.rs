@@ -1,5 +1,6 @@
 //! `nearkin evaluate VECTORS --protocol verification|reid|identification|few-shot|n-way`: as of models, without one.
 
+use super::asked::{Contradiction, check_pairs};
 use super::identification::{self, Lists};
 use super::items::{
     OF_VECTORS, Side, few, people, reid_options, show_few, show_people, show_tried, tried,
@@ -41,17 +42,20 @@ pub fn run(arguments: &Evaluate, protocol: Protocol, json: bool) -> Result<(), F
     let bar = activity("measuring");
     match protocol {
         Protocol::Verification => {
-            let paired = paired(arguments, &dataset, &side.measured)?;
+            let (paired, contradiction) = paired(arguments, &dataset, &side.measured)?;
             let found = verification::measure(&paired, &verification::options(arguments))?;
             let best = verification::thresholds(&paired)?;
             bar.finish_and_clear();
             if json {
                 let found = verification::json_of(&found, &best)?;
-                return output::json(&serde_json::json!({ "data": what, NAME: found }));
+                return output::json(&serde_json::json!({
+                    "data": what, "contradicting": contradiction, NAME: found
+                }));
             }
             output::line(format_args!("{what}, in percent:"))?;
             verification::show(&[(NAME, &found)], verification::UNIT_VECTORS)?;
-            verification::show_thresholds(&[(NAME, &best)])
+            verification::show_thresholds(&[(NAME, &best)])?;
+            contradiction.map_or(Ok(()), output::line)
         }
         Protocol::Reid => {
             let cameras = cameras(arguments, dataset.len())?;
@@ -108,7 +112,11 @@ fn print<T: Serialize>(
 }
 
 /// The pairs that were named, with their distances.
-fn paired(arguments: &Evaluate, dataset: &Dataset, embedded: &Embedded) -> Result<Paired, Failure> {
+fn paired(
+    arguments: &Evaluate,
+    dataset: &Dataset,
+    embedded: &Embedded,
+) -> Result<(Paired, Option<Contradiction>), Failure> {
     let wanted = &arguments.verification;
     let Some(path) = &wanted.pairs else {
         return Err(Failure::usage("--protocol verification needs --pairs FILE"));
@@ -128,8 +136,9 @@ fn paired(arguments: &Evaluate, dataset: &Dataset, embedded: &Embedded) -> Resul
             path.display()
         )));
     }
-    verification::check_pairs(&pairs, dataset, path)?;
-    Ok(Paired::new(embedded, &pairs)?)
+    check_pairs(&pairs, dataset, path)?;
+    let contradiction = Contradiction::find(&pairs, dataset);
+    Ok((Paired::new(embedded, &pairs)?, contradiction))
 }
 
 /// The camera of each vector, by the lines of a file.

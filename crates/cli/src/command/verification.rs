@@ -1,61 +1,56 @@
 //! `nearkin evaluate --protocol verification`
 
+use super::asked::Asked;
+use super::evaluate::Data;
 use super::subject::{Subject, left_out, with_remedy};
 use super::text::{is_text_model, resolve};
-use crate::arguments::Evaluate;
+use crate::arguments::{Evaluate, VerificationPairs};
 use crate::failure::Failure;
 use crate::progress::activity;
 use crate::{output, table};
-use nearkin::data::{Dataset, ItemPair, ItemPairs, read_pairs};
-use nearkin::embed::{Embedded, pixels};
+use nearkin::embed::pixels;
 use nearkin::evaluate::{
-    Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate, verification,
+    Calibration, Estimate, FoldScores, OverFolds, Verification, VerificationOptions, calibrate,
+    verification,
 };
 use nearkin::feed::Feed;
 use nearkin::text::Bootstrap;
 use nearkin::text::pairs::{PairScores, threshold_scores};
-use nearkin::verify::{Paired, Videos, keep_threshold};
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use nearkin::verify::{Paired, keep_threshold};
+use std::path::Path;
 
 /// Measures pairs beside the raw input and as bytes, and keeps a threshold where asked.
 pub fn run(
     arguments: &Evaluate,
     subject: &Subject,
-    feed: &Feed,
+    data: &Data,
     json: bool,
 ) -> Result<(), Failure> {
-    let wanted = &arguments.verification;
-    if wanted.frames.is_some() && wanted.keep {
-        return Err(Failure::usage(
-            "--keep goes without --frames: `nearkin verify` answers by pairs of single images",
-        ));
-    }
+    let (wanted, feed) = (&arguments.verification, &data.feed);
+    refuse_videos(wanted)?;
     let options = options(arguments);
-    let asked = Asked::read(arguments, feed)?;
-    let compared = asked.compared(arguments, subject, feed)?;
+    let asked = Asked::read(arguments, data)?;
+    let compared = compared(&asked, arguments, subject, feed)?;
     let bar = activity("measuring");
     let measured = compared
         .iter()
-        .map(|compared| measure(&compared.paired, &options));
+        .map(|compared| asked.measure(&compared.paired, &options));
     let found: Vec<Verification> = measured.collect::<Result<_, Failure>>()?;
     let best = compared.iter().map(|compared| thresholds(&compared.paired));
     let best: Vec<PairScores> = best.collect::<Result<_, Failure>>()?;
     bar.finish_and_clear();
     let paired = &compared[MODEL].paired;
-    if wanted.keep {
-        let threshold = keep(paired, &asked.path, &options, subject.folder.path())?;
-        output::note(format_args!(
-            "kept: squared distances up to {threshold:.4} are the same"
-        ));
-    }
+    let folder = wanted.keep.then(|| subject.folder.path());
+    let kept = folder.map(|folder| keep(paired, &asked.path, &options, folder));
+    let kept = kept.transpose()?;
+    kept.iter()
+        .for_each(|kept| say_kept("squared distances", kept));
     if json {
-        let mut value = serde_json::json!({
-            "pairs": asked.path, "left_out": paired.left_out, "of_one_video": paired.of_one_video,
-            "damaged": feed.damaged()
-        });
+        let mut value = asked.facts(paired);
+        value.insert("damaged".into(), serde_json::json!(feed.damaged()));
+        value.extend(kept.map(|kept| ("kept".into(), json_of_kept(&kept))));
         for (compared, (found, best)) in compared.iter().zip(found.iter().zip(&best)) {
-            value[compared.key] = json_of(found, best)?;
+            value.insert(compared.key.into(), json_of(found, best)?);
         }
         return output::json(&value);
     }
@@ -69,13 +64,18 @@ pub fn run(
             "videos: means over all pairs of their frames, of the first {most} of each"
         ))?;
     }
-    if paired.of_one_video > 0 {
-        let count = paired.of_one_video;
-        output::line(format_args!(
-            "pairs of a video with itself, left out: {count}"
-        ))?;
-    }
+    asked.remarks(paired).iter().try_for_each(output::line)?;
     left_out(&feed.damaged()).map_or(Ok(()), output::line)
+}
+
+/// A threshold is kept of single images.
+fn refuse_videos(wanted: &VerificationPairs) -> Result<(), Failure> {
+    if wanted.frames.is_some() && wanted.keep {
+        return Err(Failure::usage(
+            "--keep goes without --frames: `nearkin verify` answers by pairs of single images",
+        ));
+    }
+    Ok(())
 }
 
 /// What a threshold is on, for those that read.
@@ -154,114 +154,46 @@ struct Compared {
     paired: Paired,
 }
 
-/// Pairs, and the items that they need.
-pub struct Asked {
-    /// Where they are listed.
-    pub path: PathBuf,
-    /// The pairs.
-    pub pairs: Vec<ItemPair>,
-    videos: Option<Videos>,
-    /// The items to embed.
-    pub items: Vec<usize>,
-}
-
-impl Asked {
-    /// Reads the pairs that were named.
-    pub fn read(arguments: &Evaluate, feed: &Feed) -> Result<Self, Failure> {
-        let wanted = &arguments.verification;
-        let Some(path) = &wanted.pairs else {
-            return Err(Failure::usage("--protocol verification needs --pairs FILE"));
-        };
-        let ItemPairs { pairs, are_videos } = read_pairs(path, feed.dataset())?;
-        if are_videos && wanted.frames.is_none() {
+/// The raw input, the model, its bytes, and where there is an old model that one and the two together.
+fn compared(
+    asked: &Asked,
+    arguments: &Evaluate,
+    subject: &Subject,
+    feed: &Feed,
+) -> Result<Vec<Compared>, Failure> {
+    let new = |key, name, paired| Compared { key, name, paired };
+    let raw = pixels(feed, &asked.items).map_err(with_remedy)?;
+    let model = subject.embed(feed, &asked.items)?;
+    let bytes = model.in_bytes()?;
+    let mut compared = vec![
+        new("raw", "raw input", asked.paired(&raw)?),
+        new("model", "model", asked.paired(&model)?),
+        new("int8", "model, in bytes", asked.paired(&bytes)?),
+    ];
+    if let Some(path) = &arguments.verification.gallery_model {
+        let folder = resolve(path)?;
+        if is_text_model(&folder) {
+            let path = path.display();
             return Err(Failure::usage(format!(
-                "{}: pairs of videos; say with --frames how many frames of each count, such as the first 100",
-                path.display()
+                "--gallery-model {path}: a sentence encoder, expected a model of images or features"
             )));
         }
-        if wanted.frames.is_none() {
-            check_pairs(&pairs, feed.dataset(), path)?;
+        let gallery = Subject::load(&folder, &arguments.tolerance)?;
+        let (new_dim, old_dim) = (model.dim, gallery.model.embedder.dim());
+        if new_dim != old_dim {
+            return Err(Failure::usage(format!(
+                "--gallery-model {}: its vectors have {old_dim} numbers, those of {} {new_dim}",
+                path.display(),
+                arguments.model.display()
+            )));
         }
-        let frames = wanted.frames.map(NonZeroUsize::get);
-        let videos = frames.map(|most| Videos::new(&feed.dataset().names, most));
-        let both = pairs.iter().flat_map(|p| [p.first, p.second]);
-        let mut items: Vec<usize> = match &videos {
-            None => both.collect(),
-            Some(videos) => both.flat_map(|item| videos.frames(item)).copied().collect(),
-        };
-        items.sort_unstable();
-        items.dedup();
-        Ok(Self {
-            path: path.clone(),
-            pairs,
-            videos,
-            items,
-        })
+        let feed = feed.reading(gallery.model.config.input.clone())?;
+        let old = gallery.embed(&feed, &asked.items)?;
+        let mixed = Paired::between(&model, &old, &asked.pairs)?;
+        compared.push(new("gallery", "gallery model", asked.paired(&old)?));
+        compared.push(new("mixed", "model to gallery model", mixed));
     }
-
-    /// The raw input, the model, its bytes, and where there is an old model that one and the two together.
-    fn compared(
-        &self,
-        arguments: &Evaluate,
-        subject: &Subject,
-        feed: &Feed,
-    ) -> Result<Vec<Compared>, Failure> {
-        let new = |key, name, paired| Compared { key, name, paired };
-        let raw = pixels(feed, &self.items).map_err(with_remedy)?;
-        let model = subject.embed(feed, &self.items)?;
-        let bytes = model.in_bytes()?;
-        let mut compared = vec![
-            new("raw", "raw input", self.paired(&raw)?),
-            new("model", "model", self.paired(&model)?),
-            new("int8", "model, in bytes", self.paired(&bytes)?),
-        ];
-        if let Some(path) = &arguments.verification.gallery_model {
-            let folder = resolve(path)?;
-            if is_text_model(&folder) {
-                let path = path.display();
-                return Err(Failure::usage(format!(
-                    "--gallery-model {path}: a sentence encoder, expected a model of images or features"
-                )));
-            }
-            let gallery = Subject::load(&folder, &arguments.tolerance)?;
-            let (new_dim, old_dim) = (model.dim, gallery.model.embedder.dim());
-            if new_dim != old_dim {
-                return Err(Failure::usage(format!(
-                    "--gallery-model {}: its vectors have {old_dim} numbers, those of {} {new_dim}",
-                    path.display(),
-                    arguments.model.display()
-                )));
-            }
-            let feed = feed.reading(gallery.model.config.input.clone())?;
-            let old = gallery.embed(&feed, &self.items)?;
-            let mixed = Paired::between(&model, &old, &self.pairs)?;
-            compared.push(new("gallery", "gallery model", self.paired(&old)?));
-            compared.push(new("mixed", "model to gallery model", mixed));
-        }
-        Ok(compared)
-    }
-
-    /// The distances of the pairs.
-    pub fn paired(&self, embedded: &Embedded) -> Result<Paired, Failure> {
-        let paired = match &self.videos {
-            None => Paired::new(embedded, &self.pairs),
-            Some(videos) => Paired::of_videos(embedded, &self.pairs, videos),
-        };
-        paired.map_err(with_remedy)
-    }
-}
-
-/// An item is no pair with itself: it would be accepted by any threshold.
-pub fn check_pairs(pairs: &[ItemPair], dataset: &Dataset, path: &Path) -> Result<(), Failure> {
-    let Some(at) = pairs.iter().position(|pair| pair.first == pair.second) else {
-        return Ok(());
-    };
-    Err(Failure::usage(format!(
-        "{}: pair {} is of {} with itself, which any threshold accepts",
-        path.display(),
-        at + 1,
-        dataset.names[pairs[at].first]
-    )))
+    Ok(compared)
 }
 
 /// What a byte a number costs.
@@ -276,13 +208,13 @@ fn in_bytes(found: &[Verification], dim: usize) -> String {
     )
 }
 
-/// Keeps the threshold of the first rate in a model folder, and says it.
+/// Keeps the threshold of the first rate in a model folder.
 pub fn keep(
     paired: &Paired,
     path: &Path,
     options: &VerificationOptions,
     model: &Path,
-) -> Result<f64, Failure> {
+) -> Result<Calibration, Failure> {
     let far = options.fars[0];
     let data = path
         .file_name()
@@ -294,7 +226,33 @@ pub fn keep(
         )));
     };
     keep_threshold(model, &found)?;
-    Ok(found.threshold)
+    Ok(found)
+}
+
+/// Says up to which distances or scores pairs are the same from now on.
+pub fn say_kept(measure: &str, kept: &Calibration) {
+    output::note(format_args!(
+        "kept: {measure} up to {:.4} are the same",
+        kept.threshold
+    ));
+    if let Some(doubt) = doubt(kept) {
+        output::note(doubt);
+    }
+}
+
+/// A kept threshold for machines.
+pub fn json_of_kept(kept: &Calibration) -> serde_json::Value {
+    serde_json::json!({ "calibration": kept, "unproven_far": kept.unproven_far() })
+}
+
+/// Whether a threshold is behind its rate at all, where the pairs are too few for that.
+pub fn doubt(kept: &Calibration) -> Option<String> {
+    let (bound, far) = (kept.unproven_far()?, kept.far_asked?);
+    Some(format!(
+        "{} different pairs are too few to tell a rate of {far} from zero: with 95 % confidence it is below {:.2} %",
+        kept.different,
+        100.0 * bound
+    ))
 }
 
 /// Prints what was found, with the conventions; thresholds are on `distance`.

@@ -2,6 +2,7 @@
 
 use super::subject::Subject;
 use super::text::{is_text_model, resolve};
+use super::verification::doubt;
 use crate::arguments::Verify;
 use crate::failure::Failure;
 use crate::output;
@@ -90,8 +91,9 @@ impl Answer {
         // What the kept threshold was worth says nothing about another one.
         let worth = kept.filter(|kept| kept.threshold.to_bits() == threshold.to_bits());
         if json {
+            let unproven_far = worth.as_ref().and_then(Calibration::unproven_far);
             return output::json(&serde_json::json!({
-                "same": same, "distance": distance, "threshold": threshold, "calibration": worth
+                "same": same, "distance": distance, "threshold": threshold, "calibration": worth, "unproven_far": unproven_far
             }));
         }
         if let Some(worth) = worth {
@@ -103,6 +105,7 @@ impl Answer {
                 worth.same,
                 worth.data
             ))?;
+            doubt(&worth).map_or(Ok(()), output::line)?;
         }
         let (answer, sign) = if same {
             ("same", "≤")

@@ -1,6 +1,6 @@
 //! Pairs of items, the same class or not, for verification.
 
-use super::{DataError, Dataset, youtube_faces};
+use super::{DataError, Dataset, pair_folds, youtube_faces};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -13,8 +13,10 @@ pub struct ItemPair {
     pub second: usize,
     /// Whether the two are of the same class.
     pub same: bool,
-    /// The fold of the pair, from 0.
-    pub fold: usize,
+    /// The fold that the list says, from 0; none where it leaves folds open, see [`PairFolds`](super::PairFolds).
+    pub fold: Option<usize>,
+    /// Where it stands in the list, from 1.
+    pub line: usize,
 }
 
 /// A list of pairs.
@@ -26,25 +28,19 @@ pub struct ItemPairs {
     pub are_videos: bool,
 }
 
-/// Folds where a list of pairs does not say how many it has.
-const FOLDS: usize = 10;
-
-/// The fold of a pair of which no fold is said.
-const UNSAID: usize = usize::MAX;
-
 /// Reads a list of pairs: that of Labeled Faces in the Wild, that of YouTube Faces, or a table.
 ///
 /// - LFW: `Name i j` for images i and j of one person, `Name i Other j` for two; an image is `Name/Name_000i.jpg` of the data
 ///   set, with any extension and in any folder. A first line with the number of folds (`10  300`) makes each fold as many lines,
-///   in their order; without it each kind is cut into ten in its order, or into as many as there are
-///   pairs of the rarer kind.
+///   in their order; the lists of its view 1 have the number of pairs of each kind there, and leave folds open.
 /// - YouTube Faces (`splits.txt`): `split, first, second, same` between commas, with or without a heading: the number of the
 ///   split from 1, which is the fold, two videos by their folders (`Ann_Lee/0`, the last two of their frames' paths), and 1 or 0.
 /// - `.csv`, `.tsv`: a header `first,second,same` and maybe `fold`; items by their names in the data set (relative paths), `same`
-///   is 1 or 0.
+///   is 1 or 0, folds are called anything, and counted from 0 in the order in which they come.
 ///
 /// # Errors
-/// The file cannot be read, a line has another form, or an item is not in the data set: with its line.
+/// The file cannot be read, a line has another form, an item is not in the data set, or a fold that the list says has pairs of
+/// one kind alone: with its line.
 pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<ItemPairs, DataError> {
     let text = fs_err::read_to_string(path)?;
     let extension = path
@@ -53,7 +49,7 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<ItemPairs, DataError
         .unwrap_or_default();
     let is_table = ["csv", "tsv"].map(|table| extension.eq_ignore_ascii_case(table));
     let are_videos = is_table == [false; 2] && youtube_faces::is_list(&text);
-    let mut pairs = match is_table {
+    let pairs = match is_table {
         [true, _] => table(path, &text, b',', dataset)?,
         [_, true] => table(path, &text, b'\t', dataset)?,
         _ if are_videos => youtube_faces::read(path, &text, dataset)?,
@@ -65,23 +61,8 @@ pub fn read_pairs(path: &Path, dataset: &Dataset) -> Result<ItemPairs, DataError
             reason: String::new(),
         });
     }
-    if pairs.iter().any(|pair| pair.fold == UNSAID) {
-        deal(&mut pairs);
-    }
+    pair_folds::check(path, &pairs)?;
     Ok(ItemPairs { pairs, are_videos })
-}
-
-/// Each kind in ten parts, in its order; in fewer where there are fewer pairs of a kind, so that none is without.
-fn deal(pairs: &mut [ItemPair]) {
-    let of = |kind| pairs.iter().filter(|pair| pair.same == kind).count();
-    let folds = FOLDS.min(of(true)).min(of(false)).max(1);
-    for kind in [true, false] {
-        let count = pairs.iter().filter(|pair| pair.same == kind).count();
-        let of = pairs.iter_mut().filter(|pair| pair.same == kind);
-        for (place, pair) in of.enumerate() {
-            pair.fold = place * folds / count;
-        }
-    }
 }
 
 pub(super) fn line_error(path: &Path, line: usize, reason: String) -> DataError {
@@ -114,18 +95,18 @@ fn lfw(path: &Path, text: &str, dataset: &Dataset) -> Result<Vec<ItemPair>, Data
         })
     };
     let mut pairs = Vec::new();
-    let mut folds = None;
+    let mut count = None;
     for (line, fields) in (1..).zip(
         text.lines()
             .map(|l| l.split_whitespace().collect::<Vec<_>>()),
     ) {
         let (first, second, same) = match fields[..] {
             [] => continue,
-            [count] | [count, _] if line == 1 => {
-                let count = count.parse::<usize>().ok().filter(|&count| count > 0);
+            [number] | [number, _] if line == 1 => {
+                let number = number.parse::<usize>().ok().filter(|&number| number > 0);
                 let expected =
                     || line_error(path, line, "expected the number of folds, or a pair".into());
-                folds = Some(count.ok_or_else(expected)?);
+                count = Some(number.ok_or_else(expected)?);
                 continue;
             }
             [name, i, j] => (item(line, name, i)?, item(line, name, j)?, true),
@@ -142,20 +123,32 @@ fn lfw(path: &Path, text: &str, dataset: &Dataset) -> Result<Vec<ItemPair>, Data
             first,
             second,
             same,
-            fold: UNSAID,
+            fold: None,
+            line,
         });
     }
-    if let Some(folds) = folds {
-        let all = pairs.len();
-        if folds > all {
-            let reason = format!("{folds} folds of {all} pairs");
-            return Err(line_error(path, 1, reason));
-        }
-        for (place, pair) in pairs.iter_mut().enumerate() {
-            pair.fold = place * folds / all;
-        }
+    if let Some(count) = count {
+        in_order(path, &mut pairs, count)?;
     }
     Ok(pairs)
+}
+
+/// As many folds as the first line says, of pairs in their order; it may say the number of pairs of each kind instead.
+fn in_order(path: &Path, pairs: &mut [ItemPair], count: usize) -> Result<(), DataError> {
+    let all = pairs.len();
+    if count > all {
+        let reason = format!("{count} folds of {all} pairs");
+        return Err(line_error(path, 1, reason));
+    }
+    let same = pairs.iter().filter(|pair| pair.same).count();
+    // All of the same first: such folds would have pairs of one kind alone.
+    let is_of_kinds = count == same && all == 2 * count && pairs[..count].iter().all(|p| p.same);
+    if !is_of_kinds {
+        for (place, pair) in pairs.iter_mut().enumerate() {
+            pair.fold = Some(place * count / all);
+        }
+    }
+    Ok(())
 }
 
 /// Items by `folder/file` without extension.
@@ -213,7 +206,7 @@ fn table(
         let of_name = items.entry(name).or_insert(Some(item));
         *of_name = of_name.filter(|&first| first == item);
     }
-    let mut pairs = Vec::new();
+    let (mut pairs, mut folds) = (Vec::new(), HashMap::new());
     for row in reader.records() {
         let row = row.map_err(broken)?;
         let line = row.position().map_or(1, csv::Position::line) as usize;
@@ -240,14 +233,12 @@ fn table(
             items.get(&row[at]).ok_or_else(unknown)?.ok_or_else(several)
         };
         let number = |at: usize| {
-            let wrong = |_| {
-                line_error(
-                    path,
-                    line,
-                    format!("fold is {}, expected a number from 0", &row[at]),
-                )
-            };
-            row[at].parse::<usize>().map_err(wrong)
+            if row[at].is_empty() {
+                let reason = "no fold is said, where the header has a column for it";
+                return Err(line_error(path, line, reason.to_owned()));
+            }
+            let next = folds.len();
+            Ok(*folds.entry(row[at].to_owned()).or_insert(next))
         };
         pairs.push(ItemPair {
             first: item(first)?,
@@ -263,7 +254,8 @@ fn table(
                     ));
                 }
             },
-            fold: fold.map_or(Ok(UNSAID), number)?,
+            fold: fold.map(number).transpose()?,
+            line,
         });
     }
     Ok(pairs)
@@ -272,8 +264,9 @@ fn table(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Source;
+    use crate::data::{PairFolds, Source};
     use crate::vectors::Vectors;
+    use std::fmt::Write;
 
     /// Two people with three images each.
     fn dataset(folder: &Path) -> Dataset {
@@ -296,10 +289,11 @@ mod tests {
         fs_err::write(&path, text).unwrap();
         let list = read_pairs(&path, &dataset).map_err(|error| error.to_string())?;
         assert!(!list.are_videos);
-        Ok(list
-            .pairs
-            .iter()
-            .map(|p| (p.first, p.second, p.same, p.fold))
+        let folds = PairFolds::new(&list.pairs);
+        assert!(!folds.anew);
+        let pairs = list.pairs.iter().zip(folds.of);
+        Ok(pairs
+            .map(|(p, fold)| (p.first, p.second, p.same, fold))
             .collect())
     }
 
@@ -313,25 +307,40 @@ mod tests {
             (5, 0, false, 1),
         ];
         assert_eq!(read("pairs.txt", text).unwrap(), want);
-        // Without a number of folds each kind is dealt by itself, into no more folds than there are pairs of a kind.
+        // Without a number of folds each kind is dealt by itself.
         let text = text.split_once('\n').unwrap().1;
         assert_eq!(read("pairs.txt", text).unwrap(), want);
-        let folds = |text: &str| {
-            let pairs = read("pairs.txt", text).unwrap();
-            pairs.iter().map(|pair| pair.3).collect::<Vec<_>>()
-        };
-        assert_eq!(folds(&format!("{text}Bo 2 3\n")), [0, 0, 0, 1, 1]);
-        assert_eq!(folds(&text.repeat(10))[36..], [9, 9, 9, 9]);
-        assert_eq!(folds("Bo 1 2\nBo 2 3\n"), [0, 0]);
+        let view_1 = "2\nAnn_Lee 1 3\nBo 1 2\nAnn_Lee 2 Bo 1\nBo 3 Ann_Lee 1\n";
+        let folds: Vec<usize> = (read("pairs.txt", view_1).unwrap().iter())
+            .map(|pair| pair.3)
+            .collect();
+        assert_eq!(folds, [0, 1, 0, 1]);
     }
 
     #[test]
     fn tables_name_items_as_the_data_set_does() {
-        let text = "first,second,same,fold\nBo/Bo_0001.png,Bo/Bo_0002.png,1,0\nBo/Bo_0001.png,Ann_Lee/Ann_Lee_0001.png,0,1\n";
-        assert_eq!(
-            read("pairs.csv", text).unwrap(),
-            vec![(3, 4, true, 0), (3, 0, false, 1)]
-        );
+        let pairs = [
+            "Bo/Bo_0001.png,Bo/Bo_0002.png,1",
+            "Bo/Bo_0001.png,Ann_Lee/Ann_Lee_0001.png,0",
+        ];
+        // Folds are called anything.
+        for (first, second) in [("1", "2"), ("0", "1"), ("dev", "-3")] {
+            let mut text = "first,second,same,fold\n".to_owned();
+            for fold in [first, second] {
+                for pair in pairs {
+                    writeln!(text, "{pair},{fold}").unwrap();
+                }
+            }
+            assert_eq!(
+                read("pairs.csv", &text).unwrap(),
+                vec![
+                    (3, 4, true, 0),
+                    (3, 0, false, 0),
+                    (3, 4, true, 1),
+                    (3, 0, false, 1)
+                ]
+            );
+        }
     }
 
     #[test]
@@ -363,6 +372,7 @@ mod tests {
             ("p.txt", "Bo 1 2 3 4\n", "found 5 fields"),
             ("p.txt", "zero\n", "expected the number of folds"),
             ("p.txt", "\n", "has no rows"),
+            ("p.txt", "a, b, c, d\n", "has no rows"),
             (
                 "p.txt",
                 "99999999999999999 1\nBo 1 2\n",
@@ -370,8 +380,8 @@ mod tests {
             ),
             (
                 "p.csv",
-                "first,second,same,fold\nBo/Bo_0001.png,Bo/Bo_0002.png,1,-1\n",
-                "p.csv:2: fold is -1",
+                "first,second,same,fold\nBo/Bo_0001.png,Bo/Bo_0002.png,1,\n",
+                "p.csv:2: no fold is said",
             ),
             ("p.csv", "first,second\n", "no column same"),
             (

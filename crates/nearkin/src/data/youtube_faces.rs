@@ -48,7 +48,8 @@ pub(super) fn read(path: &Path, text: &str, dataset: &Dataset) -> Result<Vec<Ite
                 "0" => false,
                 other => return Err(wrong(format!("same is {other}, expected 1 or 0"))),
             },
-            fold: split - 1,
+            fold: Some(split - 1),
+            line,
         });
     }
     Ok(pairs)
@@ -68,8 +69,9 @@ fn videos(dataset: &Dataset) -> HashMap<String, usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::ItemPair;
     use crate::data::tree::tests::folder_of;
-    use crate::data::{Dataset, Source, read_pairs};
+    use crate::data::{Dataset, Source};
 
     /// Two people with two videos each, of two frames.
     fn read(text: &str) -> Result<Vec<(usize, usize, bool, usize)>, String> {
@@ -88,10 +90,13 @@ mod tests {
         let dataset = Dataset::open(&toml::from_str::<Source>(&source).unwrap()).unwrap();
         let path = folder.path().join("splits.txt");
         fs_err::write(&path, text).unwrap();
-        let list = read_pairs(&path, &dataset).map_err(|error| error.to_string())?;
-        assert!(list.are_videos);
-        let pairs = list.pairs.iter();
-        Ok(pairs.map(|p| (p.first, p.second, p.same, p.fold)).collect())
+        assert!(super::is_list(text));
+        let pairs = super::read(&path, text, &dataset).map_err(|error| error.to_string())?;
+        let fold = |p: &ItemPair| p.fold.unwrap();
+        Ok(pairs
+            .iter()
+            .map(|p| (p.first, p.second, p.same, fold(p)))
+            .collect())
     }
 
     #[test]
@@ -120,7 +125,6 @@ mod tests {
                 "1, Bo/0, Bo/2, 1\nx, Bo/0, Bo/2, 1\n",
                 "splits.txt:2: x is no number",
             ),
-            ("a, b, c, d\n", "has no rows"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(part), "{error}");

@@ -79,6 +79,9 @@ pub struct Calibration {
     pub threshold: f64,
     /// The share of different pairs that it accepted.
     pub far: f64,
+    /// The most of them that it was to accept; files of before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub far_asked: Option<f64>,
     /// The share of pairs of the same that it accepted.
     pub tar: f64,
     /// Pairs of the same behind it.
@@ -87,6 +90,34 @@ pub struct Calibration {
     pub different: usize,
     /// What they were.
     pub data: String,
+}
+
+impl Calibration {
+    /// Below which the rate of false accepts is with 95 % confidence, where the different pairs are too few to tell the rate
+    /// that was asked for from zero: fewer than 1/FAR, so that not one of them may be accepted. None where they are enough.
+    ///
+    /// ```text
+    /// 1 − 0.05^(1/n)     of n different pairs, none accepted; near 3/n
+    /// ```
+    ///
+    /// # Reference
+    /// C. J. Clopper, E. S. Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial, Biometrika 26,
+    /// 1934: the one-sided limit for no event.
+    ///
+    /// ```
+    /// use nearkin::evaluate::calibrate;
+    /// let kept = calibrate(&[0.1, 1.0, 1.2], &[true, false, false], 0.001, "made")?;
+    /// let bound = kept.and_then(|kept| kept.unproven_far());
+    /// assert!(bound.is_some_and(|bound| (bound - (1.0 - 0.05_f64.sqrt())).abs() < 1e-12));
+    /// # Ok::<(), nearkin::evaluate::EvaluateError>(())
+    /// ```
+    pub fn unproven_far(&self) -> Option<f64> {
+        /// How often the true rate is beyond the bound.
+        const DOUBT: f64 = 0.05;
+        let pairs = self.different as f64;
+        let too_few = self.far_asked.is_some_and(|far| pairs * far < 1.0);
+        too_few.then(|| 1.0 - DOUBT.powf(pairs.recip()))
+    }
 }
 
 /// Squared distances of unit vectors, from 0 to 4: `‖u − v‖² = 2 − 2 u·v`.
@@ -210,6 +241,7 @@ pub fn calibrate(
     Ok(threshold.is_finite().then(|| Calibration {
         threshold,
         far: mistaken,
+        far_asked: Some(far),
         tar: accepted,
         same: positives,
         different: same.len() - positives,
@@ -276,6 +308,10 @@ mod tests {
         assert!((found.threshold - 0.3).abs() < 1e-6);
         assert_eq!((found.tar, found.same, found.different), (1.0, 2, 3));
         assert!((found.far - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((found.far_asked, found.unproven_far()), (Some(0.4), None));
+        let rare = calibrate(&distances, &same, 0.3, "made").unwrap().unwrap();
+        let bound = rare.unproven_far().unwrap();
+        assert!((bound - 0.631_6).abs() < 1e-4, "{bound}");
         assert_eq!(
             calibrate(&[0.1, 0.2], &[false, true], 0.0, "made").unwrap(),
             None

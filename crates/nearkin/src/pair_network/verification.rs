@@ -18,18 +18,19 @@ impl Paired {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
         let rows: HashMap<usize, u32> = search.items().iter().copied().zip(0..).collect();
-        let (mut paired, mut asked) = (Self::default(), Vec::new());
+        let (mut kept, mut asked) = (Vec::new(), Vec::new());
         for pair in pairs {
             let (Some(&first), Some(&second)) = (rows.get(&pair.first), rows.get(&pair.second))
             else {
-                paired.left_out += 1;
                 continue;
             };
             asked.push([first, second]);
-            paired.same.push(pair.same);
-            paired.fold_of.push(pair.fold);
+            kept.push(*pair);
         }
-        paired.distances = search.of_pairs(&asked, progress)?;
-        Ok(paired)
+        Ok(Self {
+            distances: search.of_pairs(&asked, progress)?,
+            left_out: pairs.len() - kept.len(),
+            ..Self::of(&kept)
+        })
     }
 }
