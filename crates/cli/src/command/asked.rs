@@ -208,9 +208,10 @@ impl Contradiction {
         let mut all = pairs.iter().filter(wrong);
         let first = all.next().filter(|_| dataset.classes.len() > 1)?;
         let [one, other] = [first.first, first.second].map(|item| &dataset.names[item]);
-        let (listed, are) = match first.same {
-            true => ("the same", "two classes"),
-            false => ("different", "one class"),
+        let (listed, are) = if first.same {
+            ("the same", "two classes")
+        } else {
+            ("different", "one class")
         };
         Some(Self {
             pairs: 1 + all.count(),

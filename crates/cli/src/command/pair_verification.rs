@@ -43,8 +43,9 @@ pub fn run(
     let folder = arguments.verification.keep.then_some(folder);
     let kept = folder.map(|folder| verification::keep(&paired, &asked.path, &options, folder));
     let kept = kept.transpose()?;
-    kept.iter()
-        .for_each(|kept| verification::say_kept("scores", kept));
+    if let Some(kept) = &kept {
+        verification::say_kept("scores", kept);
+    }
     if json {
         let mut value = asked.facts(&paired);
         value.insert("damaged".into(), json!(feed.damaged()));

@@ -43,8 +43,9 @@ pub fn run(
     let folder = wanted.keep.then(|| subject.folder.path());
     let kept = folder.map(|folder| keep(paired, &asked.path, &options, folder));
     let kept = kept.transpose()?;
-    kept.iter()
-        .for_each(|kept| say_kept("squared distances", kept));
+    if let Some(kept) = &kept {
+        say_kept("squared distances", kept);
+    }
     if json {
         let mut value = asked.facts(paired);
         value.insert("damaged".into(), serde_json::json!(feed.damaged()));
