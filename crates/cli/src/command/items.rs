@@ -329,7 +329,7 @@ pub(super) fn show_few(found: &[(&str, &FewShot)]) -> (String, String) {
     };
     let conventions = format!(
         "{} items classified by {} nearest, {draws}, {} classes with too few items left out;\n\
-         Euclidean distances of vectors as they are, a tie goes to the nearest of the tied classes;\n\
+         Euclidean distances of vectors as they are, ties to the smallest label;\n\
          silhouette and Davies–Bouldin, which are no percentages, are of the true classes",
         last.items, last.k, last.excluded
     );

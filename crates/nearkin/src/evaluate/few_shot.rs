@@ -57,8 +57,8 @@ pub struct FewShot {
 
 /// Measures k-NN on `items`, and how compact their classes are, by Euclidean distances of the vectors as they are.
 ///
-/// With drawn references k is at most the shots, so that no vote needs more references than a class has. Ties are broken as
-/// [`k_nearest`] does it: with k = 2 as by the nearest neighbor alone.
+/// With drawn references k is the largest odd number up to the shots, so that no vote needs more references than a class
+/// has, and that two classes never tie: of two neighbors the nearer one would decide only where its label is the smaller.
 ///
 /// # Errors
 /// A number is not finite, counts or widths differ, there are fewer than two classes, or no class has more than the shots.
@@ -98,7 +98,7 @@ pub fn few_shot(
             )
         }
         References::Drawn { shots, draws, seed } => {
-            let k = k.min(shots).max(1);
+            let k = largest_odd(k.min(shots));
             let sizes = sizes(labels);
             let used = sizes.values().filter(|size| **size > shots);
             let left: usize = used.clone().map(|size| size - shots).sum();
@@ -180,6 +180,11 @@ struct Side {
     labels: Vec<u32>,
 }
 
+/// The largest odd number up to `k`, and at least 1.
+fn largest_odd(k: usize) -> usize {
+    k.saturating_sub(1) / 2 * 2 + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +213,7 @@ mod tests {
         let found = drawn(2, 1).unwrap();
         assert_eq!(
             (found.accuracy.mean, found.balanced.mean, found.k),
-            (1.0, 1.0, 2)
+            (1.0, 1.0, 1)
         );
         assert_eq!((found.items, found.excluded), (4, 1));
         assert_eq!(
@@ -261,5 +266,10 @@ mod tests {
             (found.accuracy.mean, found.balanced.mean),
             (10.0 / 11.0, 0.75)
         );
+    }
+
+    #[test]
+    fn drawn_references_vote_by_an_odd_number() {
+        assert_eq!([0, 1, 2, 3, 4, 5].map(largest_odd), [1, 1, 1, 3, 3, 5]);
     }
 }

@@ -102,7 +102,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "k-NN accuracy, BAC",
         definition: "the class that most of the k nearest references have; mean over classes of their shares",
-        convention: "Euclidean distance of vectors as they are; scikit-learn's k = 5, at most the shots; a tie goes to the nearest of the tied classes",
+        convention: "scikit-learn's: Euclidean distance of vectors as they are, k = 5, or the largest odd number up to the shots, ties to the smallest label",
     },
     Metric {
         name: "silhouette, Davies–Bouldin, Calinski–Harabasz",
