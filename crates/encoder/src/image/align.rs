@@ -3,14 +3,15 @@
 use super::Color;
 use super::gray::gray;
 use image::{DynamicImage, GrayImage, RgbImage};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// Five points of a face, `[x, y]` in pixels, where a whole number is the middle of a pixel: the eye that is left in the
 /// image, the other eye, the tip of the nose, the corner of the mouth that is left in the image, the other corner.
 pub type Landmarks = [[f32; 2]; 5];
 
 /// Where the five points are moved to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Align {
     /// The places of ArcFace's 112 × 112 input, scaled to the shorter side of the input and centered on the other. Where
@@ -19,6 +20,28 @@ pub enum Align {
     /// # Reference
     /// J. Deng, J. Guo, N. Xue, S. Zafeiriou, *ArcFace*, CVPR 2019; the points are those of its published code.
     Arcface,
+}
+
+impl<'de> Deserialize<'de> for Align {
+    /// Reads the name; of anything else serde's own message for a choice would not say what is expected.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Align;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("the name of five places that faces are moved to, \"arcface\"")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Align, E> {
+                match name {
+                    "arcface" => Ok(Align::Arcface),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(name), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
 }
 
 const ARCFACE: [[f64; 2]; 5] = [
@@ -233,6 +256,19 @@ mod tests {
         assert!((found.a).abs() < 1e-12 && (found.b - 2.0).abs() < 1e-12);
         let [x, y] = found.origin_of(moved[2]);
         assert!((x - FACE[2][0]).abs() < 1e-9 && (y - FACE[2][1]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_no_name_of_places_is_told_the_name() {
+        let read = |json: &str| serde_json::from_str::<Align>(json);
+        assert_eq!(read("\"arcface\"").unwrap(), Align::Arcface);
+        for wrong in ["{}", "true", "\"eyes\"", "[]"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(
+                error.contains("five places") && error.contains("\"arcface\""),
+                "{error}"
+            );
+        }
     }
 
     #[test]
