@@ -331,6 +331,9 @@ fn every_catalogue_is_listed_in_a_table_and_as_json() {
             .map(|entry| entry["name"].as_str().unwrap());
         assert!(names.into_iter().any(|n| n == name), "{listed}");
     }
+    // Not the nearest number of 32 bits in all its digits.
+    let networks = place.run(&["list", "networks"]).stdout;
+    assert!(!networks.contains("00000"), "{networks}");
     assert!(
         place
             .run(&["list", "losses", "--markdown"])

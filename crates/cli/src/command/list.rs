@@ -80,7 +80,9 @@ fn entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
 
 /// A catalogue line from a settings enum: the variant's own table holds the defaults.
 fn line(name: &'static str, about: &str, default: &impl Serialize) -> Line {
-    let value = serde_json::to_value(default).unwrap_or_default();
+    // By way of text, where numbers of 32 bits are as short as they were written.
+    let text = serde_json::to_string(default).unwrap_or_default();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let settings = value
         .as_object()
         .and_then(|variant| variant.values().next())
