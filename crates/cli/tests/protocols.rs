@@ -134,6 +134,13 @@ fn queries_gallery_junk_and_distractors_are_told_apart() {
     assert_eq!(counts, [4, 11, 3, 0]);
     let score = |side: &str, name: &str| found[side][name]["value"].as_f64().unwrap();
     assert!((score("model", "map") - score("model", "minp")).abs() < 1e-9);
+    // Nobody is no person: to other protocols the twelve images of the four people are all there is.
+    for data in [&[][..], &["--data", "market"]] {
+        let shown = evaluate(&place, "n-way", data);
+        holds(&shown, &["12 queries", "without 3 distractors"]);
+        let shown = evaluate(&place, "retrieval", data);
+        holds(&shown, &["without 3 distractors"]);
+    }
     // Pairs of the four people alone: three images each.
     assert_eq!(found["raw"]["distances"]["intra"]["pairs"], 4 * 3);
     assert_eq!(found["raw"]["distances"]["inter"]["pairs"], 6 * 9);

@@ -56,14 +56,22 @@ pub enum Error {
         last: String,
     },
     /// Not one image can be read.
-    #[error("{data}: no image of {of} can be read; the last: {last}")]
+    #[error("{data}: none of {of} can be read; the first: {first}")]
     Unreadable {
         /// The data set.
         data: String,
-        /// `it`, or a part of it.
+        /// `its 40 images`, or a part of them.
         of: String,
-        /// The last one, with what is wrong with it.
-        last: String,
+        /// The first one, with what is wrong with it.
+        first: String,
+    },
+    /// A model that aligns faces, and images without the points that this takes.
+    #[error(
+        "{data}: its images have no landmarks, by which the model aligns faces (input.align); list them in a table with ten columns of landmarks, called as data.source.manifest.landmark_columns of the model's recipe says"
+    )]
+    NoLandmarks {
+        /// The data set.
+        data: String,
     },
     /// The items are of another kind than the model reads.
     #[error("{data} holds {found}, the model reads {expected}")]

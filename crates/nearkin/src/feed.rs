@@ -64,7 +64,8 @@ impl Feed {
     ///
     /// # Errors
     /// The model reads images and the items are features, the other way round, or features of another length; or the
-    /// model reads aligned faces and the images have no landmarks.
+    /// model reads aligned faces and the images have no landmarks; or more items are known not to be there than may be
+    /// damaged.
     pub fn new(dataset: Arc<Dataset>, input: Input, share: f64) -> Result<Self> {
         let expected = match &input {
             Input::Image(_) => None,
@@ -84,18 +85,27 @@ impl Feed {
         if matches!(&input, Input::Image(image) if image.align.is_some())
             && dataset.landmarks.is_none()
         {
-            return Err(Error::Input {
+            return Err(Error::NoLandmarks {
                 data: dataset.name.clone(),
-                expected: "images with landmarks (input.align)".into(),
-                found: "images without".into(),
             });
         }
         let allowed = (share * dataset.len() as f64).floor() as usize;
+        let absent = &dataset.absent;
+        if let Some((_, last)) = absent.last_key_value()
+            && absent.len() > allowed
+        {
+            return Err(Error::Damaged {
+                found: absent.len(),
+                allowed,
+                last: last.clone(),
+            });
+        }
+        let damaged = Arc::new(Mutex::new(absent.keys().copied().collect()));
         Ok(Self {
             dataset,
             input,
             allowed,
-            damaged: Arc::default(),
+            damaged,
             cache: Arc::default(),
             degradation: None,
         })
@@ -106,7 +116,7 @@ impl Feed {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn reading(&self, input: Input) -> Result<Self> {
-        let fresh = Self::new(self.dataset.clone(), input, 0.0)?;
+        let fresh = Self::new(self.dataset.clone(), input, 1.0)?;
         let allowed = self.allowed;
         Ok(Self { allowed, ..fresh })
     }
@@ -174,7 +184,7 @@ impl Feed {
     ///
     /// # Errors
     /// More items cannot be read or decoded than the share allows, or none of the data set can, or none of a training
-    /// batch: the error names the last.
+    /// batch.
     pub fn batch(&self, items: &[usize], changes: Option<Changes>) -> Result<Batch> {
         let prepared: Vec<_> = items
             .par_iter()
@@ -186,7 +196,7 @@ impl Feed {
             labels: Vec::new(),
             numbers: Vec::new(),
         };
-        let mut last = None;
+        let mut failed = Vec::new();
         for (&item, prepared) in items.iter().zip(prepared) {
             match prepared {
                 Ok(numbers) => {
@@ -194,16 +204,23 @@ impl Feed {
                     batch.labels.push(self.dataset.labels[item]);
                     batch.numbers.extend(numbers);
                 }
-                Err(error) => last = Some(self.count(item, &error)?),
+                Err(error) => failed.push((item, error)),
             }
         }
-        match last {
-            Some(last) if batch.items.is_empty() && changes.is_some() => Err(Error::Unreadable {
-                data: self.dataset.name.clone(),
-                of: format!("a batch of {}", items.len()),
-                last,
-            }),
+        self.count(&failed, items.len())?;
+        match failed.first() {
+            Some((_, first)) if batch.items.is_empty() && changes.is_some() => {
+                Err(self.unreadable(format!("a batch of {} images", items.len()), first))
+            }
             _ => Ok(batch),
+        }
+    }
+
+    fn unreadable(&self, of: String, first: &Error) -> Error {
+        Error::Unreadable {
+            data: self.dataset.name.clone(),
+            of,
+            first: first.to_string(),
         }
     }
 
@@ -245,27 +262,35 @@ impl Feed {
         })
     }
 
-    /// Counts a damaged item and says what is wrong with it; an error once more are damaged than allowed.
-    fn count(&self, item: usize, error: &Error) -> Result<String> {
-        let last = error.to_string();
+    /// Counts the damaged items of a batch of `size`; an error once more are damaged than allowed, or all.
+    fn count(&self, failed: &[(usize, Error)], size: usize) -> Result<()> {
+        let [(_, first), ..] = failed else {
+            return Ok(());
+        };
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.insert(item);
-        let found = damaged.len();
-        if found > self.allowed {
-            return Err(Error::Damaged {
+        let mut beyond = None;
+        for (item, error) in failed {
+            damaged.insert(*item);
+            if damaged.len() > self.allowed && beyond.is_none() {
+                beyond = Some((damaged.len(), error));
+            }
+        }
+        let all = self.dataset.len();
+        if damaged.len() == all && (all > 1 || beyond.is_none()) {
+            let images = if all == 1 { "image" } else { "images" };
+            return Err(self.unreadable(format!("its {all} {images}"), first));
+        }
+        match beyond {
+            Some(_) if size > 1 && failed.len() == size => {
+                Err(self.unreadable(format!("{size} images read together"), first))
+            }
+            Some((found, last)) => Err(Error::Damaged {
                 found,
                 allowed: self.allowed,
-                last,
-            });
+                last: last.to_string(),
+            }),
+            None => Ok(()),
         }
-        if found == self.dataset.len() {
-            return Err(Error::Unreadable {
-                data: self.dataset.name.clone(),
-                of: "it".to_owned(),
-                last,
-            });
-        }
-        Ok(last)
     }
 }
 
@@ -452,7 +477,7 @@ mod tests {
         let (_folder, nothing) = feed(&[None, None, None], 1.0);
         let error = nothing.batch(&[0, 1, 2], None).unwrap_err().to_string();
         assert!(
-            error.contains("no image of it can be read") && error.contains(".pgm"),
+            error.contains("none of its 3 images can be read") && error.contains(".pgm"),
             "{error}"
         );
         // A training batch of nothing has no gradient; in a measurement others may follow.
@@ -462,7 +487,7 @@ mod tests {
             .batch(&[0, 1], Some(changes(&Augment::default())))
             .unwrap_err();
         assert!(
-            error.to_string().contains("no image of a batch of 2"),
+            error.to_string().contains("none of a batch of 2 images"),
             "{error}"
         );
     }
@@ -476,6 +501,9 @@ mod tests {
         };
         let error = Feed::new(plain.dataset.clone(), Input::Image(aligned), 0.0).err();
         let error = error.unwrap().to_string();
-        assert!(error.contains("with landmarks (input.align)"), "{error}");
+        assert!(
+            error.contains("no landmarks") && error.contains("landmark_columns"),
+            "{error}"
+        );
     }
 }

@@ -1,20 +1,23 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
 use crate::data::Parquet;
+mod held_out;
+
 use crate::data::layout::recognized;
 use crate::data::{
-    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Part, Source,
-    Summary, Zip, summary,
+    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Source, Summary,
+    Zip, summary,
 };
 use crate::error::{Error, Result};
+use crate::recipe::Document;
+use crate::train::{check_parts, draw};
+use held_out::HeldOut;
 use nearkin_encoder::image::{Color, Look, look};
-use std::collections::HashSet;
 use std::path::Path;
 
+const UNKNOWN: &str = "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv, .parquet or .npy";
 /// Images looked at for size and color.
 const SAMPLES: usize = 32;
-/// The fewest classes of which a tenth says something.
-const VALIDATED: usize = 20;
 
 /// The reader for a path: that of a published data set whose layout its files show, a folder of class folders, a zip of them, a table of images or of
 /// features, a `.npy` matrix, or the name of a bundled set.
@@ -71,10 +74,7 @@ pub fn source_of(path: &Path) -> Result<Source> {
     } else if ends(".npy") {
         Ok(Source::Features(Features::new(path)))
     } else {
-        Err(no_data(
-            path,
-            "unknown kind of data; expected a folder of class folders, a .zip of them, a .csv, .tsv, .parquet or .npy",
-        ))
+        Err(no_data(path, UNKNOWN))
     }
 }
 
@@ -90,8 +90,20 @@ pub fn open_any(path: &Path, dim: Option<usize>) -> Result<Dataset> {
     if path.is_file() && ending.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str())) {
         return Ok(Dataset::of_image(path)?);
     }
-    let source = source_of(path)?;
-    if let (Source::Features(features), Some(_)) = (&source, dim)
+    let source = source_of(path).map_err(|error| match error {
+        Error::Run { path, reason } if reason == UNKNOWN => Error::Run {
+            path,
+            reason: format!("{UNKNOWN}, or an image (.{})", IMAGE_EXTENSIONS.join(", .")),
+        },
+        error => error,
+    })?;
+    // A model of features reads rows of them, whatever a column of names beside them is called.
+    let features = match &source {
+        Source::Features(features) => Some(features.clone()),
+        Source::Manifest(table) => Some(Features::new(&table.path)),
+        _ => None,
+    };
+    if let (Some(features), Some(_)) = (features, dim)
         && let Ok(dataset) = features.open_unlabeled()
         && dataset.is_features() == dim
     {
@@ -110,26 +122,21 @@ fn no_data(path: &Path, reason: &str) -> Error {
 /// Writes a commented recipe that fits the data at `path`.
 ///
 /// # Errors
-/// The data cannot be read, or none of the sampled images can be decoded.
+/// The data cannot be read, none of the sampled images can be decoded, or nothing can be trained: there are no two
+/// classes, or no two items of one.
 pub fn recipe_for(path: &Path) -> Result<String> {
     let source = source_of(path)?;
     let dataset = Dataset::open(&source)?;
     let facts = summary(&dataset);
+    refuse_untrainable(path, &facts)?;
     let (network, input) = match facts.features {
         Some(_) => ("[network.mlp]\nhidden = [256]\n".to_owned(), String::new()),
         None => images(&dataset)?,
     };
     let source = toml::to_string(&Wrapped { source }).map_err(|e| no_data(path, &e.to_string()))?;
     let source = source.replace("[source.", "[data.source.");
-    let (split, train_classes) = match &dataset.given_split {
-        Some(parts) => given(&dataset, parts),
-        None => split(&facts),
-    };
-    let validates = match &dataset.given_split {
-        Some(parts) => parts.contains(&Part::Validation),
-        None => facts.classes >= VALIDATED,
-    };
-    let select = if validates {
+    let held_out = HeldOut::of(&dataset, &facts);
+    let select = if held_out.validates {
         ""
     } else {
         "select = \"last\"     # nothing validates, and what tests is not to choose\n"
@@ -138,8 +145,10 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     let heading = facts.to_string().replace(['\n', '\r'], " ");
     // Classes of one item are as many among those that train as among all.
     let with_pairs = facts.classes.saturating_sub(facts.singletons);
-    let (classes, per_class) = batch(&facts, train_classes * with_pairs / facts.classes.max(1));
-    Ok(format!(
+    let trained = held_out.classes * with_pairs / facts.classes.max(1);
+    let (classes, per_class) = batch(trained, held_out.per_class);
+    let split = held_out.text;
+    let text = format!(
         "# {heading}\n# Written by `nearkin init`; `nearkin recipe show` writes every default out.\n\nseed = 0\n\n\
          {source}\n{split}\n\
          # P classes × K items a batch: pairs of one class need K of 2 or more.\n\
@@ -150,7 +159,14 @@ pub fn recipe_for(path: &Path) -> Result<String> {
          [optimizer.adamw]\nrate = 1e-3\n\n\
          [schedule]\nwarmup = 50\ndecay = \"cosine\"\n\n\
          [train]\nsteps = 1000\nevaluate_every = 200\n{select}"
-    ))
+    );
+    match check(&text, &dataset) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(no_data(
+            path,
+            &format!("nothing can be trained on it: {error}"),
+        )),
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -158,45 +174,35 @@ struct Wrapped {
     source: Source,
 }
 
-/// The split that the table gives, and the number of classes that it trains.
-fn given(dataset: &Dataset, parts: &[Part]) -> (String, usize) {
-    let train = dataset.labels.iter().zip(parts);
-    let train = train.filter(|(_, part)| **part == Part::Train);
-    let classes: HashSet<&u32> = train.map(|(label, _)| label).collect();
-    let text = "# The data say which items train, validate and test.\n[data]\nsplit = \"given\"\n";
-    (text.to_owned(), classes.len())
-}
-
-/// The split and the number of classes that it leaves for training.
-fn split(facts: &Summary) -> (String, usize) {
-    if facts.classes >= VALIDATED {
-        let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
-                    [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.1\n";
-        (text.to_owned(), facts.classes * 6 / 10)
-    } else if facts.classes >= 10 {
-        // A tenth would be a single class, on which every answer is right.
-        let text = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
-                    [data.split.class_disjoint]\ntest = 0.3\nvalidation = 0.0\n";
-        (text.to_owned(), facts.classes * 7 / 10)
-    } else {
-        let text = "# Fewer than ten classes: items are held out, not classes. The result says nothing of new classes.\n\
-                    [data.split.item_level]\n";
-        (format!("{text}test = {}\n", held_out(facts)), facts.classes)
-    }
-}
-
-/// The share of each class's items that test: of few items half, so that two are there to find each other.
-fn held_out(facts: &Summary) -> f64 {
-    if facts.median < 7 { 0.5 } else { 0.3 }
-}
-
-/// P and K of a batch of about 128.
-fn batch(facts: &Summary, train_classes: usize) -> (usize, usize) {
-    let classes = train_classes.clamp(2, 32);
-    let items = match facts.classes {
-        0..10 => (facts.median as f64 * (1.0 - held_out(facts))) as usize,
-        _ => facts.median,
+/// Pairs of one class, and another class beside it, are what any loss learns from.
+fn refuse_untrainable(path: &Path, facts: &Summary) -> Result<()> {
+    let found = match facts.classes {
+        2.. if facts.singletons < facts.classes => return Ok(()),
+        2.. => format!("{} classes of a single item each", facts.classes),
+        _ => format!("{} items of one class", facts.items),
     };
+    let layout = match facts.features {
+        Some(_) => "",
+        None => ", such as images in a folder for each class (cat/1.png, cat/2.png, dog/1.png)",
+    };
+    let reason = format!(
+        "nothing can be trained on it: expected two classes or more, some with two items or more{layout}; found {found}"
+    );
+    Err(no_data(path, &reason))
+}
+
+/// Whether split and batches of a recipe fit the data.
+fn check(text: &str, dataset: &Dataset) -> Result<()> {
+    let recipe = Document::parse("the recipe", text)?.recipe()?;
+    let parts = recipe.data.parts(dataset, recipe.seed)?;
+    check_parts(&parts, &dataset.labels)?;
+    draw(dataset, &parts.train, (&recipe.sampler, recipe.seed))?;
+    Ok(())
+}
+
+/// P and K of a batch of about 128, of the classes that train and the items of one.
+fn batch(classes: usize, items: usize) -> (usize, usize) {
+    let classes = classes.clamp(2, 32);
     let per_class = (128 / classes).clamp(2, items.max(2)).min(16);
     (classes, per_class)
 }
@@ -204,19 +210,24 @@ fn batch(facts: &Summary, train_classes: usize) -> (usize, usize) {
 /// The network and input tables for images, from a sample of them.
 fn images(dataset: &Dataset) -> Result<(String, String)> {
     let every = dataset.len().div_ceil(SAMPLES).max(1);
-    let mut looks: Vec<Look> = Vec::new();
-    let mut last = None;
-    for item in (0..dataset.len()).step_by(every) {
-        match look(&dataset.read(item)?, &dataset.names[item]) {
-            Ok(seen) => looks.push(seen),
-            Err(error) => last = Some(error),
-        }
+    let looked = (0..dataset.len()).step_by(every).map(|item| {
+        let bytes = dataset.read(item)?;
+        Ok(look(&bytes, &dataset.names[item])?)
+    });
+    let (mut looks, mut failed): (Vec<Look>, Vec<Error>) = (Vec::new(), Vec::new());
+    for seen in looked {
+        seen.map_or_else(|error| failed.push(error), |seen| looks.push(seen));
     }
     if looks.is_empty() {
-        return Err(last.map_or_else(
-            || no_data(Path::new(&dataset.name), "no images"),
-            Error::from,
-        ));
+        let of = match failed.len() {
+            count if count == dataset.len() => format!("its {count} images"),
+            count => format!("the {count} images looked at, of {},", dataset.len()),
+        };
+        return Err(Error::Unreadable {
+            data: dataset.name.clone(),
+            of,
+            first: failed.first().map_or_else(String::new, Error::to_string),
+        });
     }
     let gray = looks.iter().all(|l| l.color == Color::Gray);
     let mut shorter: Vec<usize> = looks.iter().map(|l| l.width.min(l.height)).collect();
@@ -255,6 +266,97 @@ fn images(dataset: &Dataset) -> Result<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder with these images, each of a size of its own.
+    fn folder_of(files: &[&str]) -> tempfile::TempDir {
+        let image = b"P5 8 8 255\n".iter().chain(&[7; 64]).copied();
+        let image: Vec<u8> = image.collect();
+        let files: Vec<(&str, &[u8])> = files.iter().map(|&file| (file, &image[..])).collect();
+        crate::data::tests::folder_of(&files)
+    }
+
+    fn items(folders: &[&str], items: usize) -> Vec<String> {
+        let files = |folder: &&str| {
+            let folder = (*folder).to_owned();
+            (0..items).map(move |item| format!("{folder}/{item}.pgm"))
+        };
+        folders.iter().flat_map(files).collect()
+    }
+
+    fn recipe_of(files: &[String]) -> Result<String> {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        recipe_for(folder_of(&files).path())
+    }
+
+    #[test]
+    fn folders_of_parts_are_honored_and_seen_classes_are_said() {
+        let seen = items(&["train/a", "train/b", "test/a", "test/b"], 4);
+        let text = recipe_of(&seen).unwrap();
+        assert!(text.contains("split = \"given\""), "{text}");
+        assert!(
+            text.contains("2 of the 2 classes that are measured also train"),
+            "{text}"
+        );
+        assert!(text.contains("\nclasses = 2\n"), "{text}");
+        let unseen = items(&["train/a", "train/b", "test/c", "test/d"], 4);
+        let text = recipe_of(&unseen).unwrap();
+        assert!(
+            text.contains("split = \"given\"") && !text.contains("also train"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_given_split_that_leaves_nothing_to_a_part_is_not_taken() {
+        for part in ["images_background", "images_evaluation"] {
+            let classes: Vec<String> = (10..22)
+                .map(|class| format!("{part}/Greek/character{class}"))
+                .collect();
+            let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+            let text = recipe_of(&items(&classes, 4)).unwrap();
+            assert!(
+                text.contains("class_disjoint") && text.contains("# Not the split"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_trained_no_recipe_is_written() {
+        let single: Vec<String> = (0..12).map(|class| format!("c{class}/1.pgm")).collect();
+        let flat: Vec<String> = (0..9).map(|item| format!("{item}.pgm")).collect();
+        let sparse = [items(&["a"], 2), single.clone()].concat();
+        for (files, words) in [
+            (&flat, "found 9 items of one class"),
+            (&items(&["a"], 8), "found 8 items of one class"),
+            (&single, "found 12 classes of a single item each"),
+            (&sparse, "nothing can be trained on it: "),
+        ] {
+            let error = recipe_of(files).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn where_no_image_can_be_read_their_number_and_the_first_are_said() {
+        let folder = folder_of(&["a/1.pgm", "a/2.pgm", "b/1.pgm"]);
+        for file in ["a/1.pgm", "a/2.pgm", "b/1.pgm"] {
+            fs_err::write(folder.path().join(file), "nothing").unwrap();
+        }
+        let error = recipe_for(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("none of its 3 images can be read; the first: a/1.pgm"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_image_of_an_unknown_format_is_told_the_known_ones() {
+        let folder = folder_of(&["a.gif"]);
+        let error = open_any(&folder.path().join("a.gif"), None);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("or an image (.png, .jpg"), "{error}");
+    }
 
     #[test]
     fn a_broken_parquet_file_is_not_called_one_without_columns() {

@@ -50,7 +50,7 @@ pub enum Split {
     ClassDisjoint(Shares),
     /// Whole classes, by the beginning of their names.
     Prefix(Prefixes),
-    /// As the manifest's split column says.
+    /// As the data say: a table's split column, folders called train and test, or a published layout.
     Given,
     /// Every class in both parts, a share of its items each.
     ItemLevel(Shares),
@@ -105,6 +105,8 @@ pub struct Parts {
     pub validation: Vec<usize>,
     /// What only the report sees.
     pub test: Vec<usize>,
+    /// What is of no class and in no part: re-identification has it in its gallery.
+    pub distractors: Vec<usize>,
 }
 
 impl Parts {
@@ -180,11 +182,13 @@ pub enum SplitError {
     },
     /// The source gives no split.
     #[error(
-        "{data} gives no split of its own: name its column with data.source.manifest.split_column, or choose another data.split"
+        "{data} gives no split of its own{hint}; another data.split, such as class_disjoint, needs none"
     )]
     NotGiven {
         /// The data set.
         data: String,
+        /// What gives such data one, if that is known.
+        hint: String,
     },
 }
 
@@ -203,6 +207,7 @@ impl Split {
                 .clone()
                 .ok_or_else(|| SplitError::NotGiven {
                     data: data.name.clone(),
+                    hint: String::new(),
                 })?,
             Self::ItemLevel(shares) => shares.of_items(data, seed),
             Self::AllTrain => vec![Part::Train; data.len()],
@@ -214,13 +219,16 @@ impl Split {
         };
         let of = |part| {
             (0..part_of.len())
-                .filter(|&item| part_of[item] == part)
+                .filter(|&item| part_of[item] == part && !data.is_distractor(item))
                 .collect()
         };
         let parts = Parts {
             train: of(Part::Train),
             validation: of(Part::Validation),
             test: of(Part::Test),
+            distractors: (0..data.len())
+                .filter(|&item| data.is_distractor(item))
+                .collect(),
         };
         self.check(&parts, data)?;
         Ok(parts)
@@ -528,12 +536,52 @@ mod tests {
         );
         let single = data(&[("a", 1)]);
         assert!(error(Split::ItemLevel(shares(0.5, 0.0)), &single).contains("nothing to test"));
-        assert!(error(Split::Given, &two).contains("split_column"));
+        assert!(error(Split::Given, &two).contains("gives no split of its own"));
         let prefixes = Prefixes {
             test: vec![String::new()],
             validation: Vec::new(),
         };
         assert!(error(Split::Prefix(prefixes), &two).contains("nothing to train"));
+    }
+
+    #[test]
+    fn where_no_split_is_given_the_reader_says_what_gives_one() {
+        let data = data(&[("a", 2), ("b", 2)]);
+        let error = |source: &str| {
+            let text = format!("split = 'given'\n[source.{source}]\npath = 'x'\n");
+            let of_recipe: crate::recipe::Data = toml::from_str(&text).unwrap();
+            of_recipe.parts(&data, 0).unwrap_err().to_string()
+        };
+        for (source, words) in [
+            ("cuhk03", "images_detected"),
+            ("manifest", "data.source.manifest.split_column"),
+            ("folder", "folders called train"),
+            ("lfw", "data.source.lfw.train"),
+        ] {
+            let error = error(source);
+            assert!(error.contains(words), "{error}");
+            let of_table = error.contains("split_column");
+            assert_eq!(of_table, source == "manifest", "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_no_class_is_in_no_part() {
+        use crate::data::Role;
+        let mut data = data(&[("0000", 3), ("a", 2), ("b", 2)]);
+        let roles = |label: &u32| match label {
+            0 => Role::Distractor,
+            _ => Role::Both,
+        };
+        data.roles = Some(data.labels.iter().map(roles).collect());
+        let fold: Fold = toml::from_str("folds = 2\ntest = false\nwithin = 'all_train'").unwrap();
+        for split in [Split::AllTrain, Split::Fold(fold)] {
+            let parts = split.apply(&data, 0).unwrap();
+            assert_eq!(parts.distractors, [0, 1, 2]);
+            let mut others = [parts.train, parts.validation, parts.test].concat();
+            others.sort_unstable();
+            assert_eq!(others, [3, 4, 5, 6]);
+        }
     }
 
     #[test]

@@ -57,16 +57,40 @@ pub fn run(arguments: &Evaluate, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// The test part that a data set names itself, as Market-1501's folders do, or all of it.
+/// The part that a data set itself says is to be measured, as Market-1501's folders do, or all of it.
 fn tested(dataset: &Dataset) -> (Vec<usize>, &'static str) {
-    let parts = dataset.given_split.iter().flatten().enumerate();
-    let test = parts.filter(|(_, part)| **part == Part::Test);
-    let test: Vec<usize> = test.map(|(item, _)| item).collect();
-    if test.is_empty() {
-        ((0..dataset.len()).collect(), "all")
-    } else {
-        (test, "the test part")
+    let of = |wanted: Part| -> Vec<usize> {
+        let parts = dataset.given_split.iter().flatten().enumerate();
+        let of_part = parts.filter(|(_, part)| **part == wanted);
+        of_part.map(|(item, _)| item).collect()
+    };
+    let named = [
+        (of(Part::Test), "the test part"),
+        (of(Part::Validation), "the validation part"),
+    ];
+    let found = named.into_iter().find(|(items, _)| !items.is_empty());
+    found.unwrap_or_else(|| ((0..dataset.len()).collect(), "all"))
+}
+
+/// What a protocol measures, and what it leaves out in words: what is of no class can be found by none, so only
+/// re-identification, which has it in its gallery, keeps it.
+fn of_protocol(
+    indices: Vec<usize>,
+    dataset: &Dataset,
+    protocol: Option<Protocol>,
+) -> (Vec<usize>, String) {
+    if protocol == Some(Protocol::Reid) {
+        return (indices, String::new());
     }
+    let all = indices.len();
+    let mut kept = indices;
+    kept.retain(|&item| !dataset.is_distractor(item));
+    let said = match all - kept.len() {
+        0 => String::new(),
+        1 => ", without 1 distractor".to_owned(),
+        count => format!(", without {count} distractors"),
+    };
+    (kept, said)
 }
 
 /// Options that mean nothing to the protocol.
@@ -123,7 +147,8 @@ impl Data {
             };
             let dataset = Dataset::open(&source)?;
             let (indices, part) = tested(&dataset);
-            let what = format!("{part} of {}", summary(&dataset));
+            let (indices, without) = of_protocol(indices, &dataset, arguments.protocol);
+            let what = format!("{part} of {}{without}", summary(&dataset));
             return Ok(Self {
                 feed: folder.feed(dataset, input)?,
                 indices,
@@ -156,9 +181,15 @@ impl Data {
                 arguments.model.display()
             )));
         }
+        let dataset = feed.dataset();
+        let indices = match part {
+            "test" => [indices, &parts.distractors].concat(),
+            _ => indices.to_vec(),
+        };
+        let (indices, without) = of_protocol(indices, dataset, arguments.protocol);
         Ok(Self {
-            what: format!("the {part} part of {}", feed.dataset().name),
-            indices: indices.to_vec(),
+            what: format!("the {part} part of {}{without}", dataset.name),
+            indices,
             trained: parts.train.clone(),
             part: Some(OwnPart { name: part, others }),
             feed,

@@ -218,12 +218,13 @@ fn known_cameras(side: &Side, dataset: &Dataset) -> Result<Vec<u32>, Failure> {
 
 /// Rows of queries and of the gallery.
 fn sides_of(dataset: &Dataset, items: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let without = |left_out: Role| -> Vec<usize> {
+    let without = |left_out: &[Role]| -> Vec<usize> {
         let roles = dataset.roles.as_ref();
-        let is = |&row: &usize| roles.is_none_or(|of| of[items[row]] != left_out);
+        let is = |&row: &usize| roles.is_none_or(|of| !left_out.contains(&of[items[row]]));
         (0..items.len()).filter(is).collect()
     };
-    (without(Role::Gallery), without(Role::Query))
+    let queries = without(&[Role::Gallery, Role::Distractor]);
+    (queries, without(&[Role::Query]))
 }
 
 /// Re-identification of one side.

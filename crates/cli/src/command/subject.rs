@@ -68,7 +68,7 @@ impl ModelFolder {
             }
             (None, None) => 0.0,
         };
-        Ok(Feed::new(Arc::new(dataset), input.clone(), share)?)
+        Feed::new(Arc::new(dataset), input.clone(), share).map_err(with_remedy)
     }
 }
 

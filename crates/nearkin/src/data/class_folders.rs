@@ -1,15 +1,24 @@
 //! The rule of class folders: an image's class is the path of the folder it lies in.
 
 use super::tree::{Described, Tree};
-use super::{DataError, Dataset};
+use super::{DataError, Dataset, Part};
 
 /// Extensions that count as images, in any case.
 pub const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "webp", "pgm", "ppm", "pnm"];
 
 /// The images of a tree, classed by their folders: with `depth` by that many leading ones, otherwise by all of them.
 /// Images in the root itself are of class `.`.
+///
+/// Where every image lies in a folder of a part, such as `train/cat` and `test/cat`, these give the split, and the class
+/// is what follows: a cat of both is one class.
 pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset, DataError> {
+    let above = above_parts(&tree);
     tree.dataset("class/image.png", |file| {
+        let below = above.as_deref().and_then(|above| in_part(file, above));
+        let (part, file) = match below {
+            Some((part, below)) => (Some(part), below),
+            None => (None, file),
+        };
         let folders = file.rsplit_once('/').map_or("", |(folders, _)| folders);
         let kept: Vec<&str> = folders
             .split('/')
@@ -22,9 +31,26 @@ pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset,
             } else {
                 class
             },
+            part,
             ..Described::default()
         }))
     })
+}
+
+/// The folders above those of the parts, if every image lies in one of a part.
+fn above_parts(tree: &Tree) -> Option<String> {
+    let first = tree.images().next()?;
+    let ends = first.match_indices('/').map(|(at, _)| at + 1);
+    let mut above = std::iter::once(0).chain(ends).map(|end| &first[..end]);
+    let has_all = |above: &&str| tree.images().all(|file| in_part(file, above).is_some());
+    above.find(has_all).map(str::to_owned)
+}
+
+/// The part that an image lies in, and its path from there, which has to begin with a folder of a class.
+fn in_part<'f>(file: &'f str, above: &str) -> Option<(Part, &'f str)> {
+    let (folder, below) = file.strip_prefix(above)?.split_once('/')?;
+    let part = folder.parse().ok()?;
+    below.contains('/').then_some((part, below))
 }
 
 #[cfg(test)]
@@ -70,6 +96,33 @@ mod tests {
             (data.classes, data.labels),
             (vec!["a".into(), "b".into()], vec![0, 0, 1])
         );
+    }
+
+    #[test]
+    fn folders_of_parts_give_the_split_and_are_no_classes() {
+        let files = [
+            "set/Train/cat/1.png",
+            "set/Train/dog/x/1.png",
+            "set/val/cat/1.png",
+            "set/test/ant/1.png",
+            "set/readme.txt",
+        ];
+        let data = collect(None, &files).unwrap();
+        assert_eq!(data.classes, ["ant", "cat", "dog/x"]);
+        assert_eq!(data.labels, [0, 1, 1, 2]);
+        let (train, validation, test) = (Part::Train, Part::Validation, Part::Test);
+        assert_eq!(data.given_split, Some(vec![test, train, validation, train]));
+        assert_eq!(data.names[2], "set/val/cat/1.png");
+        let shallow = collect(Some(1), &files).unwrap();
+        assert_eq!(shallow.classes, ["ant", "cat", "dog"]);
+        // A class beside the parts, and parts without classes in them: all are classes.
+        for files in [
+            &["train/cat/1.png", "cat/1.png"][..],
+            &["train/1.png", "test/1.png"],
+        ] {
+            let data = collect(None, files).unwrap();
+            assert_eq!((data.given_split, data.classes.len()), (None, 2));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 
 use super::DataError;
-use super::parquet::Parquet;
+use super::parquet::{Field, Parquet};
 use super::table::{Column, Table, line_of};
 
 /// Rows of the wanted columns, in the order of these.
@@ -48,28 +48,30 @@ impl Columns {
         })
     }
 
-    /// The fields of the next row; `None` after the last.
-    pub fn next_row(&mut self) -> Result<Option<Vec<Vec<u8>>>, DataError> {
+    /// The fields of the next row, each or why there is none; `None` after the last.
+    pub fn next_row(&mut self) -> Result<Option<Vec<Field>>, DataError> {
         match &mut self.rows {
             Rows::Delimited { table, at, row } => {
                 if !table.next_row(row)? {
                     return Ok(None);
                 }
                 self.line = line_of(row);
-                Ok(Some(at.iter().map(|&at| row[at].into()).collect()))
+                Ok(Some(at.iter().map(|&at| Ok(row[at].into())).collect()))
             }
             Rows::Parquet(parquet) => {
-                let Some(fields) = parquet.next_row()? else {
-                    return Ok(None);
-                };
+                let fields = parquet.next_row()?;
                 self.line = parquet.row();
-                let fields = fields.into_iter().collect::<Result<_, _>>();
-                fields.map(Some).map_err(|reason| DataError::Line {
-                    path: self.path.clone(),
-                    line: self.line,
-                    reason,
-                })
+                Ok(fields)
             }
+        }
+    }
+
+    /// The error for a field of the row read last that is none.
+    pub fn damaged(&self, reason: &str) -> DataError {
+        DataError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            reason: reason.to_owned(),
         }
     }
 
@@ -96,6 +98,16 @@ fn shown(found: &[u8]) -> String {
         Some((end, _)) => format!("{}… ({bytes} bytes)", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// The names of a table's columns.
+pub(super) fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
+    if is_parquet(path) {
+        return Parquet::columns(path);
+    }
+    let table = Table::open(path, Some(true))?;
+    let name = |at| table.column_name(at).trim_matches('"').to_owned();
+    Ok((0..table.width()).map(name).collect())
 }
 
 /// Whether a file is called as Parquet files are.

@@ -34,6 +34,8 @@ pub struct Dataset {
     pub regions: Option<Vec<Region>>,
     /// Five points of the face in each image, where the source says so.
     pub landmarks: Option<Vec<Landmarks>>,
+    /// What is known not to be there, such as a file that a table names, each with the reason.
+    pub(crate) absent: BTreeMap<usize, String>,
     /// What was seen and left out.
     pub skipped: Skipped,
     pub(super) items: Items,
@@ -106,8 +108,10 @@ pub enum Part {
 pub enum Role {
     /// Only searched for.
     Query,
-    /// Only searched through, such as distractors that show no known person.
+    /// Only searched through.
     Gallery,
+    /// Only searched through, and of no class, whatever its label: re-identification alone has it, in its gallery.
+    Distractor,
     /// A query, and in the gallery of all others.
     Both,
 }
@@ -190,6 +194,7 @@ impl Dataset {
             roles: None,
             regions: None,
             landmarks: None,
+            absent: BTreeMap::new(),
             skipped: Skipped::default(),
             items,
         }
@@ -221,7 +226,18 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize) -> Result<Vec<u8>, DataError> {
-        self.items.read(index, &self.name)
+        match self.absent.get(&index) {
+            Some(reason) => Err(DataError::Absent {
+                reason: reason.clone(),
+            }),
+            None => self.items.read(index, &self.name),
+        }
+    }
+
+    /// Whether an item is of no class.
+    pub fn is_distractor(&self, index: usize) -> bool {
+        let role = self.roles.as_ref().map(|roles| roles[index]);
+        role == Some(Role::Distractor)
     }
 
     /// The features, row by row (`len × dim`); empty where the items are images.

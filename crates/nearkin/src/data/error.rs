@@ -16,6 +16,18 @@ pub enum DataError {
         /// The path given.
         path: PathBuf,
     },
+    /// A path where nothing is.
+    #[error("{path}: there is no such file or folder")]
+    Nothing {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// An item whose content is known not to be there.
+    #[error("{reason}")]
+    Absent {
+        /// Where it was looked for.
+        reason: String,
+    },
     /// A file where a folder was expected.
     #[error(
         "{path} is a file; [data.source.folder] expects a folder of class folders (a zip goes to [data.source.zip])"

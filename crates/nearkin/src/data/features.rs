@@ -1,5 +1,6 @@
 //! Precomputed features: one row of numbers an item.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
@@ -170,6 +171,7 @@ impl Features {
             roles: None,
             regions: None,
             landmarks: None,
+            absent: BTreeMap::new(),
             skipped: Skipped {
                 rows: rows.skipped,
                 ..Skipped::default()

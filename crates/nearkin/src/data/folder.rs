@@ -10,13 +10,15 @@ use super::{DataError, Dataset};
 
 /// A folder in which every folder that directly contains images is a class, named by its relative path.
 ///
-/// So both `cat/1.png` (class `cat`) and `Greek/character01/1.png` (class `Greek/character01`) work.
+/// So both `cat/1.png` (class `cat`) and `Greek/character01/1.png` (class `Greek/character01`) work. Where all images lie in
+/// folders called by parts (`train/cat/1.png`, `test/cat/1.png`; also `val`, `valid`, `validation`, `dev`), these give
+/// the split `given`, and the class is the path below them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
     /// The folder.
     pub path: PathBuf,
-    /// How many leading folders make the class; without it, all of them.
+    /// How many leading folders make the class, counted from below those of parts; without it, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
 }

@@ -1,15 +1,14 @@
 //! A table that lists images with their labels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use csv::StringRecord;
 use nearkin_encoder::image::{Landmarks, Region};
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Columns, is_parquet};
-use super::parquet::Parquet;
-use super::table::Table;
+use super::columns::{Columns, column_names, is_parquet};
+use super::parquet::{Field, Parquet};
 use super::tree::{display_name, has_image_extension};
 use super::{DataError, Dataset, Part, Skipped, dataset::Items, label_index::label_index};
 
@@ -86,31 +85,17 @@ impl Manifest {
         }
     }
 
-    /// The manifest that a table looks like: a column called as those of images are, with the names of
-    /// images in it, and one called as those of classes are. `None` if it looks like something else.
+    /// The manifest that a table looks like: a column called as those of images are, which then holds their paths however
+    /// they are called, and one called as those of classes are. `None` if it looks like something else.
     pub fn guess(path: &Path) -> Option<Self> {
         if is_parquet(path) {
             return Self::guess_parquet(path);
         }
-        let mut table = Table::open(path, Some(true)).ok()?;
-        let known = |names: &[&str]| {
-            let found = (0..table.width()).filter_map(|at| {
-                let name = table.column_name(at).trim_matches('"').to_owned();
-                let rank = names.iter().position(|n| n.eq_ignore_ascii_case(&name))?;
-                Some((rank, at, name))
-            });
-            found.min().map(|(_, at, name)| (at, name))
-        };
-        let ((at, image_column), (_, label_column)) = (known(&IMAGE)?, known(&LABEL)?);
-        let split_column = known(&SPLIT).map(|(_, name)| name);
-        let mut row = StringRecord::new();
-        let is_row = table.next_row(&mut row).unwrap_or(false);
-        // What is in a folder is a file too, whatever it ends in; a number or a word may be anything.
-        let is_file = |name: &str| has_image_extension(name) || name.contains(['/', '\\']);
-        (!is_row || is_file(&row[at])).then(|| Self {
-            image_column,
-            label_column,
-            split_column,
+        let columns = column_names(path).ok()?;
+        Some(Self {
+            image_column: known(&IMAGE, &columns)?,
+            label_column: known(&LABEL, &columns)?,
+            split_column: known(&SPLIT, &columns),
             ..Self::new(path)
         })
     }
@@ -120,30 +105,32 @@ impl Manifest {
         let mut images = Parquet::columns_of_bytes(path).ok()?;
         images.retain(|column| !holds_names(path, column));
         let columns = Parquet::columns(path).ok()?;
-        let (of_images, others): (Vec<_>, Vec<_>) =
-            columns.iter().partition(|column| images.contains(column));
-        let known = |names: &[&str], columns: &[&String]| {
-            let is = |name: &&str| columns.iter().find(|c| c.eq_ignore_ascii_case(name));
-            names.iter().find_map(is).map(ToString::to_string)
-        };
-        let all: Vec<&String> = columns.iter().collect();
-        let bytes_column = known(&BYTES, &all).or_else(|| known(&IMAGE, &of_images));
+        let (of_images, others): (Vec<_>, Vec<_>) = columns
+            .iter()
+            .cloned()
+            .partition(|column| images.contains(column));
+        let bytes_column = known(&BYTES, &columns).or_else(|| known(&IMAGE, &of_images));
         let image_column =
             known(&IMAGE, &others).or_else(|| bytes_column.is_some().then(default_image_column));
         Some(Self {
             image_column: image_column?,
             bytes_column,
-            label_column: known(&LABEL, &all)?,
-            split_column: known(&SPLIT, &all),
+            label_column: known(&LABEL, &columns)?,
+            split_column: known(&SPLIT, &columns),
             ..Self::new(path)
         })
     }
 
-    /// The same description of the table at `path`, all of whose items count, if it has the columns.
+    /// The same description of the table at `path`, if it has the columns. The split is that of the column that this one
+    /// names, where the other table has it, or of one called as those of splits are.
     pub fn of_table(&self, path: &Path) -> Option<Self> {
+        let columns = column_names(path).ok()?;
+        let split = self.split_column.clone();
         let of_table = Self {
             path: path.to_owned(),
-            split_column: None,
+            split_column: split
+                .filter(|name| columns.contains(name))
+                .or_else(|| known(&SPLIT, &columns)),
             root: None,
             ..self.clone()
         };
@@ -163,12 +150,17 @@ impl Manifest {
     }
 
     pub(super) fn open(&self) -> Result<Dataset, DataError> {
-        let rows = self.read()?;
+        let mut rows = self.read()?;
         if rows.names.is_empty() {
             return Err(DataError::NoRows {
                 path: self.path.clone(),
                 reason: " after its header".to_owned(),
             });
+        }
+        if rows.absent.len() == rows.names.len()
+            && let Some((_, first)) = rows.absent.pop_first()
+        {
+            return Err(first);
         }
         let (classes, labels) = label_index(&rows.labels);
         Ok(Dataset {
@@ -181,6 +173,9 @@ impl Manifest {
             roles: None,
             regions: self.box_columns.is_some().then_some(rows.regions),
             landmarks: self.landmark_columns.is_some().then_some(rows.landmarks),
+            absent: (rows.absent.iter())
+                .map(|(&row, error)| (row, error.to_string()))
+                .collect(),
             skipped: Skipped::default(),
             items: match self.bytes_column {
                 Some(_) => Items::Bytes(rows.contents),
@@ -200,13 +195,19 @@ impl Manifest {
         Ok(rows)
     }
 
-    fn read_row(&self, row: &Row, places: &Places, rows: &mut Rows) -> Result<(), DataError> {
-        let label = row.text(places.label, "a label")?;
+    /// An image that is not there is a damaged item, as one that cannot be decoded is.
+    fn read_image(&self, row: &Row, places: &Places, rows: &mut Rows) -> Result<(), DataError> {
+        let number = rows.names.len();
         if let Some(at) = places.bytes {
-            rows.contents.push(row.fields[at].clone());
-            rows.names.push(match places.image {
+            let content = row.bytes(at).map(<[u8]>::to_vec);
+            rows.contents.push(content.unwrap_or_else(|error| {
+                rows.absent.insert(number, error);
+                Vec::new()
+            }));
+            let named = places.image.filter(|&image| row.fields[image].is_ok());
+            rows.names.push(match named {
                 Some(image) => row.text(image, "a name")?.to_owned(),
-                None => format!("row {}", rows.names.len() + 1),
+                None => format!("row {}", number + 1),
             });
         } else if let Some(at) = places.image {
             let root = self.root.as_deref().or(self.path.parent());
@@ -219,11 +220,17 @@ impl Manifest {
             let name = row.text(at, &expected)?;
             let path = root.join(name);
             if !path.is_file() {
-                return Err(row.wrong(at, &expected));
+                rows.absent.insert(number, row.wrong(at, &expected));
             }
             rows.names.push(name.to_owned());
             rows.paths.push(path);
         }
+        Ok(())
+    }
+
+    fn read_row(&self, row: &Row, places: &Places, rows: &mut Rows) -> Result<(), DataError> {
+        let label = row.text(places.label, "a label")?;
+        self.read_image(row, places, rows)?;
         rows.labels.push(label.to_owned());
         if let Some(at) = places.split {
             rows.parts
@@ -250,6 +257,12 @@ impl Manifest {
     }
 }
 
+/// The best of these names that a column has, in any case, as the table writes it.
+fn known(names: &[&str], columns: &[String]) -> Option<String> {
+    let is = |name: &&str| columns.iter().find(|c| c.eq_ignore_ascii_case(name));
+    names.iter().find_map(is).cloned()
+}
+
 /// Whether bytes of a Parquet file are names of images: some programs do not say of their texts that they are.
 fn holds_names(path: &Path, column: &str) -> bool {
     let first = Columns::open(path, &[column]).and_then(|mut columns| columns.next_row());
@@ -257,7 +270,7 @@ fn holds_names(path: &Path, column: &str) -> bool {
         .ok()
         .flatten()
         .and_then(|fields| fields.into_iter().next());
-    let text = field.and_then(|field| String::from_utf8(field).ok());
+    let text = field.and_then(|field| String::from_utf8(field.ok()?).ok());
     text.is_some_and(|text| has_image_extension(&text))
 }
 
@@ -322,6 +335,8 @@ struct Rows {
     labels: Vec<String>,
     paths: Vec<PathBuf>,
     contents: Vec<Vec<u8>>,
+    /// Why the image of a row is not there, where it is not.
+    absent: BTreeMap<usize, DataError>,
     parts: Vec<Part>,
     cameras: Vec<u32>,
     regions: Vec<Region>,
@@ -331,13 +346,21 @@ struct Rows {
 /// The fields of one row, in the order of the wanted columns.
 struct Row<'c> {
     columns: &'c Columns,
-    fields: Vec<Vec<u8>>,
+    fields: Vec<Field>,
 }
 
 impl Row<'_> {
+    /// A field's bytes, or why there are none.
+    fn bytes(&self, at: usize) -> Result<&[u8], DataError> {
+        match &self.fields[at] {
+            Ok(bytes) => Ok(bytes),
+            Err(reason) => Err(self.columns.damaged(reason)),
+        }
+    }
+
     /// A field that is text and not empty.
     fn text(&self, at: usize, expected: &str) -> Result<&str, DataError> {
-        let text = str::from_utf8(&self.fields[at]).ok();
+        let text = str::from_utf8(self.bytes(at)?).ok();
         let text = text.filter(|text| !text.is_empty());
         text.ok_or_else(|| self.wrong(at, expected))
     }
@@ -360,338 +383,10 @@ impl Row<'_> {
     }
 
     fn wrong(&self, at: usize, expected: &str) -> DataError {
-        self.columns.wrong(at, expected, &self.fields[at])
+        let found = self.fields[at].as_deref().unwrap_or_default();
+        self.columns.wrong(at, expected, found)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(table: &str, options: &str) -> Result<Dataset, DataError> {
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["1.png", "2.png", "3.png"] {
-            fs_err::create_dir_all(folder.path().join("img")).unwrap();
-            fs_err::write(folder.path().join("img").join(file), file).unwrap();
-        }
-        let path = folder.path().join("list.csv");
-        fs_err::write(&path, table).unwrap();
-        let manifest = format!("path = {:?}\n{options}", path.to_str().unwrap());
-        let data = toml::from_str::<Manifest>(&manifest).unwrap().open()?;
-        for index in 0..data.len() {
-            let file = data.names[index].rsplit('/').next().unwrap();
-            assert_eq!(data.read(index).unwrap(), file.as_bytes());
-        }
-        Ok(data)
-    }
-
-    #[test]
-    fn rows_keep_their_order_and_the_split_column_is_read() {
-        let table =
-            "label,part,path\ncat,train,img/2.png\nbird,Val,img/1.png\ncat,test,img/3.png\n";
-        let data = open(table, "split_column = 'part'").unwrap();
-        assert_eq!(data.classes, ["bird", "cat"]);
-        assert_eq!(data.labels, [1, 0, 1]);
-        assert_eq!(
-            data.given_split.unwrap(),
-            [Part::Train, Part::Validation, Part::Test]
-        );
-    }
-
-    #[test]
-    fn without_a_split_column_no_split_is_given_and_the_root_can_be_moved() {
-        assert!(
-            open("path,label\nimg/1.png,a\n", "")
-                .unwrap()
-                .given_split
-                .is_none()
-        );
-        let error = open("path,label\nimg/1.png,a\n", "root = 'elsewhere'")
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("a file below elsewhere"), "{error}");
-    }
-
-    #[test]
-    fn the_camera_column_is_a_number_of_each_image() {
-        let cameras = |table: &str| {
-            let data = open(table, "camera_column = 'cam'");
-            data.map(|data| data.cameras)
-                .map_err(|error| error.to_string())
-        };
-        let table = "path,label,cam\nimg/2.png,a,6\nimg/1.png,a,0\n";
-        assert_eq!(cameras(table), Ok(Some(vec![6, 0])));
-        for wrong in ["-1", "c2", ""] {
-            let error = cameras(&format!("path,label,cam\nimg/2.png,a,{wrong}\n")).unwrap_err();
-            let expected = format!(
-                "list.csv:2, column \"cam\": expected the number of a camera, found {wrong:?}"
-            );
-            assert!(error.contains(&expected), "{error}");
-        }
-        let without = open("path,label\nimg/1.png,a\n", "").unwrap();
-        assert_eq!(without.cameras, None);
-    }
-
-    #[test]
-    fn an_unknown_column_gets_a_suggestion() {
-        let error = open("file,lable\nimg/1.png,a\n", "image_column = 'file'")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("list.csv:1: no column \"label\" (did you mean \"lable\"?)"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_usual_names_of_columns_are_known_and_numbers_are_no_images() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.csv");
-        let guess = |text: &str| {
-            fs_err::write(&path, text).unwrap();
-            let found = Manifest::guess(&path)?;
-            Some((found.image_column, found.label_column, found.split_column))
-        };
-        let names = |image: &str, label: &str, split: Option<&str>| {
-            Some((image.to_owned(), label.to_owned(), split.map(str::to_owned)))
-        };
-        let text = "Class,file,Split\na,img/1.PNG,train\n";
-        assert_eq!(guess(text), names("file", "Class", Some("Split")));
-        // Of two candidates the better name counts, wherever it stands.
-        let text = "file,path,class,label\n7,1.png,x,y\n";
-        assert_eq!(guess(text), names("path", "label", None));
-        assert_eq!(guess("path,label\n"), names("path", "label", None));
-        let text = "path,label\n/data/1,a\n";
-        assert_eq!(guess(text), names("path", "label", None));
-        assert_eq!(guess("file,label,f0\nx7,a,0.5\n"), None);
-        assert_eq!(guess("f0,f1,label\n1,2,a\n"), None);
-        assert_eq!(guess(""), None);
-    }
-
-    #[test]
-    fn a_bad_row_is_named_by_line_column_and_value() {
-        for (table, words) in [
-            (
-                "path,label,part\nimg/1.png,a,train\nimg/9.png,a,test\n",
-                ["list.csv:3", "\"path\"", "img/9.png"],
-            ),
-            (
-                "path,label,part\nimg/1.png,,train\n",
-                ["list.csv:2", "\"label\"", "expected a label"],
-            ),
-            (
-                "path,label,part\nimg/1.png,a,trian\n",
-                ["list.csv:2", "\"part\"", "\"trian\""],
-            ),
-            (
-                "path,label,part\n",
-                ["list.csv", "no rows", "after its header"],
-            ),
-        ] {
-            let error = open(table, "split_column = 'part'")
-                .unwrap_err()
-                .to_string();
-            assert!(words.iter().all(|word| error.contains(word)), "{error}");
-        }
-    }
-
-    #[test]
-    fn boxes_and_landmarks_are_numbers_of_pixels() {
-        let names: Vec<String> = (0..10).map(|i| format!("p{i}")).collect();
-        let options = format!("box_columns = ['l', 't', 'w', 'h']\nlandmark_columns = {names:?}");
-        let header = format!("path,label,l,t,w,h,{}\n", names.join(","));
-        let row = "img/1.png,a,3,4.5,10,-2,0,1,2,3,4,5,6,7,8,9.5\n";
-        let data = open(&format!("{header}{row}"), &options).unwrap();
-        let [region] = data.regions.unwrap()[..] else {
-            unreachable!()
-        };
-        let edges = [region.x, region.y, region.width, region.height];
-        assert_eq!(edges, [3.0, 4.5, 10.0, -2.0]);
-        let points = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.5]];
-        assert_eq!(data.landmarks, Some(vec![points]));
-        for (wrong, words) in [("nan", "\"t\": expected a number"), ("", "\"t\"")] {
-            let row = row.replace("4.5", wrong);
-            let error = open(&format!("{header}{row}"), &options).unwrap_err();
-            assert!(error.to_string().contains(words), "{error}");
-        }
-    }
-
-    /// A Parquet table of `image { bytes, path }`, `label` and `camera`.
-    fn parquet(path: &Path, rows: &[(&[u8], &str, &str, i64)]) {
-        use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
-        use ::parquet::file::writer::SerializedFileWriter;
-        use ::parquet::schema::parser::parse_message_type;
-        let schema = "message t { REQUIRED GROUP image { REQUIRED BYTE_ARRAY bytes; REQUIRED BYTE_ARRAY path (UTF8); } \
-                      REQUIRED BYTE_ARRAY label (UTF8); REQUIRED INT64 camera; }";
-        let schema = std::sync::Arc::new(parse_message_type(schema).unwrap());
-        let file = fs_err::File::create(path).unwrap();
-        let mut writer =
-            SerializedFileWriter::new(file, schema, std::sync::Arc::default()).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let texts = [
-            rows.iter()
-                .map(|row| ByteArray::from(row.0.to_vec()))
-                .collect::<Vec<_>>(),
-            rows.iter().map(|row| ByteArray::from(row.1)).collect(),
-            rows.iter().map(|row| ByteArray::from(row.2)).collect(),
-        ];
-        for values in texts {
-            let mut column = group.next_column().unwrap().unwrap();
-            let typed = column.typed::<ByteArrayType>();
-            typed.write_batch(&values, None, None).unwrap();
-            column.close().unwrap();
-        }
-        let cameras: Vec<i64> = rows.iter().map(|row| row.3).collect();
-        let mut column = group.next_column().unwrap().unwrap();
-        let typed = column.typed::<Int64Type>();
-        typed.write_batch(&cameras, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        writer.close().unwrap();
-    }
-
-    /// A Parquet table of `image`, bytes or names that the file calls nothing, and `label`.
-    fn plain(path: &Path, images: &[&[u8]]) {
-        use ::parquet::data_type::{ByteArray, ByteArrayType};
-        use ::parquet::file::writer::SerializedFileWriter;
-        use ::parquet::schema::parser::parse_message_type;
-        let schema = "message t { REQUIRED BYTE_ARRAY image; REQUIRED BYTE_ARRAY label (UTF8); }";
-        let schema = std::sync::Arc::new(parse_message_type(schema).unwrap());
-        let file = fs_err::File::create(path).unwrap();
-        let mut writer =
-            SerializedFileWriter::new(file, schema, std::sync::Arc::default()).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let labels = vec![ByteArray::from("a"); images.len()];
-        let images = images.iter().map(|image| ByteArray::from(image.to_vec()));
-        for values in [images.collect(), labels] {
-            let mut column = group.next_column().unwrap().unwrap();
-            let typed = column.typed::<ByteArrayType>();
-            typed.write_batch(&values, None, None).unwrap();
-            column.close().unwrap();
-        }
-        group.close().unwrap();
-        writer.close().unwrap();
-    }
-
-    #[test]
-    fn a_plain_column_of_bytes_holds_the_images_whatever_it_is_called() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.parquet");
-        let long = [b"\x89PNG".as_slice(), &[b'\xff'; 5000]].concat();
-        plain(&path, &[&long, b"P5 text alone"]);
-        let guessed = Manifest::guess(&path).unwrap();
-        assert_eq!(guessed.bytes_column.as_deref(), Some("image"));
-        let data = guessed.open().unwrap();
-        assert_eq!(data.names, ["row 1", "row 2"]);
-        assert_eq!(data.read(0).unwrap(), long);
-
-        // Told that it holds names, the message is of a length to be read.
-        let named = Manifest {
-            image_column: "image".into(),
-            ..Manifest::new(&path)
-        };
-        let error = named.open().unwrap_err().to_string();
-        let found = format!("found \"{} bytes that are no text\"", long.len());
-        assert!(error.contains(&found) && error.len() < 300, "{error}");
-
-        plain(&path, &[b"a.png"]);
-        let guessed = Manifest::guess(&path).unwrap();
-        assert_eq!(
-            (guessed.image_column, guessed.bytes_column),
-            ("image".into(), None)
-        );
-    }
-
-    #[test]
-    fn a_description_goes_over_to_another_table_that_has_its_columns() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, csv] = ["list.parquet", "list.csv"].map(|name| folder.path().join(name));
-        plain(&path, &[b"\xff\xd8 one"]);
-        fs_err::write(&csv, "image,label\na.png,a\n").unwrap();
-        let with = |image: &str, bytes: Option<&str>, label: &str| Manifest {
-            image_column: image.into(),
-            bytes_column: bytes.map(str::to_owned),
-            label_column: label.into(),
-            split_column: Some("part".into()),
-            root: Some("elsewhere".into()),
-            ..Manifest::new("trained.parquet")
-        };
-        let found = with("path", Some("image"), "label")
-            .of_table(&path)
-            .unwrap();
-        assert_eq!(
-            (&found.path, found.split_column, found.root),
-            (&path, None, None)
-        );
-        assert_eq!(found.bytes_column.as_deref(), Some("image"));
-        assert!(with("image", None, "label").of_table(&csv).is_some());
-        // Other columns, images where names are expected, and names where images are.
-        assert_eq!(with("path", Some("image"), "kind").of_table(&path), None);
-        assert_eq!(with("image", None, "label").of_table(&path), None);
-        assert_eq!(with("path", Some("image"), "label").of_table(&csv), None);
-    }
-
-    #[test]
-    fn parquet_holds_paths_or_the_images_themselves() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("list.Parquet");
-        let images: [&[u8]; 2] = [b"\xff\xd8 one", b"\x89PNG two"];
-        for (name, bytes) in [("b.png", images[1]), ("a.jpg", images[0])] {
-            fs_err::write(folder.path().join(name), bytes).unwrap();
-        }
-        parquet(
-            &path,
-            &[
-                (images[0], "a.jpg", "cat", 4),
-                (images[1], "b.png", "bat", 2),
-            ],
-        );
-        let manifest = |options: &str| -> Manifest {
-            toml::from_str(&format!("path = {:?}\n{options}", path.to_str().unwrap())).unwrap()
-        };
-        for (options, names) in [
-            ("image_column = 'image.path'", ["a.jpg", "b.png"]),
-            ("bytes_column = 'image.bytes'", ["row 1", "row 2"]),
-            (
-                "bytes_column = 'image.bytes'\nimage_column = 'image.path'",
-                ["a.jpg", "b.png"],
-            ),
-        ] {
-            let data = manifest(&format!("camera_column = 'camera'\n{options}"))
-                .open()
-                .unwrap();
-            assert_eq!(data.names, names);
-            assert_eq!((&data.labels[..], data.classes.len()), (&[1, 0][..], 2));
-            assert_eq!(data.cameras, Some(vec![4, 2]));
-            for (item, bytes) in images.iter().enumerate() {
-                assert_eq!(data.read(item).unwrap(), *bytes);
-            }
-        }
-        let guessed = Manifest::guess(&path).unwrap();
-        assert_eq!(guessed.bytes_column.as_deref(), Some("image.bytes"));
-        assert_eq!(guessed.open().unwrap().len(), 2);
-        for (options, words) in [
-            ("", "no column \"path\"; the table has image.bytes"),
-            (
-                "bytes_column = 'image'",
-                "the table has image.bytes, image.path, label, camera",
-            ),
-            (
-                "image_column = 'label'",
-                "list.Parquet:1, column \"label\": expected a file below",
-            ),
-            (
-                "image_column = 'image.bytes'",
-                "column \"image.bytes\": expected a file below",
-            ),
-        ] {
-            let error = manifest(options).open().unwrap_err().to_string();
-            assert!(error.contains(words) && error.len() < 300, "{error}");
-        }
-        let error = open("path,label\nimg/1.png,a\n", "bytes_column = 'path'").unwrap_err();
-        assert!(
-            error.to_string().contains("must be one of parquet"),
-            "{error}"
-        );
-    }
-}
+mod tests;

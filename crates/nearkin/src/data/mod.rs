@@ -114,6 +114,30 @@ pub enum Source {
     Omniglot(layout::Omniglot),
 }
 
+impl Source {
+    /// What gives such data a split, for who asked for one that is not there.
+    pub(crate) fn split_from(&self) -> &'static str {
+        match self {
+            Self::Folder(_) | Self::Zip(_) => {
+                "class folders give one where all of them lie in folders called train, val or test"
+            }
+            Self::Manifest(_) => "name its column with data.source.manifest.split_column",
+            Self::Features(_) | Self::Bundled(_) => "neither features nor bundled sets give one",
+            Self::Lfw(_) => {
+                "name its lists of people with data.source.lfw.train and data.source.lfw.test"
+            }
+            Self::Cuhk03(_) => {
+                "CUHK03 gives one in folders train, val and test, not in images_detected and images_labeled, whose people are drawn"
+            }
+            Self::Cuhk01(_) | Self::Viper(_) => "its people are drawn",
+            Self::Omniglot(_) => "images_background and images_evaluation give one",
+            Self::Market1501(_) | Self::Cub200(_) | Self::Cars196(_) | Self::Sop(_) => {
+                "its layout gives one"
+            }
+        }
+    }
+}
+
 impl Dataset {
     /// Reads the index of `source`: names, classes and labels, and the rows themselves where it holds features.
     ///
@@ -142,6 +166,7 @@ impl Dataset {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    pub use super::tree::tests::folder_of;
     use super::{Dataset, Source};
 
     /// A data set of image files of one class, and the folder that they are in.

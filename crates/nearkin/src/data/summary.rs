@@ -93,6 +93,7 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
     use crate::data::dataset::Items;
+    use std::collections::BTreeMap;
 
     #[test]
     fn class_sizes_and_single_items_are_counted() {
@@ -106,6 +107,7 @@ mod tests {
             roles: None,
             regions: None,
             landmarks: None,
+            absent: BTreeMap::new(),
             skipped: Skipped {
                 rows: 2,
                 images: 3,

@@ -44,8 +44,9 @@ impl Tree {
 
     /// The files below a folder.
     pub fn folder(path: &Path) -> Result<Self, DataError> {
-        // Of all calls this one has the clearest message for a folder that is missing.
-        fs_err::read_dir(path)?;
+        if !path.exists() {
+            return Err(DataError::Nothing { path: path.into() });
+        }
         let (found, hidden) = walk(path)?;
         let (files, paths) = found.into_iter().unzip();
         // The name of "." is that of the folder it stands for.
@@ -162,6 +163,7 @@ impl Tree {
             roles: described.iter().map(|d| d.role).collect(),
             regions: described.iter().map(|d| d.region).collect(),
             landmarks: None,
+            absent: BTreeMap::new(),
             skipped,
             items: self.items.keep(&kept),
         })

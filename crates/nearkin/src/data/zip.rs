@@ -18,7 +18,7 @@ use super::{DataError, Dataset};
 pub struct Zip {
     /// The archive.
     pub path: PathBuf,
-    /// How many leading folders make the class; without it, all of them.
+    /// How many leading folders make the class, counted from below those of parts; without it, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
 }

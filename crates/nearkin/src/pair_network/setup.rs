@@ -30,7 +30,7 @@ impl PairSetup {
     /// Whatever does not fit, before any training.
     pub fn new(recipe: PairRecipe) -> Result<Self> {
         let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
-        let mut parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let mut parts = recipe.data.parts(&dataset, recipe.seed)?;
         let limit = &recipe.data.limit;
         parts.train = limit.apply(parts.train, &dataset.labels, recipe.seed)?;
         let input = Input::Image(recipe.input.clone());

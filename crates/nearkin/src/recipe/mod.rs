@@ -23,10 +23,10 @@ pub use pretrained::Pretrained;
 pub use schedule::{Decay, Schedule};
 pub use train::{Select, Train};
 
-use crate::data::Source;
+use crate::data::{Dataset, Source};
 use crate::limit::Limit;
 use crate::sampler::Sampler;
-use crate::split::Split;
+use crate::split::{Parts, Split, SplitError};
 use nearkin_encoder::image::Augment;
 use nearkin_encoder::{Head, ImageInput, Network};
 use nearkin_losses::Objective;
@@ -125,6 +125,24 @@ pub struct Data {
     /// are the same with and without.
     #[serde(default = "cache_mib")]
     pub cache_mib: u32,
+}
+
+impl Data {
+    /// The parts of the opened source; the same seed gives the same.
+    ///
+    /// # Errors
+    /// As [`Split::apply`], with what gives this source a split where it has none.
+    pub fn parts(&self, dataset: &Dataset, seed: u64) -> Result<Parts, SplitError> {
+        self.split
+            .apply(dataset, seed)
+            .map_err(|error| match error {
+                SplitError::NotGiven { data, .. } => SplitError::NotGiven {
+                    data,
+                    hint: format!(": {}", self.source.split_from()),
+                },
+                error => error,
+            })
+    }
 }
 
 fn cache_mib() -> u32 {

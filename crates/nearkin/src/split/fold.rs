@@ -87,6 +87,7 @@ impl Fold {
             train,
             validation,
             test: if self.test { within.test } else { Vec::new() },
+            distractors: within.distractors,
         })
     }
 }

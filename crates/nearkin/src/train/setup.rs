@@ -37,7 +37,7 @@ impl Setup {
     /// Whatever does not fit, before any training.
     pub fn new(recipe: Recipe) -> Result<Self> {
         let dataset = Arc::new(Dataset::open(&recipe.data.source)?);
-        let mut parts = recipe.data.split.apply(&dataset, recipe.seed)?;
+        let mut parts = recipe.data.parts(&dataset, recipe.seed)?;
         parts.train = recipe
             .data
             .limit

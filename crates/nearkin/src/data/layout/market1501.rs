@@ -21,8 +21,8 @@ const FORM: &str = "bounding_box_train/0002_c1s1_000451_03.jpg";
 pub struct Market1501 {
     /// The folder or zip archive.
     pub path: PathBuf,
-    /// Whether the gallery has its distractors, which are a class `0000` and never queries. A protocol that makes every
-    /// item a query would take them for one person.
+    /// Whether the gallery has its distractors, called `0000`, which are of no person: re-identification alone has them, in
+    /// its gallery. They train nothing, and every other protocol leaves them out.
     #[serde(default = "yes")]
     pub distractors: bool,
 }
@@ -45,12 +45,17 @@ impl Market1501 {
             };
             let (person, camera) =
                 parse(stem(name)).ok_or_else(|| wrong_form(&self.path, file, FORM))?;
-            let left_out = person == "-1" || (person == "0000" && !self.distractors);
+            let is_distractor = person == "0000";
+            let left_out = person == "-1" || (is_distractor && !self.distractors);
             Ok((!left_out).then(|| Described {
                 class: person.to_owned(),
                 part: Some(part),
                 camera: Some(camera),
-                role: Some(role),
+                role: Some(if is_distractor {
+                    Role::Distractor
+                } else {
+                    role
+                }),
                 region: None,
             }))
         })

@@ -294,7 +294,7 @@ fn queries_of_market1501_are_told_from_its_gallery() {
         ("bounding_box_test/0000_c2s1_000451_03.jpg", b""),
     ]);
     let data = open("market1501", "", folder.path()).unwrap();
-    let roles = [Role::Gallery, Role::Both, Role::Gallery, Role::Query];
+    let roles = [Role::Distractor, Role::Both, Role::Gallery, Role::Query];
     assert_eq!(data.roles, Some(roles.to_vec()), "{:?}", data.names);
     let faces = folder_of(&[("Bo/Bo_0001.jpg", b"")]);
     assert_eq!(open("lfw", "", faces.path()).unwrap().roles, None);
