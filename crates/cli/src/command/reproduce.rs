@@ -24,6 +24,8 @@ struct Runs<'a> {
     scale: &'a Scale,
     folder: PathBuf,
     seeds: u64,
+    /// Changes for all arms: those that the data ask for, then the user's.
+    changes: Vec<String>,
 }
 
 /// What a run leaves behind, so that a finished study is shown at once.
@@ -68,7 +70,9 @@ pub fn run(arguments: &Reproduce, json: bool) -> Result<(), Failure> {
     };
     let name = format!("reproduce-{}-{}", paper.name(), arguments.scale.name());
     let default = || Path::new("runs").join(name);
+    let of_data = study.changes_of_data(scale, &arguments.data)?;
     let runs = Runs {
+        changes: [&of_data[..], &arguments.set].concat(),
         arguments,
         study: &study,
         scale,
@@ -153,7 +157,7 @@ impl Runs<'_> {
     }
 
     fn document(&self, arm: &Arm, seed: u64) -> Result<Document, Failure> {
-        let common = (&*self.arguments.data, &*self.arguments.set);
+        let common = (&*self.arguments.data, &*self.changes);
         let mut document = self.study.document(self.scale, arm, common)?;
         document.set(&format!("seed={seed}"))?;
         if let Some(after) = &arm.after {

@@ -1,6 +1,7 @@
 //! What a study is made of.
 
 use super::Measure;
+use crate::data::Dataset;
 use crate::recipe::{Document, RecipeError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,6 +94,9 @@ pub struct Scale {
     /// Changes of the recipe, as `--set` takes them.
     #[serde(default)]
     set: Vec<String>,
+    /// Further changes where the data give no split of their own.
+    #[serde(default)]
+    without_split: Vec<String>,
     /// Changes of single arms beyond their own, by their names: what is of another size at another scale.
     #[serde(default)]
     arms: BTreeMap<String, Vec<String>>,
@@ -152,6 +156,29 @@ impl Study {
         toml::from_str(text).map_err(|error| RecipeError::At {
             place: format!("study {name}"),
             message: error.to_string(),
+        })
+    }
+
+    /// Changes for all arms that the data below `root` ask for, to come before those of a user: a split where they give
+    /// none. None where the data cannot be opened, which a run will say.
+    ///
+    /// # Errors
+    /// A change cannot be, or the recipe with it.
+    pub fn changes_of_data(&self, scale: &Scale, root: &Path) -> Result<Vec<String>, RecipeError> {
+        let Some(arm) = self
+            .arms
+            .first()
+            .filter(|_| !scale.without_split.is_empty())
+        else {
+            return Ok(Vec::new());
+        };
+        let recipe = self.document(scale, arm, (root, &[]))?.any_recipe()?;
+        let opened = recipe
+            .of_items()
+            .map(|(data, _)| Dataset::open(&data.source));
+        Ok(match opened {
+            Some(Ok(dataset)) if dataset.given_split.is_none() => scale.without_split.clone(),
+            _ => Vec::new(),
         })
     }
 
@@ -221,6 +248,74 @@ mod tests {
                 }
             }
             assert!(!study.remark.is_empty() && study.source.contains("20"));
+        }
+    }
+
+    /// Names of a set in its published layout: where it lies, one a class and number, and the numbers of classes.
+    fn published(paper: Paper) -> Vec<(&'static str, Vec<String>)> {
+        let names = |form: &dyn Fn(usize, usize) -> String, classes: usize, items: usize| {
+            let of_class = |class| (0..items).map(move |item| (class, item));
+            let all = (0..classes).flat_map(of_class);
+            all.map(|(class, item)| form(class, item)).collect()
+        };
+        match paper {
+            Paper::Constellation => vec![(
+                "",
+                names(&|class, item| format!("0{class}_TISSUE/{item}.png"), 8, 10),
+            )],
+            Paper::FaceNet | Paper::FaceNetNetworks => vec![(
+                "",
+                names(
+                    &|class, item| format!("Person_{class}/Person_{class}_{:04}.jpg", item + 1),
+                    40,
+                    6,
+                ),
+            )],
+            Paper::Quadruplet => vec![
+                (
+                    "images_detected",
+                    names(
+                        &|class, item| format!("1_{class:03}_{}_{item:02}.png", 1 + item / 5),
+                        60,
+                        10,
+                    ),
+                ),
+                (
+                    "train",
+                    names(&|class, item| format!("{class:04}_{item:02}.jpg"), 30, 10),
+                ),
+            ],
+            Paper::NPair => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_paper_scale_has_a_split_of_data_in_the_published_layout() {
+        for paper in Paper::ALL {
+            let study = Study::of(paper).unwrap();
+            for (below, files) in published(paper) {
+                let root = tempfile::tempdir().unwrap();
+                let set = root.path().join(&study.paper.data).join(below);
+                let mut all: Vec<_> = files.iter().map(|file| set.join(file)).collect();
+                if below == "train" {
+                    let test = set.with_file_name("test");
+                    all.extend(files.iter().take(100).map(|file| test.join(file)));
+                }
+                for file in all {
+                    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+                    fs_err::write(file, "read later").unwrap();
+                }
+                let changes = study.changes_of_data(&study.paper, root.path()).unwrap();
+                assert_eq!(changes.is_empty(), below != "images_detected");
+                for arm in &study.arms {
+                    let document = study.document(&study.paper, arm, (root.path(), &changes));
+                    let recipe = document.unwrap().any_recipe().unwrap();
+                    let (data, _) = recipe.of_items().unwrap();
+                    let opened = Dataset::open(&data.source).unwrap();
+                    let parts = data.parts(&opened, 0).unwrap();
+                    assert!(!parts.measured().1.is_empty(), "{}", arm.name);
+                }
+            }
         }
     }
 
