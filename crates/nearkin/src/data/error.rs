@@ -62,6 +62,14 @@ pub enum DataError {
         /// A path of the expected form.
         form: &'static str,
     },
+    /// Annotations that cannot be read, or that are not those of the data set.
+    #[error("{path}: {reason}")]
+    Annotations {
+        /// The file of them.
+        path: PathBuf,
+        /// What was expected and what came.
+        reason: String,
+    },
     /// Classes that are not those of the data set.
     #[error("{path}: expected {expected}, found {found}")]
     Classes {

@@ -33,6 +33,7 @@ mod item_pairs;
 mod label_index;
 pub mod layout;
 mod manifest;
+mod mat;
 mod pair_folds;
 mod parquet;
 mod quotations;
@@ -225,7 +226,7 @@ pub(crate) mod tests {
             "[source.cuhk03]\npath = 'cuhk03'\nboxes = 'labeled'\n",
             "[source.viper]\npath = 'VIPeR'\n",
             "[source.cub200]\npath = 'CUB_200_2011'\n",
-            "[source.cars196]\npath = 'cars.zip'\n",
+            "[source.cars196]\npath = 'cars.zip'\nboxes = false\n",
             "[source.sop]\npath = 'Stanford_Online_Products'\n",
             "[source.omniglot]\npath = 'omniglot'\n",
         ] {

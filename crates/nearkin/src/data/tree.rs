@@ -100,25 +100,35 @@ impl Tree {
 
     /// The text file of this name that is nearest to the root.
     pub fn list(&self, name: &str) -> Result<List, DataError> {
-        let called = |(_, file): &(usize, &String)| file.rsplit('/').next() == Some(name);
-        let files = self.files.iter().enumerate().filter(called);
-        let nearest = files.min_by_key(|(_, file)| file.len());
-        let (at, _) = nearest.ok_or_else(|| DataError::NoList {
+        let found = self.file(name)?.ok_or_else(|| DataError::NoList {
             path: self.path.clone(),
             list: name.to_owned(),
         })?;
-        let path = self.path.join(&self.files[at]);
-        let bytes = self.items.read(at, &self.name)?;
+        let NamedFile {
+            path,
+            folder,
+            bytes,
+        } = found;
         let text = String::from_utf8(bytes).map_err(|error| DataError::Line {
             path: path.clone(),
             line: 1,
             reason: format!("not UTF-8 text: {error}"),
         })?;
-        Ok(List {
-            folder: self.files[at].strip_suffix(name).unwrap_or_default().into(),
-            path,
-            text,
-        })
+        Ok(List { path, folder, text })
+    }
+
+    /// The file of this name that is nearest to the root, if there is one.
+    pub fn file(&self, name: &str) -> Result<Option<NamedFile>, DataError> {
+        let called = |(_, file): &(usize, &String)| file.rsplit('/').next() == Some(name);
+        let files = self.files.iter().enumerate().filter(called);
+        let Some((at, file)) = files.min_by_key(|(_, file)| file.len()) else {
+            return Ok(None);
+        };
+        Ok(Some(NamedFile {
+            path: self.path.join(file),
+            folder: file.strip_suffix(name).unwrap_or_default().into(),
+            bytes: self.items.read(at, &self.name)?,
+        }))
     }
 
     /// The images that `describe` describes, in the alphabetical order of their classes' names and their own; those that
@@ -168,6 +178,14 @@ impl Tree {
             items: self.items.keep(&kept),
         })
     }
+}
+
+/// A file that says something of the images.
+pub(super) struct NamedFile {
+    pub path: PathBuf,
+    /// The folder that it lies in, with a slash at the end, or nothing for the root.
+    pub folder: String,
+    pub bytes: Vec<u8>,
 }
 
 /// A text file that lists images, one a line.

@@ -1,8 +1,8 @@
 //! Which published layout a tree of files has.
 
 use super::{
-    Cars196, Cub200, Cuhk01, Cuhk03, Lfw, Market1501, Omniglot, Sop, Viper, cuhk01, cuhk03,
-    is_number, last_parts, lfw, stem,
+    Cars196, Cub200, Cuhk01, Cuhk03, Lfw, Market1501, Omniglot, Sop, Viper, cars196, cuhk01,
+    cuhk03, is_number, last_parts, lfw, stem,
 };
 use crate::data::tree::Tree;
 use crate::data::{DataError, Source};
@@ -55,8 +55,9 @@ pub(crate) fn recognized(path: &Path) -> Result<Option<Source>, DataError> {
         Source::Lfw(Lfw { path, train, test })
     } else if every(&is_character) {
         Source::Omniglot(Omniglot { path })
-    } else if is_cars(&tree) {
-        Source::Cars196(Cars196 { path })
+    } else if lists(&[cars196::ANNOTATIONS]) || is_cars(&tree) {
+        let boxes = false;
+        Source::Cars196(Cars196 { path, boxes })
     } else {
         return Ok(None);
     }))
@@ -152,6 +153,7 @@ mod tests {
                 "lfw",
             ),
             (&["omniglot/Greek/character01/0394_01.png"], "omniglot"),
+            (&["cars_annos.mat", "car_ims/000001.jpg"], "cars196"),
         ] {
             assert_eq!(named(files).as_deref(), Some(name), "{files:?}");
         }

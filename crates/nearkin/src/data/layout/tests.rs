@@ -490,3 +490,42 @@ fn birds_are_cut_to_their_boxes_where_asked() {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
+
+#[test]
+fn cars_as_published_are_read_by_their_annotations() {
+    let annotations = include_bytes!("../mat/cars_annos.mat");
+    let images = [1, 2, 3, 4].map(|at| format!("cars/car_ims/{at:06}.jpg"));
+    let mut files: Vec<(&str, &[u8])> = vec![("cars/cars_annos.mat", annotations)];
+    files.extend(images.iter().map(|image| (image.as_str(), &b""[..])));
+    files.push(("cars/car_ims/more.jpg", b""));
+    let folder = folder_of(&files);
+    let data = open("cars196", "", folder.path()).unwrap();
+    assert_eq!(data.classes, ["1", "98", "99", "196"]);
+    // In the alphabetical order of their classes' names.
+    assert_eq!(data.labels, [0, 3, 1, 2]);
+    assert_eq!(data.names, [0, 3, 1, 2].map(|at| images[at].clone()));
+    assert_eq!(data.given_split, Some(vec![Train, Test, Train, Test]));
+    assert_eq!((data.regions, data.skipped.images), (None, 1));
+    let cut = open("cars196", "boxes = true", folder.path()).unwrap();
+    let region = cut.regions.unwrap()[2];
+    let edges = [region.x, region.y, region.width, region.height];
+    assert_eq!(edges, [2.0, 3.0, 48.0, 57.0]);
+
+    fs_err::remove_file(folder.path().join(&images[2])).unwrap();
+    let error = |options: &str| {
+        open("cars196", options, folder.path())
+            .unwrap_err()
+            .to_string()
+    };
+    let absent = error("");
+    assert!(
+        absent
+            .contains("cars_annos.mat: lists an image that is not there, cars/car_ims/000003.jpg"),
+        "{absent}"
+    );
+    let list = folder.path().join("cars/cars_annos.mat");
+    fs_err::write(&list, &annotations[..200]).unwrap();
+    assert!(error("").contains("cars_annos.mat: "));
+    fs_err::remove_file(list).unwrap();
+    assert!(error("boxes = true").contains("no file cars_annos.mat"));
+}
