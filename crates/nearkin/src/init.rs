@@ -1,12 +1,11 @@
 //! A first recipe for a data set: looks at the data and explains what it chose.
 
-use crate::data::Parquet;
 mod held_out;
 
 use crate::data::layout::recognized;
 use crate::data::{
-    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Source, Summary,
-    Zip, summary,
+    Bundled, BundledName, Dataset, Features, Folder, IMAGE_EXTENSIONS, Manifest, Parquet, Source,
+    Summary, Zip, summary,
 };
 use crate::error::{Error, Result};
 use crate::recipe::Document;
@@ -195,7 +194,7 @@ fn refuse_untrainable(path: &Path, facts: &Summary) -> Result<()> {
 fn check(text: &str, dataset: &Dataset) -> Result<()> {
     let recipe = Document::parse("the recipe", text)?.recipe()?;
     let parts = recipe.data.parts(dataset, recipe.seed)?;
-    check_parts(&parts, &dataset.labels)?;
+    check_parts(&parts, dataset)?;
     draw(dataset, &parts.train, (&recipe.sampler, recipe.seed))?;
     Ok(())
 }

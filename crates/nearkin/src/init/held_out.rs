@@ -101,7 +101,7 @@ impl HeldOut {
 /// The parts that the data give.
 fn given_parts(dataset: &Dataset) -> Result<Parts> {
     let parts = Split::Given.apply(dataset, 0)?;
-    check_parts(&parts, &dataset.labels)?;
+    check_parts(&parts, dataset)?;
     Ok(parts)
 }
 
