@@ -217,11 +217,18 @@ fn a_table_of_images_trains_by_the_names_of_its_columns_and_its_split() {
     place
         .run(&["embed", model, "list.csv", "-o", "v.npy"])
         .succeeds();
-    // A row that cannot be used is named, not taken for features.
+    // A row that cannot be used is named, and stops training unless it may be damaged.
     place.write("list.csv", table.replace("c0/0.png", "c0/9.png").as_bytes());
-    place
-        .run(&["init", "list.csv"])
-        .fails(1, &["list.csv:2, column \"filename\"", "c0/9.png"]);
+    let absent = ["list.csv:2, column \"filename\"", "c0/9.png"];
+    let recipe = place.run(&["init", "list.csv"]).succeeds().stdout.clone();
+    assert!(
+        absent.iter().all(|part| recipe.contains(part)),
+        "no {absent:?} in {recipe}"
+    );
+    let out = ["--out", "runs/again"];
+    place.train("list.csv", &out).fails(1, &absent);
+    let allowed = [&out[..], &["--set", "data.damaged=0.1"]].concat();
+    place.train("list.csv", &allowed).succeeds();
 }
 
 #[test]

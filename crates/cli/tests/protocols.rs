@@ -231,7 +231,7 @@ fn a_few_labeled_items_classify_the_others() {
         "BAC",
         "silhouette",
         "Davies–Bouldin",
-        "16 items classified by 2 nearest",
+        "16 items classified by 1 nearest",
         "10 draws of references",
     ];
     holds(&shown, &parts);

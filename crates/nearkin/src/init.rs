@@ -134,21 +134,50 @@ pub fn recipe_for(path: &Path) -> Result<String> {
     };
     let source = toml::to_string(&Wrapped { source }).map_err(|e| no_data(path, &e.to_string()))?;
     let source = source.replace("[source.", "[data.source.");
-    let held_out = HeldOut::of(&dataset, &facts);
+    let heading = heading(&dataset, &facts);
+    let mut refused = None;
+    for held_out in HeldOut::choices(&dataset, &facts) {
+        let text = written(&heading, [&source, &input, &network], (&facts, held_out));
+        match check(&text, &dataset) {
+            Ok(()) => return Ok(text),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let why = refused.map_or_else(String::new, |error| format!(": {error}"));
+    Err(no_data(path, &format!("nothing can be trained on it{why}")))
+}
+
+/// What the data are, as comments.
+fn heading(dataset: &Dataset, facts: &Summary) -> String {
+    // A name with a line break must not end the comment.
+    let comment = |text: String| format!("# {}\n", text.replace(['\n', '\r'], " "));
+    let absent = dataset.absent.first_key_value().map(|(_, first)| {
+        comment(format!(
+            "{} of them are not there, which stops training unless `data.damaged` allows such a share; the first: {first}",
+            dataset.absent.len()
+        ))
+    });
+    comment(facts.to_string()) + &absent.unwrap_or_default()
+}
+
+/// The recipe, of its parts.
+fn written(
+    heading: &str,
+    [source, input, network]: [&str; 3],
+    (facts, held_out): (&Summary, HeldOut),
+) -> String {
     let select = if held_out.validates {
         ""
     } else {
         "select = \"last\"     # nothing validates, and what tests is not to choose\n"
     };
-    // A name with a line break must not end the comment.
-    let heading = facts.to_string().replace(['\n', '\r'], " ");
     // Classes of one item are as many among those that train as among all.
     let with_pairs = facts.classes.saturating_sub(facts.singletons);
     let trained = held_out.classes * with_pairs / facts.classes.max(1);
     let (classes, per_class) = batch(trained, held_out.per_class);
     let split = held_out.text;
-    let text = format!(
-        "# {heading}\n# Written by `nearkin init`; `nearkin recipe show` writes every default out.\n\nseed = 0\n\n\
+    format!(
+        "{heading}# Written by `nearkin init`; `nearkin recipe show` writes every default out.\n\nseed = 0\n\n\
          {source}\n{split}\n\
          # P classes × K items a batch: pairs of one class need K of 2 or more.\n\
          [sampler.pk]\nclasses = {classes}\nper_class = {per_class}\n\n\
@@ -158,14 +187,7 @@ pub fn recipe_for(path: &Path) -> Result<String> {
          [optimizer.adamw]\nrate = 1e-3\n\n\
          [schedule]\nwarmup = 50\ndecay = \"cosine\"\n\n\
          [train]\nsteps = 1000\nevaluate_every = 200\n{select}"
-    );
-    match check(&text, &dataset) {
-        Ok(()) => Ok(text),
-        Err(error) => Err(no_data(
-            path,
-            &format!("nothing can be trained on it: {error}"),
-        )),
-    }
+    )
 }
 
 #[derive(serde::Serialize)]

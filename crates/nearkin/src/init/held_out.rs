@@ -6,8 +6,12 @@ use crate::split::{Parts, Split};
 use crate::train::check_parts;
 use std::collections::BTreeSet;
 
-/// The fewest classes of which a tenth says something.
+/// The fewest classes of which a tenth says something: of fewer it would be a single class, on which every answer is right.
 const VALIDATED: usize = 20;
+/// The fewest classes of which whole ones are held out.
+const UNSEEN: usize = 10;
+/// The share that tests.
+const TEST: f64 = 0.3;
 
 /// The table of a split, and what follows from it.
 pub(super) struct HeldOut {
@@ -22,21 +26,21 @@ pub(super) struct HeldOut {
 }
 
 impl HeldOut {
-    /// The split that the data give, where it leaves something to train and to measure; otherwise one that is drawn.
-    pub fn of(dataset: &Dataset, facts: &Summary) -> Self {
+    /// Splits to try in their order: that which the data give, or those that are drawn.
+    pub fn choices(dataset: &Dataset, facts: &Summary) -> Vec<Self> {
         if dataset.given_split.is_none() {
             return Self::drawn(facts);
         }
         match given_parts(dataset) {
-            Ok(parts) => Self::given(dataset, &parts),
+            Ok(parts) => vec![Self::given(dataset, &parts)],
             Err(error) => {
-                let drawn = Self::drawn(facts);
                 let error = error.to_string().replace(['\n', '\r'], " ");
-                let text = format!(
-                    "# Not the split that the data give: {error}.\n{}",
-                    drawn.text
-                );
-                Self { text, ..drawn }
+                let mut drawn = Self::drawn(facts);
+                for choice in &mut drawn {
+                    let text = &choice.text;
+                    choice.text = format!("# Not the split that the data give: {error}.\n{text}");
+                }
+                drawn
             }
         }
     }
@@ -63,37 +67,48 @@ impl HeldOut {
         }
     }
 
-    fn drawn(facts: &Summary) -> Self {
-        const UNSEEN: &str = "# Whole classes are held out: the model is measured on classes that it never saw.\n\
-                              [data.split.class_disjoint]\ntest = 0.3\n";
-        let (text, classes) = match facts.classes {
-            VALIDATED.. => (
-                format!("{UNSEEN}validation = 0.1\n"),
-                facts.classes * 6 / 10,
+    /// Whole classes, and what validates with them, where there are enough for it; items of classes otherwise, and where a
+    /// draw of classes has none with two items.
+    fn drawn(facts: &Summary) -> Vec<Self> {
+        let mut choices = Vec::new();
+        if facts.classes >= VALIDATED {
+            choices.push(Self::classes(facts, 0.1));
+        }
+        if facts.classes >= UNSEEN {
+            choices.push(Self::classes(facts, 0.0));
+        }
+        choices.push(Self::items(facts));
+        choices
+    }
+
+    fn classes(facts: &Summary, validation: f64) -> Self {
+        let trained = facts.classes as f64 * (1.0 - TEST - validation);
+        Self {
+            text: format!(
+                "# Whole classes are held out: the model is measured on classes that it never saw.\n\
+                 [data.split.class_disjoint]\ntest = {TEST}\nvalidation = {validation:?}\n"
             ),
-            // A tenth would be a single class, on which every answer is right.
-            10.. => (
-                format!("{UNSEEN}validation = 0.0\n"),
-                facts.classes * 7 / 10,
-            ),
-            _ => (
-                format!(
-                    "# Fewer than ten classes: items are held out, not classes. The result says nothing of new classes.\n\
-                     [data.split.item_level]\ntest = {}\n",
-                    held_out(facts)
-                ),
-                facts.classes,
-            ),
-        };
-        let kept = match facts.classes {
-            0..10 => 1.0 - held_out(facts),
-            _ => 1.0,
+            classes: trained as usize,
+            per_class: facts.median,
+            validates: validation > 0.0,
+        }
+    }
+
+    fn items(facts: &Summary) -> Self {
+        // Of few items half, so that two are there to find each other.
+        let test = if facts.median < 7 { 0.5 } else { TEST };
+        let why = match facts.classes {
+            ..UNSEEN => "Fewer than ten classes",
+            _ => "Few classes of two items and more",
         };
         Self {
-            text,
-            classes,
-            per_class: (facts.median as f64 * kept) as usize,
-            validates: facts.classes >= VALIDATED,
+            text: format!(
+                "# {why}: items are held out, not classes. The result says nothing of new classes.\n\
+                 [data.split.item_level]\ntest = {test}\n"
+            ),
+            classes: facts.classes,
+            per_class: (facts.median as f64 * (1.0 - test)) as usize,
+            validates: false,
         }
     }
 }
@@ -103,9 +118,4 @@ fn given_parts(dataset: &Dataset) -> Result<Parts> {
     let parts = Split::Given.apply(dataset, 0)?;
     check_parts(&parts, dataset)?;
     Ok(parts)
-}
-
-/// The share of each class's items that test: of few items half, so that two are there to find each other.
-fn held_out(facts: &Summary) -> f64 {
-    if facts.median < 7 { 0.5 } else { 0.3 }
 }
