@@ -68,6 +68,7 @@ const IMAGE: [&str; 7] = [
 const BYTES: [&str; 3] = ["image.bytes", "img.bytes", "bytes"];
 const LABEL: [&str; 5] = ["label", "class", "category", "target", "identity"];
 const SPLIT: [&str; 3] = ["split", "part", "subset"];
+const CAMERA: [&str; 4] = ["camera", "camera_id", "cam", "camid"];
 
 impl Manifest {
     /// A table with the columns `path` and `label`.
@@ -96,6 +97,7 @@ impl Manifest {
             image_column: known(&IMAGE, &columns)?,
             label_column: known(&LABEL, &columns)?,
             split_column: known(&SPLIT, &columns),
+            camera_column: camera_column(path, &columns),
             ..Self::new(path)
         })
     }
@@ -117,12 +119,13 @@ impl Manifest {
             bytes_column,
             label_column: known(&LABEL, &columns)?,
             split_column: known(&SPLIT, &columns),
+            camera_column: camera_column(path, &columns),
             ..Self::new(path)
         })
     }
 
     /// The same description of the table at `path`, if it has the columns. The split is that of the column that this one
-    /// names, where the other table has it, or of one called as those of splits are.
+    /// names, where the other table has it, or of one called as those of splits are; so are cameras, where this one names none.
     pub fn of_table(&self, path: &Path) -> Option<Self> {
         let columns = column_names(path).ok()?;
         let split = self.split_column.clone();
@@ -131,6 +134,7 @@ impl Manifest {
             split_column: split
                 .filter(|name| columns.contains(name))
                 .or_else(|| known(&SPLIT, &columns)),
+            camera_column: (self.camera_column.clone()).or_else(|| camera_column(path, &columns)),
             root: None,
             ..self.clone()
         };
@@ -261,6 +265,15 @@ impl Manifest {
 fn known(names: &[&str], columns: &[String]) -> Option<String> {
     let is = |name: &&str| columns.iter().find(|c| c.eq_ignore_ascii_case(name));
     names.iter().find_map(is).cloned()
+}
+
+/// The column that is called as those of cameras are, if its first field is the number of one.
+fn camera_column(path: &Path, columns: &[String]) -> Option<String> {
+    let name = known(&CAMERA, columns)?;
+    let mut rows = Columns::open(path, &[&name]).ok()?;
+    let first = rows.next_row().ok()??.into_iter().next()?.ok()?;
+    let number = str::from_utf8(&first).ok()?.parse::<u32>();
+    number.is_ok().then_some(name)
 }
 
 /// Whether bytes of a Parquet file are names of images: some programs do not say of their texts that they are.

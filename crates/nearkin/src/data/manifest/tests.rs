@@ -102,6 +102,23 @@ fn the_usual_names_of_columns_are_known_and_numbers_are_no_images() {
 }
 
 #[test]
+fn a_column_of_cameras_is_known_by_its_name_and_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list.csv");
+    for (text, camera) in [
+        ("path,label,Cam\n1.png,a,3\n", Some("Cam")),
+        ("path,label,camera\n1.png,a,Nikon D40\n", None),
+        ("path,label\n1.png,a\n", None),
+    ] {
+        fs_err::write(&path, text).unwrap();
+        let guessed = Manifest::guess(&path).unwrap();
+        assert_eq!(guessed.camera_column.as_deref(), camera, "{text}");
+        let other = Manifest::new("trained.csv").of_table(&path).unwrap();
+        assert_eq!(other.camera_column.as_deref(), camera, "{text}");
+    }
+}
+
+#[test]
 fn a_bad_row_is_named_by_line_column_and_value() {
     for (table, words) in [
         (
