@@ -73,13 +73,13 @@ fn tested(dataset: &Dataset) -> (Vec<usize>, &'static str) {
 }
 
 /// What a protocol measures, and what it leaves out in words: what is of no class can be found by none, so only
-/// re-identification, which has it in its gallery, keeps it.
+/// re-identification, which has it in its gallery, and verification, whose pairs are named, keep it.
 fn of_protocol(
     indices: Vec<usize>,
     dataset: &Dataset,
     protocol: Option<Protocol>,
 ) -> (Vec<usize>, String) {
-    if protocol == Some(Protocol::Reid) {
+    if matches!(protocol, Some(Protocol::Reid | Protocol::Verification)) {
         return (indices, String::new());
     }
     let all = indices.len();

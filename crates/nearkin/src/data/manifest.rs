@@ -86,20 +86,24 @@ impl Manifest {
         }
     }
 
-    /// The manifest that a table looks like: a column called as those of images are, which then holds their paths however
-    /// they are called, and one called as those of classes are. `None` if it looks like something else.
+    /// The manifest that a table looks like: a column called as those of images are, and one called as those of classes are.
+    /// Beside other columns, which may be features, the first has to look like the path of an image. `None` if it looks like
+    /// something else.
     pub fn guess(path: &Path) -> Option<Self> {
         if is_parquet(path) {
             return Self::guess_parquet(path);
         }
         let columns = column_names(path).ok()?;
-        Some(Self {
+        let found = Self {
             image_column: known(&IMAGE, &columns)?,
             label_column: known(&LABEL, &columns)?,
             split_column: known(&SPLIT, &columns),
-            camera_column: camera_column(path, &columns),
+            camera_column: column_of::<u32>(path, &CAMERA, &columns),
             ..Self::new(path)
-        })
+        };
+        let optional = [&found.split_column, &found.camera_column];
+        let all = 2 + optional.into_iter().flatten().count();
+        (columns.len() == all || names_a_file(path, &found.image_column)).then_some(found)
     }
 
     /// In Parquet a column of images may also hold the images themselves.
@@ -119,7 +123,7 @@ impl Manifest {
             bytes_column,
             label_column: known(&LABEL, &columns)?,
             split_column: known(&SPLIT, &columns),
-            camera_column: camera_column(path, &columns),
+            camera_column: column_of::<u32>(path, &CAMERA, &columns),
             ..Self::new(path)
         })
     }
@@ -133,8 +137,9 @@ impl Manifest {
             path: path.to_owned(),
             split_column: split
                 .filter(|name| columns.contains(name))
-                .or_else(|| known(&SPLIT, &columns)),
-            camera_column: (self.camera_column.clone()).or_else(|| camera_column(path, &columns)),
+                .or_else(|| column_of::<Part>(path, &SPLIT, &columns)),
+            camera_column: (self.camera_column.clone())
+                .or_else(|| column_of::<u32>(path, &CAMERA, &columns)),
             root: None,
             ..self.clone()
         };
@@ -267,13 +272,27 @@ fn known(names: &[&str], columns: &[String]) -> Option<String> {
     names.iter().find_map(is).cloned()
 }
 
-/// The column that is called as those of cameras are, if its first field is the number of one.
-fn camera_column(path: &Path, columns: &[String]) -> Option<String> {
-    let name = known(&CAMERA, columns)?;
+/// The column with the best of these names, if each of its fields is what it is to be: a name alone may mean anything.
+fn column_of<T: FromStr>(path: &Path, names: &[&str], columns: &[String]) -> Option<String> {
+    let name = known(names, columns)?;
     let mut rows = Columns::open(path, &[&name]).ok()?;
-    let first = rows.next_row().ok()??.into_iter().next()?.ok()?;
-    let number = str::from_utf8(&first).ok()?.parse::<u32>();
-    number.is_ok().then_some(name)
+    while let Some(fields) = rows.next_row().ok()? {
+        let field = fields.into_iter().next()?.ok()?;
+        str::from_utf8(&field).ok()?.parse::<T>().ok()?;
+    }
+    Some(name)
+}
+
+/// Whether the first field of a column looks like the path of an image; what is in a folder is a file too, whatever it ends
+/// in, and a table without rows says nothing against it.
+fn names_a_file(path: &Path, column: &str) -> bool {
+    let first = Columns::open(path, &[column]).and_then(|mut columns| columns.next_row());
+    let Some(fields) = first.ok().flatten() else {
+        return true;
+    };
+    let field = fields.into_iter().next().and_then(Result::ok);
+    let name = field.and_then(|field| String::from_utf8(field).ok());
+    name.is_some_and(|name| has_image_extension(&name) || name.contains(['/', '\\']))
 }
 
 /// Whether bytes of a Parquet file are names of images: some programs do not say of their texts that they are.

@@ -13,6 +13,7 @@ const FORM: &str = "014/00001.jpg or AM General Hummer SUV 2000/00163.jpg";
 /// The list of the set as it is published: image, box and number of the class.
 pub(super) const ANNOTATIONS: &str = "cars_annos.mat";
 const ANNOTATED: &str = "car_ims/000001.jpg";
+const IMAGES: &str = "car_ims";
 const CLASSES: usize = 196;
 /// Classes that train; the rest tests.
 const TRAIN: usize = 98;
@@ -43,7 +44,9 @@ pub struct Cars196 {
 impl Cars196 {
     pub(in crate::data) fn open(&self) -> Result<Dataset, DataError> {
         let tree = Tree::open(&self.path)?;
-        if let Some(list) = tree.file(ANNOTATIONS)? {
+        if is_published(&tree)
+            && let Some(list) = tree.file(ANNOTATIONS)?
+        {
             return self.annotated(tree, &list);
         }
         if self.boxes {
@@ -119,6 +122,12 @@ impl Cars196 {
             }))
         })
     }
+}
+
+/// Whether images are in one folder, as the set is published, and not in folders of classes.
+pub(super) fn is_published(tree: &Tree) -> bool {
+    let in_one = |file: &str| file.split('/').any(|folder| folder == IMAGES);
+    tree.images().any(in_one)
 }
 
 /// The images that annotations list, each with its class, its part and its box.

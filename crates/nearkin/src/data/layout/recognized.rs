@@ -55,7 +55,7 @@ pub(crate) fn recognized(path: &Path) -> Result<Option<Source>, DataError> {
         Source::Lfw(Lfw { path, train, test })
     } else if every(&is_character) {
         Source::Omniglot(Omniglot { path })
-    } else if lists(&[cars196::ANNOTATIONS]) || is_cars(&tree) {
+    } else if (lists(&[cars196::ANNOTATIONS]) && cars196::is_published(&tree)) || is_cars(&tree) {
         let boxes = false;
         Source::Cars196(Cars196 { path, boxes })
     } else {

@@ -97,6 +97,10 @@ fn the_usual_names_of_columns_are_known_and_numbers_are_no_images() {
         guess("image,label\n0001,cat\n"),
         names("image", "label", None)
     );
+    // Beside other columns, a number is no file.
+    assert_eq!(guess("file,label,x1,x2\n0,cat,0.5,2\n"), None);
+    let text = "file,label,x1\n0.png,cat,0.5\n";
+    assert_eq!(guess(text), names("file", "label", None));
     assert_eq!(guess("f0,f1,label\n1,2,a\n"), None);
     assert_eq!(guess(""), None);
 }
@@ -107,7 +111,8 @@ fn a_column_of_cameras_is_known_by_its_name_and_its_numbers() {
     let path = folder.path().join("list.csv");
     for (text, camera) in [
         ("path,label,Cam\n1.png,a,3\n", Some("Cam")),
-        ("path,label,camera\n1.png,a,Nikon D40\n", None),
+        ("path,label,camera\n1.png,a,1\n2.png,a,Nikon D40\n", None),
+        ("path,label,camera\n1.png,a,1\n2.png,a,\n", None),
         ("path,label\n1.png,a\n", None),
     ] {
         fs_err::write(&path, text).unwrap();
