@@ -110,7 +110,8 @@ pub enum Role {
     Query,
     /// Only searched through.
     Gallery,
-    /// Only searched through, and of no class, whatever its label: re-identification alone has it, in its gallery.
+    /// Only searched through, and of no class, whatever its label: re-identification has it in its gallery, verification where a pair
+    /// names it.
     Distractor,
     /// A query, and in the gallery of all others.
     Both,

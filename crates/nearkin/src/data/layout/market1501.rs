@@ -21,8 +21,8 @@ const FORM: &str = "bounding_box_train/0002_c1s1_000451_03.jpg";
 pub struct Market1501 {
     /// The folder or zip archive.
     pub path: PathBuf,
-    /// Whether the gallery has its distractors, called `0000`, which are of no person: re-identification alone has them, in
-    /// its gallery. They train nothing, and every other protocol leaves them out.
+    /// Whether the gallery has its distractors, called `0000`, which are of no person: re-identification has them in its
+    /// gallery, and verification where a pair names them. They train nothing, and every other protocol leaves them out.
     #[serde(default = "yes")]
     pub distractors: bool,
 }
