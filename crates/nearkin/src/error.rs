@@ -93,13 +93,11 @@ pub enum Error {
         /// Its items.
         items: usize,
     },
-    /// A part that is to be measured has one class.
+    /// What tests is of one class.
     #[error(
-        "data.split leaves a single class to {part}, {class:?} with {items} items, on which every answer is right: hold out two or more"
+        "data.split leaves a single class to test, {class:?} with {items} items, on which every answer is right: hold out two or more"
     )]
     SingleClass {
-        /// `test` or `validate`.
-        part: &'static str,
         /// The class.
         class: String,
         /// Its items there.

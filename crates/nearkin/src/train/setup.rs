@@ -126,7 +126,6 @@ pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
         // What validates one class alone chooses nothing, but folds of few classes come to that.
         if classes.len() == 1 && part == "test" {
             return Err(crate::Error::SingleClass {
-                part,
                 class: dataset.classes[dataset.labels[first] as usize].clone(),
                 items: items.len(),
             });
