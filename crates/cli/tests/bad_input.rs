@@ -417,6 +417,31 @@ fn what_would_do_nothing_is_refused_or_said() {
         said.stderr
     );
     assert!(!place.read("best/metrics.jsonl").contains("\"best\":true"));
+    // A batch of one image has no pair, and its spread is none that could collapse.
+    let ones = ["--set", "sampler.shuffled={batch=1}", "--out", "ones"];
+    let said = place.train("recipe.toml", &ones);
+    let stderr = &said.succeeds().stderr;
+    assert!(
+        stderr.contains("found no pairs or triplets") && !stderr.contains("collapsed"),
+        "{stderr}"
+    );
+    // On a class alone the first weights are right, and would be the best for ever.
+    let alone = "data.split={prefix={test=['c2','c4'],validation=['c3']}}";
+    let alone = [
+        "--set",
+        alone,
+        "--set",
+        "train.select=best",
+        "--out",
+        "alone",
+    ];
+    let said = place.train("recipe.toml", &alone);
+    assert!(
+        said.succeeds().stderr.contains("nothing validates"),
+        "{}",
+        said.stderr
+    );
+    assert!(!place.read("alone/metrics.jsonl").contains("\"best\":true"));
 }
 
 #[test]

@@ -118,6 +118,6 @@ fn what_is_missing_is_named() {
     let unknown = place.run(&["reproduce", "arcface"]);
     unknown.fails(
         2,
-        &["constellation, facenet, facenet-networks, quadruplet, npair"],
+        &["constellation, facenet, facenet-networks, quadruplet, npair, npair-faces"],
     );
 }

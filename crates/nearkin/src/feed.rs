@@ -100,12 +100,11 @@ impl Feed {
                 last: last.clone(),
             });
         }
-        let damaged = Arc::new(Mutex::new(absent.keys().copied().collect()));
         Ok(Self {
             dataset,
             input,
             allowed,
-            damaged,
+            damaged: Arc::default(),
             cache: Arc::default(),
             degradation: None,
         })
@@ -149,7 +148,7 @@ impl Feed {
         &self.input
     }
 
-    /// The names of the items found damaged so far.
+    /// The names of the damaged items among those asked for so far.
     pub fn damaged(&self) -> Vec<String> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged
@@ -268,15 +267,19 @@ impl Feed {
             return Ok(());
         };
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent = &self.dataset.absent;
+        // What is known not to be there counts whether it is asked for or not.
+        let others = damaged.iter().filter(|item| !absent.contains_key(item));
+        let mut known = absent.len() + others.count();
         let mut beyond = None;
         for (item, error) in failed {
-            damaged.insert(*item);
-            if damaged.len() > self.allowed && beyond.is_none() {
-                beyond = Some((damaged.len(), error));
+            known += usize::from(damaged.insert(*item) && !absent.contains_key(item));
+            if known > self.allowed && beyond.is_none() {
+                beyond = Some((known, error));
             }
         }
         let all = self.dataset.len();
-        if damaged.len() == all && (all > 1 || beyond.is_none()) {
+        if known == all && (all > 1 || beyond.is_none()) {
             let images = if all == 1 { "image" } else { "images" };
             return Err(self.unreadable(format!("its {all} {images}"), first));
         }

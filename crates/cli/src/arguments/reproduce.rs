@@ -43,6 +43,8 @@ pub enum PaperName {
     Quadruplet,
     /// Multi-class N-pair loss: many classes at once.
     Npair,
+    /// Multi-class N-pair loss: faces, verified and identified.
+    NpairFaces,
 }
 
 impl From<PaperName> for Paper {
@@ -53,6 +55,7 @@ impl From<PaperName> for Paper {
             PaperName::FacenetNetworks => Self::FaceNetNetworks,
             PaperName::Quadruplet => Self::Quadruplet,
             PaperName::Npair => Self::NPair,
+            PaperName::NpairFaces => Self::NPairFaces,
         }
     }
 }

@@ -9,14 +9,14 @@ pub const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "webp", "p
 /// The images of a tree, classed by their folders: with `depth` by that many leading ones, otherwise by all of them.
 /// Images in the root itself are of class `.`.
 ///
-/// Where every image lies in a folder of a part, such as `train/cat` and `test/cat`, these give the split, and the class
-/// is what follows: a cat of both is one class.
+/// Where every folder with images lies in one of a part, such as `train/cat` and `test/cat`, these give the split, and the class
+/// is what follows: a cat of both is one class. Images beside the folders of the parts are then of no class and counted.
 pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset, DataError> {
     let above = above_parts(&tree);
     tree.dataset("class/image.png", |file| {
-        let below = above.as_deref().and_then(|above| in_part(file, above));
-        let (part, file) = match below {
-            Some((part, below)) => (Some(part), below),
+        let (part, file) = match above.as_deref().map(|above| in_part(file, above)) {
+            Some(Some((part, below))) => (Some(part), below),
+            Some(None) => return Ok(None),
             None => (None, file),
         };
         let folders = file.rsplit_once('/').map_or("", |(folders, _)| folders);
@@ -37,13 +37,21 @@ pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset,
     })
 }
 
-/// The folders above those of the parts, if every image lies in one of a part.
+/// The folders above those of the parts, if every image lies in one of a part or beside them.
 fn above_parts(tree: &Tree) -> Option<String> {
-    let first = tree.images().next()?;
-    let ends = first.match_indices('/').map(|(at, _)| at + 1);
-    let mut above = std::iter::once(0).chain(ends).map(|end| &first[..end]);
-    let has_all = |above: &&str| tree.images().all(|file| in_part(file, above).is_some());
-    above.find(has_all).map(str::to_owned)
+    let deepest = tree.images().max_by_key(|file| file.matches('/').count())?;
+    let ends = deepest.match_indices('/').map(|(at, _)| at + 1);
+    let mut above = std::iter::once(0)
+        .chain(ends)
+        .map(|end| &deepest[..end])
+        .filter(|above| in_part(deepest, above).is_some());
+    let fits = |above: &str, file: &str| {
+        let (folder, _) = file.split_at(file.rfind('/').map_or(0, |at| at + 1));
+        above.starts_with(folder) || in_part(file, above).is_some()
+    };
+    above
+        .find(|above| tree.images().all(|file| fits(above, file)))
+        .map(str::to_owned)
 }
 
 /// The part that an image lies in, and its path from there, which has to begin with a folder of a class.
@@ -115,6 +123,10 @@ mod tests {
         assert_eq!(data.names[2], "set/val/cat/1.png");
         let shallow = collect(Some(1), &files).unwrap();
         assert_eq!(shallow.classes, ["ant", "cat", "dog"]);
+        // A picture of the set beside the parts is none of it.
+        let beside = [&files[..], &["overview.png", "set/confusion.png"]].concat();
+        let beside = collect(None, &beside).unwrap();
+        assert_eq!((&beside.names, beside.skipped.images), (&data.names, 2));
         // A class beside the parts, and parts without classes in them: all are classes.
         for files in [
             &["train/cat/1.png", "cat/1.png"][..],

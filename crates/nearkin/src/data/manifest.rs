@@ -226,12 +226,15 @@ impl Manifest {
             } else {
                 format!("a file below {}", root.display())
             };
-            let name = row.text(at, &expected)?;
-            let path = root.join(name);
+            let named = row.text(at, &expected);
+            let path = root.join(named.as_deref().unwrap_or_default());
+            rows.names.push(match &named {
+                Ok(name) => (*name).to_owned(),
+                Err(_) => format!("row {}", number + 1),
+            });
             if !path.is_file() {
                 rows.absent.insert(number, row.wrong(at, &expected));
             }
-            rows.names.push(name.to_owned());
             rows.paths.push(path);
         }
         Ok(())

@@ -142,7 +142,7 @@ impl Task for PairSetup {
 
     /// Best needs identities set apart for the choice: choosing by the test identities would flatter the result.
     fn is_watched_apart(&self) -> bool {
-        !self.parts.validation.is_empty()
+        self.parts.can_choose(&self.feed.dataset().labels)
     }
 
     fn costs(&self) -> Result<Costs> {

@@ -1,13 +1,15 @@
 //! The numbers that tables of papers are made of.
 
+use super::drawn_pairs::drawn_pairs;
 use crate::embed::{Embedded, embed, pixels};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    Labeled, Options, References, ReidOptions, Roc, Seen, evaluate, few_shot, n_way, reid,
-    squared_distances,
+    FARTHEST, IdentificationOptions, Labeled, Options, References, ReidOptions, Roc, Seen,
+    evaluate, few_shot, identification_draws, n_way, over_folds, reid, squared_distances,
 };
 use crate::pair_network::{PairReport, PairRow, Probes};
 use crate::train::Setup;
+use crate::verify::Paired;
 use nearkin_encoder::Model;
 use nearkin_kernels::Mat;
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,12 @@ pub enum Measure {
     Rank5,
     /// CMC@10.
     Rank10,
+    /// Accuracy of verification over ten folds of drawn pairs.
+    PairAccuracy,
+    /// Share of probes whose identity is the nearest of a gallery with one image of each.
+    ClosedRank1,
+    /// Share of probes accepted with the right identity first, with one of a hundred impostors; half of the identities are enrolled.
+    DirAtFar,
 }
 
 impl Measure {
@@ -77,6 +85,9 @@ impl Measure {
             Self::Rank1 => "rank 1",
             Self::Rank5 => "rank 5",
             Self::Rank10 => "rank 10",
+            Self::PairAccuracy => "VRF",
+            Self::ClosedRank1 => "closed rank 1",
+            Self::DirAtFar => "DIR@0.01",
         }
     }
 
@@ -103,6 +114,8 @@ impl Measure {
             Self::OneNegative | Self::TwentyNegatives => Group::Negatives,
             Self::ValAtFar => Group::Pairs,
             Self::Rank1 | Self::Rank5 | Self::Rank10 => Group::Cameras,
+            Self::PairAccuracy => Group::DrawnPairs,
+            Self::ClosedRank1 | Self::DirAtFar => Group::Galleries,
         }
     }
 }
@@ -116,6 +129,8 @@ enum Group {
     Negatives,
     Pairs,
     Cameras,
+    DrawnPairs,
+    Galleries,
 }
 
 /// The measures of the part of a run that is reported, in their order, by a model's vectors or, without one, by the items' own
@@ -137,6 +152,8 @@ pub fn measured(measures: &[Measure], setup: &Setup, model: Option<&Model>) -> R
             Group::Negatives => negatives(&test)?,
             Group::Pairs => pairs(&test)?,
             Group::Cameras => cameras(&test, setup)?,
+            Group::DrawnPairs => accuracy_of_drawn_pairs(&test)?,
+            Group::Galleries => galleries(&test)?,
         });
     }
     Ok(measures.iter().map(|m| values[m]).collect())
@@ -220,6 +237,35 @@ fn pairs(test: &Embedded) -> Found {
     Ok(vec![(Measure::ValAtFar, rate)])
 }
 
+fn accuracy_of_drawn_pairs(test: &Embedded) -> Found {
+    let paired = Paired::new(test, &drawn_pairs(test)?)?;
+    let Paired {
+        distances,
+        same,
+        fold_of,
+        ..
+    } = &paired;
+    let found = over_folds(distances, same, fold_of, (FAR, FARTHEST))?;
+    Ok(vec![(Measure::PairAccuracy, found.accuracy.mean)])
+}
+
+fn galleries(test: &Embedded) -> Found {
+    let Labeled { vectors, labels } = labeled(test);
+    let options = IdentificationOptions {
+        ks: vec![1],
+        fars: vec![0.01],
+        draws: usize::from(DRAWS),
+        ..IdentificationOptions::default()
+    };
+    let found = identification_draws(vectors, labels, &options)?;
+    let rank = found.rank.first().map(|(_, over)| over.mean);
+    let detected = found.detected.first().map(|(_, over)| over.mean);
+    Ok(vec![
+        (Measure::ClosedRank1, rank.unwrap_or(f64::NAN)),
+        (Measure::DirAtFar, detected.unwrap_or(f64::NAN)),
+    ])
+}
+
 /// By the same probes as those of a network of pairs, which could not score all.
 fn cameras(test: &Embedded, setup: &Setup) -> Found {
     let dataset = setup.feed.dataset();
@@ -275,4 +321,40 @@ pub fn measured_of_pairs(
         })
     };
     measures.iter().map(rank).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forty people of three images: one number of `dim` is 1, that of the person or of the image.
+    fn faces(of_person: bool) -> Embedded {
+        let (people, dim) = (40, 120);
+        let mut numbers = vec![0.0; people * 3 * dim];
+        for (image, row) in numbers.chunks_exact_mut(dim).enumerate() {
+            row[if of_person { image / 3 } else { image }] = 1.0;
+        }
+        Embedded {
+            items: (0..people * 3).collect(),
+            labels: (0..people as u32).flat_map(|p| [p; 3]).collect(),
+            numbers,
+            dim,
+        }
+    }
+
+    #[test]
+    fn faces_that_are_known_are_verified_and_identified_and_others_are_not() {
+        let found = |faces: &Embedded| -> Vec<f64> {
+            let all = [accuracy_of_drawn_pairs(faces), galleries(faces)];
+            let all = all.into_iter().flat_map(Result::unwrap);
+            all.map(|(_, value)| value).collect()
+        };
+        assert_eq!(found(&faces(true)), [1.0; 3]);
+        // All are alike far: half of the pairs are right whatever is said, and a probe finds the first of the gallery, by whose
+        // similarity nobody is told from an impostor.
+        let [accuracy, rank, detected] = found(&faces(false))[..] else {
+            unreachable!()
+        };
+        assert!((accuracy - 0.5).abs() < 1e-9 && rank < 0.05 && detected == 0.0);
+    }
 }

@@ -14,6 +14,7 @@
 //! # Ok::<(), nearkin::recipe::RecipeError>(())
 //! ```
 
+mod drawn_pairs;
 mod findings;
 mod measure;
 mod study;

@@ -22,16 +22,19 @@ pub enum Paper {
     Quadruplet,
     /// K. Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016.
     NPair,
+    /// The same, its faces.
+    NPairFaces,
 }
 
 impl Paper {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Constellation,
         Self::FaceNet,
         Self::FaceNetNetworks,
         Self::Quadruplet,
         Self::NPair,
+        Self::NPairFaces,
     ];
 
     /// Its name in commands and folders, and its study.
@@ -45,6 +48,7 @@ impl Paper {
             ),
             Self::Quadruplet => ("quadruplet", include_str!("studies/quadruplet.toml")),
             Self::NPair => ("npair", include_str!("studies/npair.toml")),
+            Self::NPairFaces => ("npair-faces", include_str!("studies/npair-faces.toml")),
         }
     }
 
@@ -263,7 +267,7 @@ mod tests {
                 "",
                 names(&|class, item| format!("0{class}_TISSUE/{item}.png"), 8, 10),
             )],
-            Paper::FaceNet | Paper::FaceNetNetworks => vec![(
+            Paper::FaceNet | Paper::FaceNetNetworks | Paper::NPairFaces => vec![(
                 "",
                 names(
                     &|class, item| format!("Person_{class}/Person_{class}_{:04}.jpg", item + 1),

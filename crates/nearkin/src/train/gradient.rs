@@ -27,7 +27,7 @@ pub struct Measured {
     pub tuples: usize,
     /// Those with fewer negatives than the loss asks for.
     pub short: usize,
-    /// Spread of the embeddings, see [`spread`]; none where there are no embeddings.
+    /// Spread of the embeddings, see [`spread`]; none of fewer than two.
     pub spread: Option<f32>,
 }
 
@@ -94,7 +94,7 @@ pub fn gradient_of_parts<M: Trained>(
         kept: outcome.kept,
         tuples: outcome.tuples,
         short: outcome.short,
-        spread: Some(spread(matrix)),
+        spread: (embedded.rows > 1).then(|| spread(matrix)),
         gradients: parts.backward(learner, embedded.single, of_rows)?,
     };
     learner.extend(&mut measured.gradients, which, outcome)?;

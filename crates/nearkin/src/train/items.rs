@@ -229,7 +229,7 @@ impl Task for Setup {
 
     /// Best needs classes set apart for the choice: choosing by the test classes would flatter the result.
     fn is_watched_apart(&self) -> bool {
-        !self.parts.validation.is_empty()
+        self.parts.can_choose(&self.feed.dataset().labels)
     }
 
     fn costs(&self) -> Result<Costs> {

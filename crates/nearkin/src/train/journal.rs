@@ -22,7 +22,7 @@ pub struct StepRecord {
     pub tuples: usize,
     /// Those with fewer negatives than the loss asks for.
     pub short: usize,
-    /// Spread of the batch's embeddings: near 0 they have collapsed to one point. None where there are no embeddings.
+    /// Spread of the batch's embeddings: near 0 they have collapsed to one point. None of fewer than two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<f32>,
     /// Euclidean norm of the gradient before clipping.

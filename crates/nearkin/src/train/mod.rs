@@ -296,6 +296,7 @@ impl<'a, T: Task> Run<'a, T> {
         }
         self.progress.step += 1;
         record.items_per_second = items as f32 / started.elapsed().as_secs_f32();
+        self.warn_of_nothing(&record);
         self.warn_of_collapse(&record);
         self.warn_of_short(&record);
         Ok(record)
@@ -355,6 +356,16 @@ impl<'a, T: Task> Run<'a, T> {
         }
     }
 
+    /// Later a miner may well find nothing more; at the start the batches are without what the loss is over.
+    fn warn_of_nothing(&mut self, record: &StepRecord) {
+        if record.step == 1 && record.tuples == 0 && record.loss == 0.0 {
+            (self.control.observer)(Event::Warning(format!(
+                "step 1: {} found no pairs or triplets in the batch and learned nothing: batches need items of one class beside others, as [sampler.pk] has them, or the miner leaves none (`tuples` in metrics.jsonl counts them)",
+                self.task.loss_names()
+            )));
+        }
+    }
+
     fn warn_of_collapse(&mut self, record: &StepRecord) {
         let collapsed = record.spread.filter(|&spread| spread < COLLAPSED);
         if let (Some(spread), false) = (collapsed, self.warned_of_collapse) {
@@ -399,7 +410,7 @@ impl<'a, T: Task> Run<'a, T> {
         let chooses = self.chooses();
         if self.progress.best.is_none() && self.course.train.select == Select::Best && !chooses {
             (self.control.observer)(Event::Warning(
-                "nothing validates, and weights are not chosen by what tests: the last ones are kept; for train.select = \"best\" set classes apart in data.split (validation)".to_owned(),
+                "nothing validates that could choose, and weights are not chosen by what tests: the last ones are kept; for train.select = \"best\" set two classes or more apart in data.split (validation)".to_owned(),
             ));
         }
         if better {

@@ -123,7 +123,7 @@ pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
             let items = items.len();
             return Err(crate::Error::NothingToFind { part, items });
         }
-        // What validates one class alone chooses nothing, but folds of few classes come to that.
+        // Of one class alone that validates the last weights are kept: folds of few classes come to that.
         if classes.len() == 1 && part == "test" {
             return Err(crate::Error::SingleClass {
                 class: dataset.classes[dataset.labels[first] as usize].clone(),

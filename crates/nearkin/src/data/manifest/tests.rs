@@ -180,7 +180,26 @@ fn an_image_that_is_not_there_is_a_damaged_item() {
         "{error}"
     );
     assert!(error.contains("list.csv:3"), "{error}");
-    assert_eq!(feed(0.5).unwrap().damaged(), ["0002"]);
+    // Named once it is asked for: what is measured may be without it.
+    let feed = feed(0.5).unwrap();
+    assert!(feed.damaged().is_empty());
+    assert_eq!(feed.batch(&[1], None).unwrap().items.len(), 0);
+    assert_eq!(feed.damaged(), ["0002"]);
+}
+
+#[test]
+fn a_row_without_a_path_is_a_damaged_item_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list.csv");
+    fs_err::write(folder.path().join("1.png"), "one").unwrap();
+    fs_err::write(&path, "path,label\n1.png,a\n,b\n").unwrap();
+    let data = Manifest::new(&path).open().unwrap();
+    assert_eq!(data.names, ["1.png", "row 2"]);
+    let error = data.read(1).unwrap_err().to_string();
+    assert!(
+        error.contains("list.csv:3") && error.contains("found \"\""),
+        "{error}"
+    );
 }
 
 #[test]
