@@ -505,6 +505,62 @@ fn scores_of_a_single_class_say_nothing() {
 }
 
 #[test]
+fn images_that_are_not_there_count_where_they_are_asked_for() {
+    let place = place();
+    let table = |gone: &dyn Fn(u32) -> bool| {
+        let mut table = "path,label,split\n".to_owned();
+        for class in 0..8 {
+            let part = ["test", "test", "validation", "train"][(class as usize).min(3)];
+            let folder = if gone(class) { "gone" } else { "photos" };
+            for item in 0..4 {
+                writeln!(table, "{folder}/c{class}/{item}.png,c{class},{part}").unwrap();
+            }
+        }
+        table
+    };
+    let train = |more: &[&str]| {
+        let sets = [
+            "--set",
+            "sampler.pk.classes=4",
+            "--set",
+            "data.damaged=0.5",
+            "--set",
+            "train.select=best",
+        ];
+        place.train("list.toml", &[&sets, more].concat())
+    };
+    place.write("list.csv", table(&|_| false).as_bytes());
+    let init = ["init", "list.csv", "-o", "list.toml"];
+    place.run(&init).succeeds();
+    // Of the test part alone none may be missing: what trained is asked for no more.
+    place.write("list.csv", table(&|class| class > 2).as_bytes());
+    let measured = evaluate(&place, "retrieval", &["--data", "list.csv", "--json"]);
+    assert_eq!(json(&measured)["damaged"], serde_json::json!([]));
+    train(&[]).fails(1, &["20 damaged images, data.damaged allows 16"]);
+    place.write("list.csv", table(&|class| class < 2).as_bytes());
+    let words = "data.split leaves 8 items to test, none of which is there; the first: list.csv:2";
+    train(&[]).fails(2, &[words]);
+    evaluate(
+        &place,
+        "retrieval",
+        &["--data", "list.csv", "--damaged", "1"],
+    )
+    .fails(1, &["none of 8 images can be read; the first: list.csv:2"]);
+    // A class alone can be read of those that test.
+    for item in 0..4 {
+        place.write(&format!("gone/c0/{item}.png"), b"no image");
+    }
+    place.write("list.csv", table(&|class| class < 1).as_bytes());
+    let single = "a single class: every answer is right";
+    let said = train(&["--out", "list"]);
+    holds(
+        &said,
+        &[single, "4 damaged images were left out", "last weights"],
+    );
+    assert!(said.stderr.contains("nothing validates"), "{}", said.stderr);
+}
+
+#[test]
 fn images_that_lost_something_are_measured_beside_themselves() {
     let place = place();
     let data = [

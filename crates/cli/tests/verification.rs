@@ -245,7 +245,20 @@ fn what_cannot_be_measured_is_said() {
         "--threshold",
         "1",
     ];
-    place.run(&verify).fails(1, &["damaged.png"]);
+    place
+        .run(&verify)
+        .fails(1, &["error: damaged.png: not a readable image"]);
+    let folder = [
+        "verify",
+        "run/model",
+        "photos",
+        "damaged.png",
+        "--threshold",
+        "1",
+    ];
+    place
+        .run(&folder)
+        .fails(1, &["photos: a folder, expected an image"]);
     let with = |option: &str, value: &str| {
         let verify = [
             "verify",

@@ -93,6 +93,18 @@ pub enum Error {
         /// Its items.
         items: usize,
     },
+    /// Of a part no image is there.
+    #[error(
+        "data.split leaves {items} items to {part}, none of which is there; the first: {first}"
+    )]
+    NothingThere {
+        /// `train`, `test` or `validate`.
+        part: &'static str,
+        /// Its items.
+        items: usize,
+        /// Why the first is not there.
+        first: String,
+    },
     /// What tests is of one class.
     #[error(
         "data.split leaves a single class to test, {class:?} with {items} items, on which every answer is right: hold out two or more"
@@ -175,7 +187,10 @@ impl Error {
             ) => return Some(Cow::Owned(format!("regularizers.{place}"))),
             Self::Objective(Objective::MinerSettings { .. }) => "miner",
             Self::Objective(_) => "loss",
-            Self::Split(_) | Self::NothingToFind { .. } | Self::SingleClass { .. } => "data.split",
+            Self::Split(_)
+            | Self::NothingToFind { .. }
+            | Self::NothingThere { .. }
+            | Self::SingleClass { .. } => "data.split",
             _ => return None,
         }))
     }

@@ -1,7 +1,7 @@
 //! From items of a data set to the numbers that a network reads.
 
 use crate::cache::Cache;
-use crate::data::Dataset;
+use crate::data::{DataError, Dataset};
 use crate::error::{Error, Result};
 use nearkin_encoder::ImageInput;
 use nearkin_encoder::image::{Augment, Decoded, Degradation, Encoded, Thumbnail, thumbnail};
@@ -64,8 +64,7 @@ impl Feed {
     ///
     /// # Errors
     /// The model reads images and the items are features, the other way round, or features of another length; or the
-    /// model reads aligned faces and the images have no landmarks; or more items are known not to be there than may be
-    /// damaged.
+    /// model reads aligned faces and the images have no landmarks.
     pub fn new(dataset: Arc<Dataset>, input: Input, share: f64) -> Result<Self> {
         let expected = match &input {
             Input::Image(_) => None,
@@ -90,16 +89,6 @@ impl Feed {
             });
         }
         let allowed = (share * dataset.len() as f64).floor() as usize;
-        let absent = &dataset.absent;
-        if let Some((_, last)) = absent.last_key_value()
-            && absent.len() > allowed
-        {
-            return Err(Error::Damaged {
-                found: absent.len(),
-                allowed,
-                last: last.clone(),
-            });
-        }
         Ok(Self {
             dataset,
             input,
@@ -135,6 +124,33 @@ impl Feed {
             // What is kept of the others is not of these.
             cache: Arc::default(),
             ..self.clone()
+        }
+    }
+
+    /// Whether items can be asked for: no more of them are known not to be there than may be damaged.
+    ///
+    /// # Errors
+    /// More are, or all.
+    pub fn expect(&self, items: &[usize]) -> Result<()> {
+        let absent = items
+            .iter()
+            .filter_map(|item| self.dataset.absent.get(item));
+        let (found, allowed) = (absent.clone().count(), self.allowed);
+        match absent.clone().last() {
+            Some(_) if found == items.len() => {
+                let first = absent.into_iter().next().cloned().unwrap_or_default();
+                let first = Error::Data(DataError::Absent { reason: first });
+                Err(self.unreadable(format!("{found} images"), &first))
+            }
+            Some(last) if found > allowed => {
+                let last = last.clone();
+                Err(Error::Damaged {
+                    found,
+                    allowed,
+                    last,
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -267,19 +283,15 @@ impl Feed {
             return Ok(());
         };
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        let absent = &self.dataset.absent;
-        // What is known not to be there counts whether it is asked for or not.
-        let others = damaged.iter().filter(|item| !absent.contains_key(item));
-        let mut known = absent.len() + others.count();
         let mut beyond = None;
         for (item, error) in failed {
-            known += usize::from(damaged.insert(*item) && !absent.contains_key(item));
-            if known > self.allowed && beyond.is_none() {
-                beyond = Some((known, error));
+            damaged.insert(*item);
+            if damaged.len() > self.allowed && beyond.is_none() {
+                beyond = Some((damaged.len(), error));
             }
         }
         let all = self.dataset.len();
-        if known == all && (all > 1 || beyond.is_none()) {
+        if damaged.len() == all && (all > 1 || beyond.is_none()) {
             let images = if all == 1 { "image" } else { "images" };
             return Err(self.unreadable(format!("its {all} {images}"), first));
         }

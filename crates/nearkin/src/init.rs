@@ -343,6 +343,34 @@ mod tests {
     }
 
     #[test]
+    fn few_classes_too_small_to_lend_items_are_held_out_whole() {
+        for (count, per_class, split) in [
+            (4, 3, "class_disjoint"),
+            (9, 3, "class_disjoint"),
+            (9, 4, "item_level"),
+        ] {
+            let classes: Vec<String> = (0..count).map(|class| format!("c{class}")).collect();
+            let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+            let text = recipe_of(&items(&classes, per_class)).unwrap();
+            assert!(text.contains(split), "{text}");
+        }
+    }
+
+    #[test]
+    fn folders_of_parts_that_give_no_split_are_said() {
+        let mut files = items(&["train/a", "train/b", "test/c", "test/d"], 4);
+        assert!(!recipe_of(&files).unwrap().contains("they give no split"));
+        files.extend(items(&["others"], 3));
+        let text = recipe_of(&files).unwrap();
+        assert!(
+            text.contains(
+                "they give no split, and are in the names of classes, such as \"test/c\""
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn where_nothing_can_be_trained_no_recipe_is_written() {
         let single: Vec<String> = (0..12).map(|class| format!("c{class}/1.pgm")).collect();
         let flat: Vec<String> = (0..9).map(|item| format!("{item}.pgm")).collect();

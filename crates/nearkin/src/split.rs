@@ -116,12 +116,15 @@ impl Parts {
         first_of([("validation", &self.validation), ("test", &self.test)])
     }
 
-    /// Whether what validates can choose between weights: on one class alone every answer is right, of the first weights
-    /// as of the last.
-    pub fn can_choose(&self, labels: &[u32]) -> bool {
-        let mut classes = self.validation.iter().map(|&item| labels[item]);
-        let first = classes.next();
-        classes.any(|class| Some(class) != first)
+    /// The items of all parts, and those of none.
+    pub fn all(&self) -> Vec<usize> {
+        [
+            &self.train[..],
+            &self.validation,
+            &self.test,
+            &self.distractors,
+        ]
+        .concat()
     }
 
     /// The items of the final report: test, or validation where no test is set apart, or `none` where all train.

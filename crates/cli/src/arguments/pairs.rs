@@ -1,6 +1,6 @@
 //! The arguments of verification.
 
-use super::{Tolerance, score};
+use super::score;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -62,7 +62,4 @@ pub struct Verify {
     /// even odds of a network of pairs.
     #[arg(long, value_name = "DISTANCE", allow_hyphen_values = true, value_parser = score)]
     pub threshold: Option<f64>,
-    /// What may be damaged.
-    #[command(flatten)]
-    pub tolerance: Tolerance,
 }

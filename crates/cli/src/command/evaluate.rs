@@ -1,6 +1,6 @@
 //! `nearkin evaluate`
 
-use super::subject::{ModelFolder, Subject};
+use super::subject::{ModelFolder, Subject, with_remedy};
 use super::text::{self, is_text_model, resolve};
 use super::{compressions, degraded, items, retrieval, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
@@ -149,8 +149,10 @@ impl Data {
             let (indices, part) = tested(&dataset);
             let (indices, without) = of_protocol(indices, &dataset, arguments.protocol);
             let what = format!("{part} of {}{without}", summary(&dataset));
+            let feed = folder.feed(dataset, input)?;
+            feed.expect(&indices).map_err(with_remedy)?;
             return Ok(Self {
-                feed: folder.feed(dataset, input)?,
+                feed,
                 indices,
                 trained: Vec::new(),
                 part: None,

@@ -2,11 +2,12 @@
 
 use super::evaluate::Data;
 use super::subject::ModelFolder;
-use super::verify::Answer;
+use super::verify::{Answer, UNDAMAGED, of_one};
 use super::{items, pair_verification};
 use crate::arguments::{Evaluate, Protocol, Ranked, Verify};
 use crate::failure::Failure;
 use nearkin::data::Dataset;
+use nearkin::feed::Batch;
 use nearkin::verify::kept_threshold;
 use nearkin::{Input, PairModel, PairOutput};
 use std::path::Path;
@@ -70,17 +71,13 @@ pub fn verify(arguments: &Verify, folder: &Path, json: bool) -> Result<(), Failu
         )));
     };
     let input = Input::Image(model.config.input.clone());
-    let folder = ModelFolder::new(folder, &arguments.tolerance);
-    let image = |path: &Path| {
+    let folder = ModelFolder::new(folder, &UNDAMAGED);
+    let image = |path: &Path| -> Result<Batch, Failure> {
         let feed = folder.feed(Dataset::of_image(path)?, &input)?;
-        let batch = feed.batch(&[0], None)?;
-        if batch.items.is_empty() {
-            let text = format!("{}: the image cannot be read", path.display());
-            return Err(Failure::run(text));
-        }
-        Ok(batch.tensor(&input, 0..1)?)
+        feed.batch(&[0], None).map_err(of_one)
     };
     let (first, second) = (image(&arguments.first)?, image(&arguments.second)?);
+    let (first, second) = (first.tensor(&input, 0..1)?, second.tensor(&input, 0..1)?);
     let one =
         |first, second| -> Result<f32, Failure> { Ok(model.scorer.matrix(first, second, 1)?[0]) };
     // The network sees a first and a second image; which is which is no part of the question.

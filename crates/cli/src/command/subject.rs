@@ -2,8 +2,9 @@
 
 use crate::arguments::Tolerance;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::items;
-use nearkin::data::{Dataset, Source};
+use nearkin::data::{Dataset, Source, summary};
 use nearkin::embed::{Embedded, embed};
 use nearkin::feed::Feed;
 use nearkin::recipe::Document;
@@ -125,6 +126,10 @@ impl Subject {
         };
         let feed = self.feed(dataset)?;
         let indices: Vec<usize> = (0..feed.dataset().len()).collect();
+        feed.expect(&indices).map_err(with_remedy)?;
+        if feed.dataset().skipped.images > 0 {
+            output::note(format_args!("warning: {}", summary(feed.dataset())));
+        }
         let embedded = self.embed(&feed, &indices)?;
         let dataset = feed.dataset();
         let name = |&item: &usize| dataset.names[item].clone();

@@ -1,6 +1,7 @@
 //! `nearkin train`
 
 use super::opened::{Opened, look, opened};
+use super::retrieval::single_class;
 use super::stages::{self, Stage};
 use super::subject::left_out;
 use crate::arguments::Train;
@@ -134,6 +135,7 @@ pub fn print_report(report: &Report, json: bool) -> Result<(), Failure> {
         ))?;
         output::line(table::report(report))?;
         output::line(&row.evaluation.retrieval.convention)?;
+        single_class(&row.evaluation).map_or(Ok(()), output::line)?;
     } else {
         output::line(UNMEASURED)?;
     }

@@ -82,6 +82,9 @@ fn refuse_videos(wanted: &VerificationPairs) -> Result<(), Failure> {
 /// What a threshold is on, for those that read.
 pub const UNIT_VECTORS: &str = "‖u − v‖² of unit vectors";
 
+/// The share of one kind of pairs beyond which accuracies are not what they are of even numbers.
+const UNEVEN: f64 = 0.6;
+
 /// The places of the model and of its bytes among what is compared.
 const MODEL: usize = 1;
 const BYTES: usize = 2;
@@ -256,6 +259,36 @@ pub fn doubt(kept: &Calibration) -> Option<String> {
     ))
 }
 
+/// What the numbers of pairs say of the figures: a rate that no pair can show, and what is right without looking.
+fn cautions(found: &Verification) -> Vec<String> {
+    let Verification {
+        same, different, ..
+    } = *found;
+    let mut cautions = Vec::new();
+    let often = same.max(different) as f64 / (same + different) as f64;
+    if often > UNEVEN {
+        let answer = if same > different {
+            "same"
+        } else {
+            "different"
+        };
+        cautions.push(format!(
+            "accuracy: to call all pairs {answer} is right for {:.1} % of them",
+            100.0 * often
+        ));
+    }
+    let rates = found.accepted.iter().map(|accepted| accepted.far);
+    let untold = rates.filter(|far| far * (different as f64) < 1.0);
+    let untold: Vec<String> = untold.map(|far| far.to_string()).collect();
+    if !untold.is_empty() {
+        cautions.push(format!(
+            "FAR {}: of {different} different pairs none may be accepted then, so that these rates are not told from zero",
+            untold.join(", ")
+        ));
+    }
+    cautions
+}
+
 /// Prints what was found, with the conventions; thresholds are on `distance`.
 pub fn show(rows: &[(&str, &Verification)], distance: &str) -> Result<(), Failure> {
     let Some((_, model)) = rows.last() else {
@@ -290,6 +323,7 @@ pub fn show(rows: &[(&str, &Verification)], distance: &str) -> Result<(), Failur
     }
     table::numbers_right(&mut shown);
     output::line(shown)?;
+    cautions(model).iter().try_for_each(output::line)?;
     output::line(format_args!(
         "{} pairs of the same, {} of different ones;\naccuracy and VAL: mean ± deviation over {} folds, thresholds on {distance} chosen on the other folds (LFW);\nAUC, EER and TAR: over all pairs, with half the 95% bootstrap interval; FNMR@FMR is 100 − TAR@FAR",
         model.same, model.different, model.folds.folds

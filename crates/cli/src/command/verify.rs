@@ -3,13 +3,14 @@
 use super::subject::Subject;
 use super::text::{is_text_model, resolve};
 use super::verification::doubt;
-use crate::arguments::Verify;
+use crate::arguments::{Tolerance, Verify};
 use crate::failure::Failure;
 use crate::output;
 use nearkin::data::Dataset;
+use nearkin::embed::embed;
 use nearkin::evaluate::{Calibration, FARTHEST, squared_distances};
 use nearkin::verify::kept_threshold;
-use nearkin::{Mat, PairModel};
+use nearkin::{Error, Mat, PairModel};
 use std::path::Path;
 
 /// Says whether two images are of the same class, and how often that answer is wrong.
@@ -31,7 +32,7 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
             "--threshold {threshold}: squared distances of unit vectors are from 0 to 4"
         )));
     }
-    let subject = Subject::load(&model, &arguments.tolerance)?;
+    let subject = Subject::load(&model, &UNDAMAGED)?;
     let kept = kept_threshold(&model, FARTHEST)?;
     let Some(threshold) = arguments
         .threshold
@@ -44,14 +45,8 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
     };
     let vector = |path: &Path| -> Result<Vec<f32>, Failure> {
         let feed = subject.feed(Dataset::of_image(path)?)?;
-        let embedded = subject.embed(&feed, &[0])?;
-        if embedded.items.is_empty() {
-            return Err(Failure::run(format!(
-                "{}: the image cannot be read",
-                path.display()
-            )));
-        }
-        Ok(embedded.numbers)
+        let embedded = embed(&subject.model, &feed, &[0], &mut |_| {});
+        Ok(embedded.map_err(of_one)?.numbers)
     };
     let [first, second] = [vector(&arguments.first)?, vector(&arguments.second)?];
     let width = first.len();
@@ -64,6 +59,17 @@ pub fn run(arguments: &Verify, json: bool) -> Result<(), Failure> {
         kept,
     };
     answer.print(json)
+}
+
+/// Of two images none may be damaged.
+pub const UNDAMAGED: Tolerance = Tolerance { damaged: Some(0.0) };
+
+/// What is wrong with the only image.
+pub fn of_one(error: Error) -> Failure {
+    match error {
+        Error::Damaged { last, .. } => Failure::run(last),
+        error => error.into(),
+    }
 }
 
 /// How far apart two images are, and the threshold on that.

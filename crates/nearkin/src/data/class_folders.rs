@@ -1,5 +1,7 @@
 //! The rule of class folders: an image's class is the path of the folder it lies in.
 
+use std::collections::BTreeMap;
+
 use super::tree::{Described, Tree};
 use super::{DataError, Dataset, Part};
 
@@ -9,8 +11,9 @@ pub const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "webp", "p
 /// The images of a tree, classed by their folders: with `depth` by that many leading ones, otherwise by all of them.
 /// Images in the root itself are of class `.`.
 ///
-/// Where every folder with images lies in one of a part, such as `train/cat` and `test/cat`, these give the split, and the class
-/// is what follows: a cat of both is one class. Images beside the folders of the parts are then of no class and counted.
+/// Where images lie in folders of a part, such as `train/cat` and `test/cat`, these give the split, and the class is what
+/// follows: a cat of both is one class. Up to one image in twenty may lie elsewhere, such as a figure beside the parts: it
+/// is of no class, and counted. Where more do, all folders are classes.
 pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset, DataError> {
     let above = above_parts(&tree);
     tree.dataset("class/image.png", |file| {
@@ -37,21 +40,30 @@ pub(super) fn class_folders(tree: Tree, depth: Option<usize>) -> Result<Dataset,
     })
 }
 
-/// The folders above those of the parts, if every image lies in one of a part or beside them.
+/// Of how many images one may lie outside of the parts.
+const ELSEWHERE: usize = 20;
+
+/// The folders above those of the parts, if nearly all images lie in a class of one.
 fn above_parts(tree: &Tree) -> Option<String> {
-    let deepest = tree.images().max_by_key(|file| file.matches('/').count())?;
-    let ends = deepest.match_indices('/').map(|(at, _)| at + 1);
-    let mut above = std::iter::once(0)
-        .chain(ends)
-        .map(|end| &deepest[..end])
-        .filter(|above| in_part(deepest, above).is_some());
-    let fits = |above: &str, file: &str| {
-        let (folder, _) = file.split_at(file.rfind('/').map_or(0, |at| at + 1));
-        above.starts_with(folder) || in_part(file, above).is_some()
-    };
-    above
-        .find(|above| tree.images().all(|file| fits(above, file)))
-        .map(str::to_owned)
+    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut images = 0;
+    for file in tree.images() {
+        images += 1;
+        let ends = file.match_indices('/').map(|(at, _)| at + 1);
+        let mut above = std::iter::once(0).chain(ends).map(|end| &file[..end]);
+        if let Some(above) = above.find(|above| in_part(file, above).is_some()) {
+            *of.entry(above).or_default() += 1;
+        }
+    }
+    let (above, most) = of.into_iter().max_by_key(|&(_, count)| count)?;
+    let elsewhere = images - most;
+    (elsewhere * ELSEWHERE <= images).then(|| above.to_owned())
+}
+
+/// Whether a class is called as a folder of a part is, which gave no split then.
+pub(crate) fn is_below_part(class: &str) -> bool {
+    let first = class.split('/').next().unwrap_or_default();
+    first.parse::<Part>().is_ok()
 }
 
 /// The part that an image lies in, and its path from there, which has to begin with a folder of a class.
@@ -123,10 +135,12 @@ mod tests {
         assert_eq!(data.names[2], "set/val/cat/1.png");
         let shallow = collect(Some(1), &files).unwrap();
         assert_eq!(shallow.classes, ["ant", "cat", "dog"]);
-        // A picture of the set beside the parts is none of it.
-        let beside = [&files[..], &["overview.png", "set/confusion.png"]].concat();
-        let beside = collect(None, &beside).unwrap();
-        assert_eq!((&beside.names, beside.skipped.images), (&data.names, 2));
+        assert!(
+            ["train/1", "dev", "Test/a/b"]
+                .iter()
+                .all(|c| is_below_part(c))
+        );
+        assert!(!is_below_part("set/train") && !is_below_part("latest"));
         // A class beside the parts, and parts without classes in them: all are classes.
         for files in [
             &["train/cat/1.png", "cat/1.png"][..],
@@ -134,6 +148,25 @@ mod tests {
         ] {
             let data = collect(None, files).unwrap();
             assert_eq!((data.given_split, data.classes.len()), (None, 2));
+        }
+    }
+
+    #[test]
+    fn one_image_in_twenty_may_lie_outside_of_the_parts() {
+        let of_parts = |count: usize| -> Vec<String> {
+            let name = |i| format!("set/{}/c{}/{i}.png", ["train", "test"][i % 2], i % 4);
+            (0..count).map(name).collect()
+        };
+        for stray in ["1.png", "set/1.png", "set/train/1.png", "set/docs/1.png"] {
+            let open = |count| {
+                let mut files = of_parts(count);
+                files.push(stray.to_owned());
+                collect(None, &files.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+            };
+            let (few, many) = (open(18), open(19));
+            assert!(few.given_split.is_none() && few.len() == 19, "{stray}");
+            assert_eq!((many.len(), many.skipped.images), (19, 1), "{stray}");
+            assert_eq!(many.classes, ["c0", "c1", "c2", "c3"]);
         }
     }
 

@@ -153,8 +153,11 @@ impl Dataset {
     /// A set of one image file, its class unnamed: something to embed or to search for.
     ///
     /// # Errors
-    /// There is no such file.
+    /// There is no such file, or a folder.
     pub fn of_image(path: &Path) -> Result<Self, DataError> {
+        if path.is_dir() {
+            return Err(DataError::Folder { path: path.into() });
+        }
         if !path.is_file() {
             return Err(DataError::NoFile { path: path.into() });
         }

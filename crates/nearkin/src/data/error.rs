@@ -16,6 +16,12 @@ pub enum DataError {
         /// The path given.
         path: PathBuf,
     },
+    /// A folder in place of an image.
+    #[error("{path}: a folder, expected an image")]
+    Folder {
+        /// The path given.
+        path: PathBuf,
+    },
     /// A path where nothing is.
     #[error("{path}: there is no such file or folder")]
     Nothing {

@@ -396,7 +396,7 @@ impl Row<'_> {
     /// A field that is text and not empty.
     fn text(&self, at: usize, expected: &str) -> Result<&str, DataError> {
         let text = str::from_utf8(self.bytes(at)?).ok();
-        let text = text.filter(|text| !text.is_empty());
+        let text = text.filter(|text| !text.trim().is_empty());
         text.ok_or_else(|| self.wrong(at, expected))
     }
 

@@ -45,6 +45,7 @@ mod zip;
 
 pub use bundled::{Bundled, BundledName};
 pub use class_folders::IMAGE_EXTENSIONS;
+pub(crate) use class_folders::is_below_part;
 pub use dataset::{Dataset, Part, Role, Skipped};
 pub use error::DataError;
 pub use features::{Features, Missing};

@@ -74,16 +74,20 @@ impl fmt::Display for Summary {
         if self.skipped.rows > 0 {
             write!(
                 f,
-                "; {} rows left out for a missing value",
+                "; rows left out for a missing value: {}",
                 self.skipped.rows
             )?;
         }
         if self.skipped.images > 0 {
-            write!(f, "; {} images left out by the layout", self.skipped.images)?;
+            write!(
+                f,
+                "; images left out by the layout: {}",
+                self.skipped.images
+            )?;
         }
         let other: usize = self.skipped.other_files.values().sum();
         if other > 0 {
-            write!(f, "; {other} files left out, being no images")?;
+            write!(f, "; files left out, being no images: {other}")?;
         }
         Ok(())
     }
@@ -123,7 +127,7 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "set: 9 images, 4 classes of 1–4 items (median 2); classes with a single item: 1; \
-             2 rows left out for a missing value; 3 images left out by the layout"
+             rows left out for a missing value: 2; images left out by the layout: 3"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! What a first recipe holds out of training.
 
-use crate::data::{Dataset, Summary};
+use crate::data::{Dataset, Summary, is_below_part};
 use crate::error::Result;
 use crate::split::{Parts, Split};
 use crate::train::check_parts;
@@ -29,7 +29,17 @@ impl HeldOut {
     /// Splits to try in their order: that which the data give, or those that are drawn.
     pub fn choices(dataset: &Dataset, facts: &Summary) -> Vec<Self> {
         if dataset.given_split.is_none() {
-            return Self::drawn(facts);
+            let mut drawn = Self::drawn(facts);
+            if let Some(class) = dataset.classes.iter().find(|class| is_below_part(class)) {
+                for choice in &mut drawn {
+                    let text = &choice.text;
+                    choice.text = format!(
+                        "# Folders are called as parts are, but more than one image in twenty lies outside of CLASS folders in them (train/CLASS,\n\
+                         # test/CLASS): they give no split, and are in the names of classes, such as {class:?}.\n{text}"
+                    );
+                }
+            }
+            return drawn;
         }
         match given_parts(dataset) {
             Ok(parts) => vec![Self::given(dataset, &parts)],
@@ -72,21 +82,25 @@ impl HeldOut {
     fn drawn(facts: &Summary) -> Vec<Self> {
         let mut choices = Vec::new();
         if facts.classes >= VALIDATED {
-            choices.push(Self::classes(facts, 0.1));
+            choices.push(Self::classes(facts, (TEST, 0.1)));
         }
         if facts.classes >= UNSEEN {
-            choices.push(Self::classes(facts, 0.0));
+            choices.push(Self::classes(facts, (TEST, 0.0)));
         }
         choices.push(Self::items(facts));
+        if facts.classes < UNSEEN {
+            // Of classes too small to lend items.
+            choices.push(Self::classes(facts, (0.5, 0.0)));
+        }
         choices
     }
 
-    fn classes(facts: &Summary, validation: f64) -> Self {
-        let trained = facts.classes as f64 * (1.0 - TEST - validation);
+    fn classes(facts: &Summary, (test, validation): (f64, f64)) -> Self {
+        let trained = facts.classes as f64 * (1.0 - test - validation);
         Self {
             text: format!(
                 "# Whole classes are held out: the model is measured on classes that it never saw.\n\
-                 [data.split.class_disjoint]\ntest = {TEST}\nvalidation = {validation:?}\n"
+                 [data.split.class_disjoint]\ntest = {test}\nvalidation = {validation:?}\n"
             ),
             classes: trained as usize,
             per_class: facts.median,

@@ -43,6 +43,7 @@ impl PairSetup {
             feed,
             parts,
         };
+        setup.feed.expect(&setup.parts.all())?;
         check_parts(&setup.parts, setup.feed.dataset())?;
         setup.check_probes()?;
         setup.check_output()?;

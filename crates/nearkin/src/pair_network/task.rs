@@ -13,7 +13,7 @@ use crate::train::{
 };
 use nearkin_encoder::parameters::Parameters;
 use nearkin_encoder::{Mode, PairModel};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Instant;
@@ -132,17 +132,19 @@ impl Task for PairSetup {
         let probes = Probes::watched(self.feed.dataset(), items);
         let found = measure_probes(model, &self.feed, &probes, &options)?.reid;
         let map = found.map.value;
+        let labels = &self.feed.dataset().labels;
+        let people: HashSet<u32> = probes.items.iter().map(|&item| labels[item]).collect();
         let rank = found.single_shot.first().map_or(0.0, |(_, over)| over.mean);
         Ok(Some(Watched {
             part: part.to_owned(),
             scores: vec![("rank_1".to_owned(), rank), ("map".to_owned(), map)],
-            chooses: map,
+            chooses: (people.len() > 1).then_some(map),
         }))
     }
 
     /// Best needs identities set apart for the choice: choosing by the test identities would flatter the result.
     fn is_watched_apart(&self) -> bool {
-        self.parts.can_choose(&self.feed.dataset().labels)
+        !self.parts.validation.is_empty()
     }
 
     fn costs(&self) -> Result<Costs> {

@@ -214,7 +214,8 @@ impl Task for Setup {
         if items.is_empty() {
             return Ok(None);
         }
-        let retrieval = measure(self, model, items, &evaluate::Options::quick())?.retrieval;
+        let found = measure(self, model, items, &evaluate::Options::quick())?;
+        let (classes, retrieval) = (found.classes, found.retrieval);
         let map_at_r = retrieval.map_at_r.value;
         let recall_at_1 = retrieval.recall().next().map_or(0.0, |(_, r)| r.value);
         Ok(Some(Watched {
@@ -223,13 +224,13 @@ impl Task for Setup {
                 ("recall_at_1".to_owned(), recall_at_1),
                 ("map_at_r".to_owned(), map_at_r),
             ],
-            chooses: map_at_r,
+            chooses: (classes > 1).then_some(map_at_r),
         }))
     }
 
     /// Best needs classes set apart for the choice: choosing by the test classes would flatter the result.
     fn is_watched_apart(&self) -> bool {
-        self.parts.can_choose(&self.feed.dataset().labels)
+        !self.parts.validation.is_empty()
     }
 
     fn costs(&self) -> Result<Costs> {

@@ -93,6 +93,7 @@ struct Run<'a, T: Task> {
     round: Option<Round>,
     journal: Journal,
     control: Control<'a>,
+    warned_of_no_choice: bool,
     warned_of_collapse: bool,
     warned_of_short: bool,
     _lock: Lock,
@@ -184,6 +185,7 @@ impl<'a, T: Task> Run<'a, T> {
             round,
             journal,
             control,
+            warned_of_no_choice: false,
             warned_of_collapse: false,
             warned_of_short: false,
             _lock: lock,
@@ -358,7 +360,7 @@ impl<'a, T: Task> Run<'a, T> {
 
     /// Later a miner may well find nothing more; at the start the batches are without what the loss is over.
     fn warn_of_nothing(&mut self, record: &StepRecord) {
-        if record.step == 1 && record.tuples == 0 && record.loss == 0.0 {
+        if record.step == 1 && record.tuples == 0 {
             (self.control.observer)(Event::Warning(format!(
                 "step 1: {} found no pairs or triplets in the batch and learned nothing: batches need items of one class beside others, as [sampler.pk] has them, or the miner leaves none (`tuples` in metrics.jsonl counts them)",
                 self.task.loss_names()
@@ -405,29 +407,33 @@ impl<'a, T: Task> Run<'a, T> {
         let Some(watched) = self.task.watch(self.kept(), &self.learner.losses)? else {
             return Ok(());
         };
-        let score = watched.chooses;
-        let better = self.progress.best.is_none_or(|best| score > best.score);
-        let chooses = self.chooses();
-        if self.progress.best.is_none() && self.course.train.select == Select::Best && !chooses {
+        let best = self.progress.best.map(|best| best.score);
+        let better = watched
+            .chooses
+            .filter(|&score| best.is_none_or(|best| score > best));
+        let chooses = self.chooses() && watched.chooses.is_some();
+        let is_told = self.warned_of_no_choice || best.is_some();
+        if self.course.train.select == Select::Best && !chooses && !is_told {
+            self.warned_of_no_choice = true;
             (self.control.observer)(Event::Warning(
                 "nothing validates that could choose, and weights are not chosen by what tests: the last ones are kept; for train.select = \"best\" set two classes or more apart in data.split (validation)".to_owned(),
             ));
         }
-        if better {
+        if let Some(score) = better {
             let step = self.progress.step;
             self.progress.best = Some(Best { step, score });
             self.progress.without_better = 0;
             if chooses {
                 checkpoint::save_best(&self.folder, step, self.kept(), &self.learner)?;
             }
-        } else {
+        } else if watched.chooses.is_some() {
             self.progress.without_better += 1;
         }
         let record = EvaluationRecord {
             step: self.progress.step,
             part: watched.part,
             scores: watched.scores,
-            best: better && chooses,
+            best: better.is_some() && chooses,
         };
         self.journal.write(&record)?;
         (self.control.observer)(Event::Evaluated(&record));

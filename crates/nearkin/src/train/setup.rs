@@ -58,6 +58,7 @@ impl Setup {
             classes,
             old,
         };
+        setup.feed.expect(&setup.parts.all())?;
         check_parts(&setup.parts, setup.feed.dataset())?;
         check_noise(&setup.recipe.augment, &setup.recipe.input)?;
         if setup.mine()?.is_none() {
@@ -114,10 +115,28 @@ impl Setup {
 
 /// What is to be measured must have something to find: better known before training than after it.
 pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
-    for (part, items) in [("test", &parts.test), ("validate", &parts.validation)] {
-        let Some(&first) = items.first() else {
+    let all = [
+        ("train", &parts.train),
+        ("test", &parts.test),
+        ("validate", &parts.validation),
+    ];
+    for (part, items) in all {
+        let is_there = |item: &usize| !dataset.absent.contains_key(item);
+        let there: Vec<usize> = items.iter().copied().filter(is_there).collect();
+        let Some(&first) = there.first() else {
+            if let Some(reason) = items.first().and_then(|first| dataset.absent.get(first)) {
+                return Err(crate::Error::NothingThere {
+                    part,
+                    items: items.len(),
+                    first: reason.clone(),
+                });
+            }
             continue;
         };
+        if part == "train" {
+            continue;
+        }
+        let items = there;
         let classes: HashSet<u32> = items.iter().map(|&item| dataset.labels[item]).collect();
         if classes.len() == items.len() {
             let items = items.len();

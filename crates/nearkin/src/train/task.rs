@@ -49,8 +49,8 @@ pub struct Watched {
     pub part: String,
     /// Scores by name; the one that chooses the best weights is [`chooses`](Self::chooses).
     pub scores: Vec<(String, f64)>,
-    /// The score that chooses, larger is better.
-    pub chooses: f64,
+    /// The score that chooses, larger is better; none where every answer is right, as among items of one class.
+    pub chooses: Option<f64>,
 }
 
 /// What is left of a run once its steps are made.

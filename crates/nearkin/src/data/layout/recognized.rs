@@ -21,9 +21,12 @@ pub(crate) fn recognized(path: &Path) -> Result<Option<Source>, DataError> {
         .files()
         .filter_map(|file| file.rsplit('/').next())
         .collect();
-    let folders: BTreeSet<&str> = tree
+    let parents: BTreeSet<&str> = tree
         .images()
         .filter_map(|file| file.rsplit_once('/').map(|(folders, _)| folders))
+        .collect();
+    let folders: BTreeSet<&str> = parents
+        .iter()
         .flat_map(|folders| folders.split('/'))
         .collect();
     let (lists, has) = (
@@ -48,7 +51,7 @@ pub(crate) fn recognized(path: &Path) -> Result<Option<Source>, DataError> {
     } else if every(&|file| cuhk03::is_called_so(file)) {
         let boxes = super::Boxes::default();
         Source::Cuhk03(Cuhk03 { path, boxes })
-    } else if folders.len() <= 1 && every(&|file| cuhk01::is_called_so(file)) {
+    } else if parents.len() <= 1 && every(&|file| cuhk01::is_called_so(file)) {
         Source::Cuhk01(Cuhk01 { path })
     } else if every(&is_face) {
         let (train, test) = (None, None);
@@ -144,6 +147,7 @@ mod tests {
             ),
             (&["train/0005_07.jpg", "val/0001_00.jpg"], "cuhk03"),
             (&["campus/0005003.png", "campus/0005004.png"], "cuhk01"),
+            (&["CUHK01/campus/0005003.png"], "cuhk01"),
             (
                 &[
                     "lfw/Ann_Lee/Ann_Lee_0001.jpg",

@@ -174,7 +174,8 @@ fn an_image_that_is_not_there_is_a_damaged_item() {
         let input = nearkin_encoder::model::Input::Image(nearkin_encoder::ImageInput::default());
         crate::feed::Feed::new(data.clone(), input, share)
     };
-    let error = feed(0.4).err().unwrap().to_string();
+    assert!(feed(0.0).unwrap().expect(&[0]).is_ok());
+    let error = feed(0.4).unwrap().expect(&[0, 1]).unwrap_err().to_string();
     assert!(
         error.contains("1 damaged image, data.damaged allows 0"),
         "{error}"

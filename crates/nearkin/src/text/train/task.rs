@@ -52,7 +52,7 @@ pub(super) fn watched(name: &str, scores: &[Score]) -> Watched {
     Watched {
         part: name.to_owned(),
         scores: named.collect(),
-        chooses: if chooses.is_nan() { -1.0 } else { chooses },
+        chooses: Some(if chooses.is_nan() { -1.0 } else { chooses }),
     }
 }
 
