@@ -132,26 +132,26 @@ impl Feed {
     /// # Errors
     /// More are, or all.
     pub fn expect(&self, items: &[usize]) -> Result<()> {
-        let absent = items
-            .iter()
-            .filter_map(|item| self.dataset.absent.get(item));
-        let (found, allowed) = (absent.clone().count(), self.allowed);
-        match absent.clone().last() {
-            Some(_) if found == items.len() => {
-                let first = absent.into_iter().next().cloned().unwrap_or_default();
-                let first = Error::Data(DataError::Absent { reason: first });
-                Err(self.unreadable(format!("{found} images"), &first))
-            }
-            Some(last) if found > allowed => {
-                let last = last.clone();
-                Err(Error::Damaged {
-                    found,
-                    allowed,
-                    last,
-                })
-            }
-            _ => Ok(()),
+        let reason = |item| self.dataset.absent.get(item);
+        let absent: Vec<&String> = items.iter().filter_map(reason).collect();
+        let (Some(first), Some(last)) = (absent.first(), absent.last()) else {
+            return Ok(());
+        };
+        let (found, allowed) = (absent.len(), self.allowed);
+        if found == items.len() {
+            let reason = (*first).clone();
+            let first = Error::Data(DataError::Absent { reason });
+            return Err(self.unreadable(format!("{found} images"), &first));
         }
+        if found > allowed {
+            let last = (*last).clone();
+            return Err(Error::Damaged {
+                found,
+                allowed,
+                last,
+            });
+        }
+        Ok(())
     }
 
     /// The data set.
