@@ -432,12 +432,19 @@ fn what_would_do_nothing_is_refused_or_said() {
         alone,
         "--set",
         "train.select=best",
+        "--set",
+        "train.patience=1",
         "--out",
         "alone",
     ];
     let said = place.train("recipe.toml", &alone);
     assert!(
         said.succeeds().stderr.contains("nothing validates"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr.contains("train.patience waits"),
         "{}",
         said.stderr
     );

@@ -532,12 +532,38 @@ fn images_that_are_not_there_count_where_they_are_asked_for() {
     place.write("list.csv", table(&|_| false).as_bytes());
     let init = ["init", "list.csv", "-o", "list.toml"];
     place.run(&init).succeeds();
+    let last = [
+        "--set",
+        "sampler.pk.classes=4",
+        "--set",
+        "train.select=last",
+        "--out",
+        "whole",
+    ];
+    place.train("list.toml", &last).succeeds();
     // Of the test part alone none may be missing: what trained is asked for no more.
     place.write("list.csv", table(&|class| class > 2).as_bytes());
     let measured = evaluate(&place, "retrieval", &["--data", "list.csv", "--json"]);
     assert_eq!(json(&measured)["damaged"], serde_json::json!([]));
-    train(&[]).fails(1, &["20 damaged images, data.damaged allows 16"]);
+    place.run(&["evaluate", "whole/model"]).succeeds();
+    let all = "none of 20 images can be read; the first: list.csv:14";
+    train(&[]).fails(1, &[all]);
     place.write("list.csv", table(&|class| class < 2).as_bytes());
+    let mut pairs = "first,second,same\n".to_owned();
+    for class in 3..7 {
+        let photo = format!("photos/c{class}");
+        write!(
+            pairs,
+            "{photo}/0.png,{photo}/1.png,1\n{photo}/2.png,photos/c7/0.png,0\n"
+        )
+        .unwrap();
+    }
+    place.write("pairs.csv", pairs.as_bytes());
+    let of_pairs = ["--data", "list.csv", "--pairs", "pairs.csv"];
+    holds(
+        &evaluate(&place, "verification", &of_pairs),
+        &["4 pairs of the same, 4 of different"],
+    );
     let words = "data.split leaves 8 items to test, none of which is there; the first: list.csv:2";
     train(&[]).fails(2, &[words]);
     evaluate(

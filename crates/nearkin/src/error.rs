@@ -98,7 +98,7 @@ pub enum Error {
         "data.split leaves {items} items to {part}, none of which is there; the first: {first}"
     )]
     NothingThere {
-        /// `train`, `test` or `validate`.
+        /// `test` or `validate`.
         part: &'static str,
         /// Its items.
         items: usize,

@@ -1,6 +1,6 @@
 //! `nearkin evaluate`
 
-use super::subject::{ModelFolder, Subject, with_remedy};
+use super::subject::{ModelFolder, Subject};
 use super::text::{self, is_text_model, resolve};
 use super::{compressions, degraded, items, retrieval, vectors, verification};
 use crate::arguments::{Evaluate, Protocol, only_for_text};
@@ -150,7 +150,6 @@ impl Data {
             let (indices, without) = of_protocol(indices, &dataset, arguments.protocol);
             let what = format!("{part} of {}{without}", summary(&dataset));
             let feed = folder.feed(dataset, input)?;
-            feed.expect(&indices).map_err(with_remedy)?;
             return Ok(Self {
                 feed,
                 indices,

@@ -20,10 +20,14 @@ impl Opened {
     /// Opens what a recipe names; `refused` says what does not fit.
     fn new(recipe: AnyRecipe, refused: impl FnOnce(Error) -> Failure) -> Result<Self, Failure> {
         let opened = match recipe {
-            AnyRecipe::Items(recipe) => Setup::new(*recipe).map(|setup| Self::Items(setup.into())),
-            AnyRecipe::Pairs(recipe) => {
-                PairSetup::new(*recipe).map(|setup| Self::Pairs(setup.into()))
-            }
+            AnyRecipe::Items(recipe) => Setup::new(*recipe).and_then(|setup| {
+                setup.check_there()?;
+                Ok(Self::Items(setup.into()))
+            }),
+            AnyRecipe::Pairs(recipe) => PairSetup::new(*recipe).and_then(|setup| {
+                setup.check_there()?;
+                Ok(Self::Pairs(setup.into()))
+            }),
             AnyRecipe::Text(recipe) => {
                 TextSetup::new(*recipe).map(|setup| Self::Text(setup.into()))
             }

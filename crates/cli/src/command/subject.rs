@@ -98,6 +98,7 @@ impl Subject {
 
     /// Embeds items under a progress bar.
     pub fn embed(&self, feed: &Feed, indices: &[usize]) -> Result<Embedded, Failure> {
+        feed.expect(indices).map_err(with_remedy)?;
         let bar = items(indices.len(), "embedding");
         let embedded = embed(&self.model, feed, indices, &mut |done| {
             bar.set_position(done as u64);
@@ -126,10 +127,7 @@ impl Subject {
         };
         let feed = self.feed(dataset)?;
         let indices: Vec<usize> = (0..feed.dataset().len()).collect();
-        feed.expect(&indices).map_err(with_remedy)?;
-        if feed.dataset().skipped.images > 0 {
-            output::note(format_args!("warning: {}", summary(feed.dataset())));
-        }
+        say_left_out(feed.dataset());
         let embedded = self.embed(&feed, &indices)?;
         let dataset = feed.dataset();
         let name = |&item: &usize| dataset.names[item].clone();
@@ -142,6 +140,13 @@ impl Subject {
             data: embedded.numbers,
         };
         Ok((vectors, feed.damaged()))
+    }
+}
+
+/// Warns of images that are none of the data set by its layout.
+pub fn say_left_out(dataset: &Dataset) {
+    if dataset.skipped.images > 0 {
+        output::note(format_args!("warning: {}", summary(dataset)));
     }
 }
 

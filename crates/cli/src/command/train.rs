@@ -3,7 +3,7 @@
 use super::opened::{Opened, look, opened};
 use super::retrieval::single_class;
 use super::stages::{self, Stage};
-use super::subject::left_out;
+use super::subject::{left_out, say_left_out};
 use crate::arguments::Train;
 use crate::failure::Failure;
 use crate::output;
@@ -34,8 +34,14 @@ pub fn run(arguments: &Train, json: bool) -> Result<(), Failure> {
         return Ok(());
     };
     match opened(&document)? {
-        Opened::Items(setup) => print_report(&once(*setup, arguments, &folder)?, json),
-        Opened::Pairs(setup) => print_pair_report(&once(*setup, arguments, &folder)?, json),
+        Opened::Items(setup) => {
+            say_left_out(setup.feed.dataset());
+            print_report(&once(*setup, arguments, &folder)?, json)
+        }
+        Opened::Pairs(setup) => {
+            say_left_out(setup.feed.dataset());
+            print_pair_report(&once(*setup, arguments, &folder)?, json)
+        }
         Opened::Text(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
         Opened::CrossEncoder(setup) => print_text_report(&once(*setup, arguments, &folder)?, json),
     }

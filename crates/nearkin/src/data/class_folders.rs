@@ -1,6 +1,6 @@
 //! The rule of class folders: an image's class is the path of the folder it lies in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Described, Tree};
 use super::{DataError, Dataset, Part};
@@ -45,25 +45,33 @@ const ELSEWHERE: usize = 20;
 
 /// The folders above those of the parts, if nearly all images lie in a class of one.
 fn above_parts(tree: &Tree) -> Option<String> {
-    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut of: BTreeMap<&str, (usize, BTreeSet<Part>)> = BTreeMap::new();
     let mut images = 0;
     for file in tree.images() {
         images += 1;
         let ends = file.match_indices('/').map(|(at, _)| at + 1);
         let mut above = std::iter::once(0).chain(ends).map(|end| &file[..end]);
-        if let Some(above) = above.find(|above| in_part(file, above).is_some()) {
-            *of.entry(above).or_default() += 1;
+        let found = above.find_map(|above| Some((above, in_part(file, above)?.0)));
+        if let Some((above, part)) = found {
+            let (count, parts) = of.entry(above).or_default();
+            *count += 1;
+            parts.insert(part);
         }
     }
-    let (above, most) = of.into_iter().max_by_key(|&(_, count)| count)?;
+    let (above, (most, parts)) = of.into_iter().max_by_key(|(_, (count, _))| *count)?;
     let elsewhere = images - most;
-    (elsewhere * ELSEWHERE <= images).then(|| above.to_owned())
+    // For a split that cannot be used no image is left out.
+    let is_usable = parts.contains(&Part::Train) && parts.len() > 1;
+    let fits = elsewhere == 0 || (is_usable && elsewhere * ELSEWHERE <= images);
+    fits.then(|| above.to_owned())
 }
 
-/// Whether a class is called as a folder of a part is, which gave no split then.
+/// Whether a class lies in a folder that is called as a part is, or is one, which gave no split then.
 pub(crate) fn is_below_part(class: &str) -> bool {
-    let first = class.split('/').next().unwrap_or_default();
-    first.parse::<Part>().is_ok()
+    let above = class.rsplit_once('/').map_or(class, |(above, _)| above);
+    above
+        .split('/')
+        .any(|folder| folder.parse::<Part>().is_ok())
 }
 
 /// The part that an image lies in, and its path from there, which has to begin with a folder of a class.
@@ -136,11 +144,19 @@ mod tests {
         let shallow = collect(Some(1), &files).unwrap();
         assert_eq!(shallow.classes, ["ant", "cat", "dog"]);
         assert!(
-            ["train/1", "dev", "Test/a/b"]
+            ["train/1", "dev", "Test/a/b", "a/train/c"]
                 .iter()
                 .all(|c| is_below_part(c))
         );
         assert!(!is_below_part("set/train") && !is_below_part("latest"));
+        // Nothing is left out for a split without a part to train or to measure.
+        let mut names: Vec<String> = (0..40)
+            .map(|i| format!("test/c{}/{i}.png", i % 4))
+            .collect();
+        names.push("other/1.png".to_owned());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let data = collect(None, &names).unwrap();
+        assert_eq!((data.given_split.is_none(), data.len()), (true, 41));
         // A class beside the parts, and parts without classes in them: all are classes.
         for files in [
             &["train/cat/1.png", "cat/1.png"][..],

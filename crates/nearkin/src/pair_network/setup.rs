@@ -43,7 +43,6 @@ impl PairSetup {
             feed,
             parts,
         };
-        setup.feed.expect(&setup.parts.all())?;
         check_parts(&setup.parts, setup.feed.dataset())?;
         setup.check_probes()?;
         setup.check_output()?;
@@ -51,6 +50,15 @@ impl PairSetup {
         let rates = &setup.recipe.train;
         check_rates(rates, Learner::new(&setup)?.parameters())?;
         Ok(setup)
+    }
+
+    /// Whether enough of the images are there to train; what is measured alone does without those that train.
+    ///
+    /// # Errors
+    /// More are known not to be there than may be damaged.
+    pub fn check_there(&self) -> Result<()> {
+        self.feed.expect(&self.parts.train)?;
+        self.feed.expect(&self.parts.all())
     }
 
     /// What is watched and reported must have something to find by another camera.

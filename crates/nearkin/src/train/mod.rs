@@ -93,7 +93,7 @@ struct Run<'a, T: Task> {
     round: Option<Round>,
     journal: Journal,
     control: Control<'a>,
-    warned_of_no_choice: bool,
+    told_of_choice: bool,
     warned_of_collapse: bool,
     warned_of_short: bool,
     _lock: Lock,
@@ -185,7 +185,7 @@ impl<'a, T: Task> Run<'a, T> {
             round,
             journal,
             control,
-            warned_of_no_choice: false,
+            told_of_choice: false,
             warned_of_collapse: false,
             warned_of_short: false,
             _lock: lock,
@@ -412,13 +412,18 @@ impl<'a, T: Task> Run<'a, T> {
             .chooses
             .filter(|&score| best.is_none_or(|best| score > best));
         let chooses = self.chooses() && watched.chooses.is_some();
-        let is_told = self.warned_of_no_choice || best.is_some();
+        let is_told = self.told_of_choice || best.is_some();
+        if !is_told && watched.chooses.is_none() && self.course.train.patience.is_some() {
+            (self.control.observer)(Event::Warning(
+                "train.patience waits for better scores, and of a single class all are the best: the run will not end early".to_owned(),
+            ));
+        }
         if self.course.train.select == Select::Best && !chooses && !is_told {
-            self.warned_of_no_choice = true;
             (self.control.observer)(Event::Warning(
                 "nothing validates that could choose, and weights are not chosen by what tests: the last ones are kept; for train.select = \"best\" set two classes or more apart in data.split (validation)".to_owned(),
             ));
         }
+        self.told_of_choice = true;
         if let Some(score) = better {
             let step = self.progress.step;
             self.progress.best = Some(Best { step, score });

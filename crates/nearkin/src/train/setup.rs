@@ -58,7 +58,6 @@ impl Setup {
             classes,
             old,
         };
-        setup.feed.expect(&setup.parts.all())?;
         check_parts(&setup.parts, setup.feed.dataset())?;
         check_noise(&setup.recipe.augment, &setup.recipe.input)?;
         if setup.mine()?.is_none() {
@@ -66,6 +65,15 @@ impl Setup {
         }
         check_rates(&setup.recipe.train, Learner::new(&setup)?.parameters())?;
         Ok(setup)
+    }
+
+    /// Whether enough of the images are there to train; what is measured alone does without those that train.
+    ///
+    /// # Errors
+    /// More are known not to be there than may be damaged.
+    pub fn check_there(&self) -> Result<()> {
+        self.feed.expect(&self.parts.train)?;
+        self.feed.expect(&self.parts.all())
     }
 
     /// Classes to train on, as the data has them.
@@ -115,12 +123,7 @@ impl Setup {
 
 /// What is to be measured must have something to find: better known before training than after it.
 pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
-    let all = [
-        ("train", &parts.train),
-        ("test", &parts.test),
-        ("validate", &parts.validation),
-    ];
-    for (part, items) in all {
+    for (part, items) in [("test", &parts.test), ("validate", &parts.validation)] {
         let is_there = |item: &usize| !dataset.absent.contains_key(item);
         let there: Vec<usize> = items.iter().copied().filter(is_there).collect();
         let Some(&first) = there.first() else {
@@ -133,9 +136,6 @@ pub(crate) fn check_parts(parts: &Parts, dataset: &Dataset) -> Result<()> {
             }
             continue;
         };
-        if part == "train" {
-            continue;
-        }
         let items = there;
         let classes: HashSet<u32> = items.iter().map(|&item| dataset.labels[item]).collect();
         if classes.len() == items.len() {
