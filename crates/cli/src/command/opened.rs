@@ -20,14 +20,10 @@ impl Opened {
     /// Opens what a recipe names; `refused` says what does not fit.
     fn new(recipe: AnyRecipe, refused: impl FnOnce(Error) -> Failure) -> Result<Self, Failure> {
         let opened = match recipe {
-            AnyRecipe::Items(recipe) => Setup::new(*recipe).and_then(|setup| {
-                setup.check_there()?;
-                Ok(Self::Items(setup.into()))
-            }),
-            AnyRecipe::Pairs(recipe) => PairSetup::new(*recipe).and_then(|setup| {
-                setup.check_there()?;
-                Ok(Self::Pairs(setup.into()))
-            }),
+            AnyRecipe::Items(recipe) => Setup::new(*recipe).map(|setup| Self::Items(setup.into())),
+            AnyRecipe::Pairs(recipe) => {
+                PairSetup::new(*recipe).map(|setup| Self::Pairs(setup.into()))
+            }
             AnyRecipe::Text(recipe) => {
                 TextSetup::new(*recipe).map(|setup| Self::Text(setup.into()))
             }
@@ -35,7 +31,15 @@ impl Opened {
                 CrossEncoderSetup::new(*recipe).map(|setup| Self::CrossEncoder(setup.into()))
             }
         };
-        opened.map_err(refused)
+        let there = match &opened {
+            Ok(Self::Items(setup)) => setup.check_there(),
+            Ok(Self::Pairs(setup)) => setup.check_there(),
+            _ => Ok(()),
+        };
+        match there {
+            Ok(()) => opened.map_err(refused),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// Writes the model that training begins with into a new folder.
