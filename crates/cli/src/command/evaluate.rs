@@ -149,9 +149,8 @@ impl Data {
             let (indices, part) = tested(&dataset);
             let (indices, without) = of_protocol(indices, &dataset, arguments.protocol);
             let what = format!("{part} of {}{without}", summary(&dataset));
-            let feed = folder.feed(dataset, input)?;
             return Ok(Self {
-                feed,
+                feed: folder.feed(dataset, input)?,
                 indices,
                 trained: Vec::new(),
                 part: None,
